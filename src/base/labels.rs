@@ -1,0 +1,12 @@
+//! The labels that deployer writes on everything it creates. They answer "whose is this?" from any machine.
+
+/// The run that created the object.
+pub const RUN: &str = "deployer.run";
+/// The effect, as `RUN/SEQ`, that created the object: the answer to "did it happen?" after a crash.
+pub const EFFECT: &str = "deployer.effect";
+/// The service that the object belongs to.
+pub const SERVICE: &str = "deployer.service";
+/// The object's part in the deploy: `live`, `candidate`, `lock` ...
+pub const ROLE: &str = "deployer.role";
+/// The git commit that an image was built from.
+pub const COMMIT: &str = "deployer.commit";

@@ -1,0 +1,15 @@
+//! Words that every layer shares: durations, sizes, ports, mounts, names of runs and of effects.
+//! Plain values; knows nothing of scripts, worlds or the journal.
+
+pub mod byte_size;
+pub mod container_ref;
+pub mod duration_text;
+pub mod labels;
+pub mod mount;
+pub mod port_mapping;
+pub mod run_id;
+pub mod seq;
+pub mod site;
+pub mod suggest;
+pub mod text;
+pub mod vault;

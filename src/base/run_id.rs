@@ -1,0 +1,59 @@
+//! The name of one run.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A run's id: ten characters, letters and digits that cannot be confused with each other, random.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RunId(String);
+
+/// Crockford's base 32 without the letters I, L, O, U, in lower case.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// 50 bits: a collision is expected after some 30 million runs on one host.
+const LENGTH: usize = 10;
+
+impl RunId {
+    /// Makes an id from random bytes; the caller owns the source of chance.
+    pub fn from_bytes(bytes: [u8; LENGTH]) -> Self {
+        Self(bytes.iter().map(|byte| ALPHABET[usize::from(byte % 32)] as char).collect())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for RunId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.len() == LENGTH && text.bytes().all(|byte| ALPHABET.contains(&byte)) {
+            Ok(Self(text.into()))
+        } else {
+            Err(format!("`{text}` is not a run id: it has {LENGTH} letters and digits, see `deployer runs`"))
+        }
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<RunId> for String {
+    fn from(id: RunId) -> Self {
+        id.0
+    }
+}

@@ -1,0 +1,92 @@
+//! What the gateway must know of every request, so that no layer needs to know any request.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Effect, Outcome};
+
+/// Whether performing it changes anything outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// What to do with an intent whose outcome is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// Safe to do again.
+    Repeat,
+    /// Ask the world, by the effect's label or the state of things, whether it happened.
+    Observe,
+    /// Only a person can decide.
+    Ask,
+}
+
+/// How an effect is taken back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Undo {
+    /// There is nothing to take back.
+    Nothing,
+    /// This effect takes it back. It must not mind finding its work already done.
+    Effect(Box<Effect>),
+    /// It cannot be taken back; the text says why, and what a person can do.
+    Impossible(String),
+}
+
+impl Undo {
+    pub fn by(effect: impl Into<Effect>) -> Self {
+        Self::Effect(Box::new(effect.into()))
+    }
+}
+
+/// How long an effect may take that does not say otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Added to a request's own timeout before the gateway gives up on the world itself.
+pub const GRACE: Duration = Duration::from_secs(15);
+
+/// The facts of one request.
+pub trait Facts: Send + Sync {
+    fn access(&self) -> Access;
+
+    fn recovery(&self) -> Recovery {
+        match self.access() {
+            Access::Read => Recovery::Repeat,
+            Access::Write => Recovery::Observe,
+        }
+    }
+
+    /// How long the world may take at the most. Every effect has a deadline.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    /// Whether a cancelled run may leave it half-way: true for what only waits or reads,
+    /// and for work whose half is worth nothing to anybody (a build).
+    fn interruptible(&self) -> bool {
+        self.access() == Access::Read
+    }
+
+    /// A read whose answer [`Facts::undo`] needs: the state before.
+    fn prior(&self) -> Option<Effect> {
+        None
+    }
+
+    /// The effect that takes this one back, known before it is performed. `prior` answers [`Facts::prior`].
+    fn undo(&self, prior: Option<&Outcome>) -> Undo {
+        let _ = prior;
+        Undo::Nothing
+    }
+
+    /// What it is about, in a word or two, for one line on a screen: a container's name, a path.
+    fn subject(&self) -> String;
+}
+
+/// A request by its type: its one label and the type of its reply.
+pub trait Request: Facts + Serialize + DeserializeOwned + Into<Effect> {
+    const KIND: &'static str;
+    type Reply: Serialize + DeserializeOwned;
+}

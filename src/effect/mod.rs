@@ -1,0 +1,76 @@
+//! The vocabulary: everything that a script can ask a world for, as plain data.
+//!
+//! One file per family holds its requests (what is asked), its replies (what comes back) and, for each request,
+//! what the gateway must know: access, recovery, deadline, undo. No I/O, no script engine, no client crate.
+//! The enums are closed: whoever adds a request is led by the compiler to every world that must perform it.
+
+pub mod compose;
+pub mod container;
+pub mod error;
+pub mod exec;
+pub mod facts;
+mod family;
+pub mod git;
+pub mod health;
+pub mod host;
+pub mod http;
+pub mod image;
+pub mod lock;
+pub mod network;
+pub mod notify;
+pub mod sqlite;
+pub mod time;
+pub mod volume;
+
+use serde_json::Value;
+
+pub use error::{Applied, EffectError, ErrorKind};
+pub use facts::{Access, Facts, Recovery, Request, Undo};
+
+family::families! {
+    Container(container::ContainerEffect => container::ContainerOutcome),
+    Image(image::ImageEffect => image::ImageOutcome),
+    Volume(volume::VolumeEffect => volume::VolumeOutcome),
+    Network(network::NetworkEffect => network::NetworkOutcome),
+    Compose(compose::ComposeEffect => compose::ComposeOutcome),
+    Health(health::HealthEffect => health::HealthOutcome),
+    Http(http::HttpEffect => http::HttpOutcome),
+    Git(git::GitEffect => git::GitOutcome),
+    Sqlite(sqlite::SqliteEffect => sqlite::SqliteOutcome),
+    Notify(notify::NotifyEffect => notify::NotifyOutcome),
+    Exec(exec::ExecEffect => exec::ExecOutcome),
+    Host(host::HostEffect => host::HostOutcome),
+    Time(time::TimeEffect => time::TimeOutcome),
+    Lock(lock::LockEffect => lock::LockOutcome),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_family_verb_and_unique() {
+        let mut kinds = Effect::kinds();
+        assert!(kinds.len() > 45, "{}", kinds.len());
+        assert!(kinds.iter().all(|kind| kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        kinds.sort_unstable();
+        let count = kinds.len();
+        kinds.dedup();
+        assert_eq!(kinds.len(), count);
+    }
+
+    #[test]
+    fn effects_come_back_from_their_journal_form() {
+        let effect: Effect = container::StopContainer {
+            container: "web".into(),
+            grace: crate::base::duration_text::DurationText::secs(10),
+            signal: None,
+            missing_ok: false,
+        }
+        .into();
+        assert_eq!(effect.kind(), "docker_stop");
+        let back = Effect::decode(effect.kind(), effect.args()).unwrap();
+        assert_eq!(back, effect);
+        assert!(Effect::decode("docker_fly", Value::Null).is_err());
+    }
+}

@@ -1,0 +1,146 @@
+//! Networks: create, connect, remove.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::container::Removed;
+use super::family::family;
+use super::{Access, Facts, Outcome, Recovery, Request, Undo};
+use crate::base::container_ref::ContainerRef;
+
+family! {
+    /// What can be asked of networks.
+    Network: NetworkEffect => NetworkOutcome {
+        Create(CreateNetwork),
+        Connect(ConnectNetwork),
+        Remove(RemoveNetwork),
+    }
+}
+
+/// A network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    pub id: String,
+    pub name: String,
+    pub driver: String,
+    /// Whether this call made it (false: it was there).
+    pub created: bool,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `network_create`: makes a network; one of that name that is there already is left as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CreateNetwork {
+    pub name: String,
+    /// Default `bridge`.
+    #[serde(default = "default_driver")]
+    pub driver: String,
+    /// Without a way out.
+    #[serde(default)]
+    pub internal: bool,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+fn default_driver() -> String {
+    "bridge".into()
+}
+
+impl Facts for CreateNetwork {
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    fn undo(&self, _: Option<&Outcome>) -> Undo {
+        Undo::by(RemoveNetwork { name: self.name.clone(), missing_ok: true, only_own: true })
+    }
+
+    fn subject(&self) -> String {
+        self.name.clone()
+    }
+}
+
+impl Request for CreateNetwork {
+    const KIND: &'static str = "network_create";
+    type Reply = Network;
+}
+
+/// `network_connect`: puts a container on one more network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConnectNetwork {
+    pub network: String,
+    pub container: ContainerRef,
+    /// Other names of the container on this network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// Takes the container off the network instead; what the undo asks for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disconnect: bool,
+}
+
+impl Facts for ConnectNetwork {
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    fn recovery(&self) -> Recovery {
+        Recovery::Repeat
+    }
+
+    fn undo(&self, _: Option<&Outcome>) -> Undo {
+        Undo::by(Self { aliases: Vec::new(), disconnect: !self.disconnect, ..self.clone() })
+    }
+
+    fn subject(&self) -> String {
+        format!("{} to {}", self.container, self.network)
+    }
+}
+
+impl Request for ConnectNetwork {
+    const KIND: &'static str = "network_connect";
+    type Reply = ();
+}
+
+/// `network_remove`: removes a network. Refused while a container is on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RemoveNetwork {
+    pub name: String,
+    #[serde(default)]
+    pub missing_ok: bool,
+    /// Removes it only if this very run created it; what the undo of `network_create` asks for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_own: bool,
+}
+
+impl Facts for RemoveNetwork {
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    fn recovery(&self) -> Recovery {
+        Recovery::Repeat
+    }
+
+    fn undo(&self, _: Option<&Outcome>) -> Undo {
+        if self.only_own {
+            return Undo::Nothing;
+        }
+        Undo::by(CreateNetwork {
+            name: self.name.clone(),
+            driver: default_driver(),
+            internal: false,
+            labels: BTreeMap::new(),
+        })
+    }
+
+    fn subject(&self) -> String {
+        self.name.clone()
+    }
+}
+
+impl Request for RemoveNetwork {
+    const KIND: &'static str = "network_remove";
+    type Reply = Removed;
+}

@@ -1,0 +1,4 @@
+//! deployer
+pub mod base;
+pub mod effect;
+pub mod world;

@@ -29,6 +29,9 @@ pub(super) fn reading<T>(
     work: impl Fn(&Connection) -> Result<T, EffectError>,
 ) -> Result<T, EffectError> {
     let before = metadata(subject, path)?;
+    // SQLite keeps `-wal` beside the file that a link points to.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = real.as_path();
     if is_wal(path) && !has_wal_file(path) {
         let done = open(subject, path, true, stop).and_then(|connection| work(&connection));
         if !has_wal_file(path) && is_unchanged(&before, path) {

@@ -16,6 +16,7 @@ use super::Services;
 use super::http::{parse_url, status_line};
 use super::reason::{clip, never_connected, reason};
 use super::wait::within;
+use crate::base::vault::SHORTEST_SCRUBBED;
 use crate::effect::notify::{Channel, Notified, Notify, NotifyEffect, NotifyOutcome};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
@@ -88,12 +89,18 @@ impl Services {
         }
         let line = status_line(&response);
         let said = response.chunk().await.ok().flatten().unwrap_or_default();
-        // Some servers repeat the address, whose path is the secret.
-        let said = String::from_utf8_lossy(&said).replace(url.path().trim_start_matches('/'), "…");
-        let said = clip(said.trim(), EVIDENCE);
+        let said = clip(without_address(url, String::from_utf8_lossy(&said).trim()).as_str(), EVIDENCE);
         let colon = if said.is_empty() { "" } else { ": " };
         Err(Undelivered { why: format!("`{host}` answered {line}{colon}{said}"), may_retry: false })
     }
+}
+
+/// Some servers repeat the address that they were asked at; all of it but the host may be the secret.
+fn without_address(url: &Url, said: &str) -> String {
+    let path = url.path().split('/').filter(|part| part.len() >= SHORTEST_SCRUBBED);
+    let whole = [url.path(), url.query().unwrap_or_default(), url.password().unwrap_or_default()];
+    let parts = whole.into_iter().filter(|part| part.len() >= SHORTEST_SCRUBBED).chain(path);
+    parts.fold(said.to_owned(), |said, part| said.replace(part, "…"))
 }
 
 /// A message ready to be sent.

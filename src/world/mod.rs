@@ -8,6 +8,7 @@ pub mod clock;
 pub mod docker;
 pub mod engine;
 pub mod holder;
+pub mod services;
 
 use std::fmt;
 use std::sync::Arc;

@@ -5,7 +5,11 @@
 //! share. Knows the effects and nothing of scripts, the journal or the gateway.
 
 pub mod clock;
+pub mod dockerignore;
 pub mod engine;
+pub mod holder;
+pub mod local;
+pub mod path_pattern;
 
 use std::fmt;
 use std::sync::Arc;

@@ -34,6 +34,13 @@ pub enum Undo {
     Effect(Box<Effect>),
     /// It cannot be taken back; the text says why, and what a person can do.
     Impossible(String),
+    /// It cannot be taken back, and that matters only if another run made what is gone now:
+    /// what a run made itself, the undo of its making takes back.
+    ImpossibleUnlessOwn {
+        /// The run that made it, where one did.
+        maker: Option<String>,
+        why: String,
+    },
 }
 
 impl Undo {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::family::family;
-use super::{Access, Facts, Outcome, Recovery, Request, Undo};
+use super::{Access, Facts, Recovery, Request};
 use crate::base::duration_text::DurationText;
 use crate::base::run_id::RunId;
 
@@ -42,10 +42,6 @@ impl Facts for AcquireLock {
 
     fn interruptible(&self) -> bool {
         self.wait.0 > Duration::ZERO
-    }
-
-    fn undo(&self, _: Option<&Outcome>) -> Undo {
-        Undo::by(ReleaseLock { service: self.service.clone() })
     }
 
     fn subject(&self) -> String {

@@ -1,0 +1,46 @@
+//! Why the journal could not be read or written.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+/// A fault of the journal. No effect is performed after one.
+#[derive(Debug, Error, Diagnostic)]
+pub enum JournalError {
+    #[error("the state folder `{}` cannot be used: {why}", path.display())]
+    #[diagnostic(code(deployer::journal::folder), help("choose another one with `--state DIR`"))]
+    Folder { path: PathBuf, why: String },
+
+    #[error("the journal `{}` cannot be opened: {why}", path.display())]
+    #[diagnostic(
+        code(deployer::journal::open),
+        help("nothing is deployed without a journal; move the file away to begin a new one, or use `--state DIR`")
+    )]
+    Open { path: PathBuf, why: String },
+
+    #[error(
+        "the journal `{}` was written by a newer deployer (journal version {found}, this one knows {known})",
+        path.display()
+    )]
+    #[diagnostic(
+        code(deployer::journal::newer),
+        help("install the newer deployer, or use another folder with `--state DIR`")
+    )]
+    Newer { path: PathBuf, found: i64, known: i64 },
+
+    #[error("the journal cannot be written: {why}")]
+    #[diagnostic(
+        code(deployer::journal::write),
+        help("make room on the disk of the state folder, or use another one with `--state DIR`")
+    )]
+    Write { why: String },
+
+    #[error("the journal cannot be read: {why}")]
+    #[diagnostic(code(deployer::journal::read))]
+    Read { why: String },
+
+    #[error("entry `{entry}` is not allowed here: {why}")]
+    #[diagnostic(code(deployer::journal::illegal), help("this is a fault of deployer; please report it"))]
+    Illegal { entry: &'static str, why: String },
+}

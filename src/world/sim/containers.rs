@@ -15,6 +15,7 @@ use crate::effect::container::{
     Container, ContainerEffect, ContainerOutcome, ContainerSpec, ContainerState, Ended, KillContainer, ListContainers,
     Logs, RemoveContainer, Removed, RenameContainer, StopContainer, Stopped, WaitContainer,
 };
+use crate::effect::image::with_tag;
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
@@ -283,9 +284,7 @@ impl SimHost {
         let name = self.name_of(&request.container)?;
         check_name(&request.name)?;
         if name == request.name {
-            return Err(
-                EffectError::new(ErrorKind::Invalid, format!("container `{name}` has that name already")).not_applied()
-            );
+            return self.look(&request.container);
         }
         if let Some(other) = self.containers.get(&request.name) {
             return Err(taken(&request.name, &other.id));
@@ -299,19 +298,16 @@ impl SimHost {
 
     fn list(&self, request: &ListContainers) -> Vec<Container> {
         let wanted = request.wanted_labels();
-        let image_id = match &request.image {
-            None => None,
-            Some(image) => match self.images.find(image) {
-                Some(image) => Some(image.id.as_str()),
-                None => return Vec::new(),
-            },
+        let made_from = |container: &SimContainer, image: &String| {
+            with_tag(&container.spec.image) == with_tag(image)
+                || self.images.find(image).is_some_and(|found| found.id == container.image_id)
         };
         let mut found: Vec<&SimContainer> = self
             .containers
             .all()
             .filter(|container| request.all || container.is_active())
             .filter(|container| request.name.as_ref().is_none_or(|name| name == container.name()))
-            .filter(|container| image_id.is_none_or(|id| id == container.image_id))
+            .filter(|container| request.image.as_ref().is_none_or(|image| made_from(container, image)))
             .filter(|container| carries(&container.labels, &wanted))
             .collect();
         found.sort_by_key(|container| std::cmp::Reverse(container.number));

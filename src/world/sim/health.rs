@@ -80,33 +80,55 @@ impl SimHost {
     }
 
     fn question(&self, call: &Call, request: &WaitHealthy) -> Result<Question, EffectError> {
+        let wants_port = request.path.is_some() || request.port.is_some();
+        let has_conditions = !request.status.is_empty()
+            || request.body.is_some()
+            || !request.json.is_empty()
+            || !request.headers.is_empty();
+        match (&request.url, &request.tcp, &request.container) {
+            (Some(_), Some(_), _) => return Err(invalid("`url` and `tcp` cannot both be asked")),
+            (None, None, None) => return Err(invalid("one of `container`, `url` and `tcp` is needed")),
+            (url, tcp, _) if wants_port && (url.is_some() || tcp.is_some()) => {
+                return Err(invalid("`path` and `port` belong to a `container` that is asked itself"));
+            }
+            (None, _, _) if has_conditions && !wants_port => {
+                return Err(invalid("`status`, `body`, `json` and `headers` need an HTTP answer"));
+            }
+            _ => {}
+        }
         let container = request.container.as_ref().map(|container| self.find(container)).transpose()?;
         if let Some(url) = &request.url {
             let (place, path) = self.place(&call.vault.reveal(url)?)?;
-            return Ok(Question::Http { place, path: request.path.clone().unwrap_or(path) });
+            return Ok(Question::Http { place, path });
         }
         if let Some(tcp) = &request.tcp {
             let parts = tcp.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
             let (host, port) = parts.ok_or_else(|| invalid(format!("`{tcp}` is not `HOST:PORT`")))?;
             return Ok(Question::Tcp(self.place_at(host.trim_matches(['[', ']']), port, tcp)));
         }
-        let container = container.ok_or_else(|| invalid("`health_wait` needs `container`, `url` or `tcp`"))?;
-        if request.path.is_none() && request.port.is_none() {
-            return Ok(Question::State);
-        }
+        let Some(container) = container.filter(|_| wants_port) else { return Ok(Question::State) };
         let port = request.port.map_or_else(|| only_port(container), Ok)?;
         let path = request.path.clone().unwrap_or_else(|| "/".into());
-        Ok(Question::Http { place: Place::Inside(container.name().to_owned(), port), path })
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Ok(Question::Http { place: Place::Inside(container.name().to_owned(), port), path: format!("{slash}{path}") })
     }
 
     /// Ends the wait when the container has died.
     fn check_alive(&self, request: &WaitHealthy) -> Result<(), EffectError> {
         let Some(wanted) = &request.container else { return Ok(()) };
         let container = self.find(wanted)?;
-        if matches!(container.state, ContainerState::Running | ContainerState::Created) {
+        let name = container.name();
+        if container.health(self.now()) == Some("unhealthy") && container.is_running() && asks_state(request) {
+            let message = format!("the health check of container `{name}` says `unhealthy`");
+            return Err(EffectError::new(ErrorKind::Unhealthy, message).detail(container.tail(LAST_LINES).join("\n")));
+        }
+        let lives = match container.state {
+            ContainerState::Restarting => container.exit_code == Some(0),
+            state => matches!(state, ContainerState::Running | ContainerState::Created),
+        };
+        if lives {
             return Ok(());
         }
-        let name = container.name();
         let why = if container.oom_killed { " for want of memory" } else { "" };
         let code = container.exit_code.unwrap_or_default();
         Err(EffectError::new(ErrorKind::ContainerDied, format!("container `{name}` died{why} with exit code {code}"))
@@ -123,10 +145,14 @@ impl SimHost {
                 },
                 Err(trouble) => Try::bad(trouble, None),
             },
-            Question::Tcp(place) => match self.ask(place, "/", request.request_timeout) {
-                Ok(_) => Try::well(None),
-                Err(trouble) => Try::bad(trouble, None),
-            },
+            Question::Tcp(place) if self.accepts(place) => {
+                self.pass(1);
+                Try::well(None)
+            }
+            Question::Tcp(_) => {
+                self.pass(1);
+                Try::bad("connection refused", None)
+            }
             Question::State => {
                 let now = self.now();
                 let found = request.container.as_ref().and_then(|container| self.containers.find(container));
@@ -151,6 +177,10 @@ impl SimHost {
             None => error,
         }
     }
+}
+
+fn asks_state(request: &WaitHealthy) -> bool {
+    request.url.is_none() && request.tcp.is_none() && request.path.is_none() && request.port.is_none()
 }
 
 /// The only published, else the only exposed port.
@@ -191,8 +221,22 @@ fn mismatch(request: &WaitHealthy, page: &Page) -> Option<String> {
         return None;
     }
     let Ok(value) = serde_json::from_str::<Value>(&text) else { return Some("its answer is not JSON".into()) };
-    request.json.iter().find_map(|(path, wanted)| {
-        let found = path.split('.').try_fold(&value, |value, key| value.get(key));
-        (found != Some(wanted)).then(|| format!("its field `{path}` is not {wanted}"))
+    request.json.iter().find_map(|(path, wanted)| match reach(&value, path) {
+        Some(found) if same(found, wanted) => None,
+        _ => Some(format!("its field `{path}` is not {wanted}")),
     })
+}
+
+/// The field itself, else the nested one that its dots lead to; a number counts into a list.
+fn reach<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {
+    let step = |value: &'a Value, key: &str| match value {
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        other => other.get(key),
+    };
+    value.get(field).or_else(|| field.split('.').try_fold(value, step))
+}
+
+/// Numbers are the same when their values are.
+fn same(found: &Value, wanted: &Value) -> bool {
+    found == wanted || matches!((found.as_f64(), wanted.as_f64()), (Some(found), Some(wanted)) if found == wanted)
 }

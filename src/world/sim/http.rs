@@ -81,6 +81,20 @@ impl SimHost {
         }
     }
 
+    /// Whether a connection opens. A published port takes connections as soon as the container runs:
+    /// the engine's own proxy answers them before the app does.
+    pub(super) fn accepts(&self, place: &Place) -> bool {
+        match place {
+            Place::Port(port) => {
+                self.containers.publisher(*port).is_some() || self.machine.strangers.contains_key(port)
+            }
+            Place::Inside(name, port) => {
+                self.containers.get(name).is_some_and(|container| container.answer(*port, "/", self.now()).is_some())
+            }
+            Place::Away(address) => self.web.contains_key(address),
+        }
+    }
+
     /// Asks once, and lets the time pass that the answer takes.
     pub(super) fn ask(&mut self, place: &Place, path: &str, timeout: DurationText) -> Asked {
         let page = match place {

@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod engine;
+pub mod services;
 pub mod sim;
 
 use std::fmt;

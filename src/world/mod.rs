@@ -5,7 +5,9 @@
 //! share. Knows the effects and nothing of scripts, the journal or the gateway.
 
 pub mod clock;
+pub mod docker;
 pub mod engine;
+pub mod holder;
 pub mod services;
 pub mod sim;
 

@@ -108,6 +108,7 @@ impl App {
             host: self.holder.host.clone(),
             pid: self.holder.pid,
             boot_id: self.holder.boot_id.clone(),
+            pid_namespace: self.holder.pid_namespace.clone(),
             process_start: self.holder.process_start,
         }
     }
@@ -119,6 +120,7 @@ pub fn is_dead(header: &RunHeader, here: &Holder) -> bool {
         host: header.host.clone(),
         pid: header.pid,
         boot_id: header.boot_id.clone(),
+        pid_namespace: header.pid_namespace.clone(),
         process_start: header.process_start,
     };
     holder.is_provably_dead(here)

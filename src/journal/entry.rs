@@ -140,6 +140,8 @@ pub struct RunHeader {
     pub host: String,
     pub pid: u32,
     pub boot_id: String,
+    #[serde(default)]
+    pub pid_namespace: String,
     pub process_start: u64,
 }
 

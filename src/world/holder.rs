@@ -2,14 +2,17 @@
 
 use std::io;
 
+use serde::{Deserialize, Serialize};
+
 /// A process, told apart from every other one that had or will have its number.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     pub host: String,
     pub pid: u32,
     /// Changes with every start of the machine.
     pub boot_id: String,
     /// Numbers of processes mean something only within one of these.
+    #[serde(default)]
     pub pid_namespace: String,
     /// When the process began, in clock ticks since the machine started.
     pub process_start: u64,

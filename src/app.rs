@@ -1,6 +1,6 @@
 //! The composition root: the only file that names concrete worlds and stores together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,11 @@ use crate::journal::{Journal, JournalError};
 use crate::script::diagnostic::effect_diagnostic;
 use crate::world::World;
 use crate::world::docker::DockerWorld;
+use crate::world::docker::connect::ConnectSpec;
+use crate::world::engine::Engine;
 use crate::world::holder::Holder;
 use crate::world::local::{LocalWorld, Shim};
+use crate::world::real::RealWorld;
 
 /// How long a daemon may take to answer the first question.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,21 +63,9 @@ impl App {
     pub async fn open(options: &Options) -> Result<Self, Report> {
         let state = options.state.clone().unwrap_or_else(default_state);
         let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&state)?);
-        let holder = Holder::this_process().map_err(|error| Report::msg(format!("this process cannot be named: {error}")))?;
-        let (world, address): (Arc<dyn World>, String) = match options.engine {
-            Some(EngineChoice::Local) => {
-                let folder = state.join("local");
-                let address = format!("local:{}", folder.display());
-                let world = LocalWorld::open(folder, shim()?, holder.clone(), Arc::new(environment)).map_err(report)?;
-                (Arc::new(world), address)
-            }
-            Some(EngineChoice::Docker) | None => {
-                let host = options.docker_host.as_deref();
-                let world = DockerWorld::connect(host, &environment, holder.clone(), CONNECT_TIMEOUT).await.map_err(report)?;
-                let address = world.address().to_owned();
-                (Arc::new(world), address)
-            }
-        };
+        let holder =
+            Holder::this_process().map_err(|error| Report::msg(format!("this process cannot be named: {error}")))?;
+        let (world, address) = open_world(options, &state, &holder).await?;
         Ok(Self { world, address, journal, vault: Arc::new(Vault::new(secret)), holder, state })
     }
 
@@ -90,7 +81,13 @@ impl App {
     ///
     /// # Errors
     /// With `reopen`: when the run in the journal cannot be read.
-    pub fn gateway(&self, run: RunId, listener: Listener, cancel: Cancel, reopen: bool) -> Result<Gateway, JournalError> {
+    pub fn gateway(
+        &self,
+        run: RunId,
+        listener: Listener,
+        cancel: Cancel,
+        reopen: bool,
+    ) -> Result<Gateway, JournalError> {
         let ledger = Ledger::new(run, self.journal.clone(), self.world.clock(), self.vault.clone(), listener);
         let ledger = if reopen { ledger.reopen()? } else { ledger };
         Ok(Gateway::new(self.world.clone(), Arc::new(ledger), cancel, None))
@@ -112,6 +109,27 @@ impl App {
             process_start: self.holder.process_start,
         }
     }
+}
+
+/// The world that the options ask for, and where it is.
+async fn open_world(options: &Options, state: &Path, holder: &Holder) -> Result<(Arc<dyn World>, String), Report> {
+    let (containers, engine, address): (Arc<dyn World>, Arc<dyn Engine>, String) = match options.engine {
+        Some(EngineChoice::Local) => {
+            let folder = state.join("local");
+            let address = format!("local:{}", folder.display());
+            let world = LocalWorld::open(folder, shim()?, holder.clone()).map_err(report)?;
+            let engine = world.engine();
+            (Arc::new(world), engine, address)
+        }
+        Some(EngineChoice::Docker) | None => {
+            let spec = ConnectSpec::resolve(options.docker_host.as_deref(), &environment).map_err(report)?;
+            let world = DockerWorld::open(spec, holder.clone(), CONNECT_TIMEOUT).await.map_err(report)?;
+            let engine = world.engine();
+            let address = engine.address().to_owned();
+            (Arc::new(world), engine, address)
+        }
+    };
+    Ok((Arc::new(RealWorld::new(containers, engine, Arc::new(environment))), address))
 }
 
 /// Whether the process that ran this is certainly gone.
@@ -161,8 +179,9 @@ fn secret(name: &str) -> Option<String> {
 
 /// The supervisor of local services is this very program.
 fn shim() -> Result<Shim, Report> {
-    let program = std::env::current_exe().map_err(|error| Report::msg(format!("this program cannot be found: {error}")))?;
-    Ok(Shim::new(program, vec!["local-shim".into()]))
+    let program =
+        std::env::current_exe().map_err(|error| Report::msg(format!("this program cannot be found: {error}")))?;
+    Ok(Shim { program, args: vec!["local-shim".into()] })
 }
 
 fn report(error: EffectError) -> Report {

@@ -239,7 +239,7 @@ async fn a_lock_is_held_by_one_and_taken_over_from_the_dead() {
     let local = LocalBox::new();
     let ask = |wait| AcquireLock { service: "shop".into(), wait: DurationText::millis(wait) };
     let release = ReleaseLock { service: "shop".into() };
-    let dead = Holder { pid: u32::MAX, ..Holder::this_process() };
+    let dead = Holder { pid: u32::MAX, ..Holder::this_process().unwrap() };
     let killed = LocalBox::in_folder(local.folder.clone(), "000000dead", dead);
     assert_eq!(killed.ask(ask(0)).await.unwrap(), Locked { taken_over_from: None });
     assert_eq!(local.ask(ask(0)).await.unwrap(), Locked { taken_over_from: Some(killed.call.run.clone()) });

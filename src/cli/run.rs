@@ -86,7 +86,8 @@ fn refuse_unfinished(app: &App, declaration: &Declaration, given: &Value) -> Res
     let Some(run) = found else { return Ok(()) };
     let report = miette!(
         code = "deployer::run::unfinished",
-        help = format!("take back what it did: `deployer abort {}`; see it first: `deployer show {}`", run.run, run.run),
+        help =
+            format!("take back what it did: `deployer abort {}`; see it first: `deployer show {}`", run.run, run.run),
         "run {} of `{}` was killed before its end; nothing was touched now",
         run.run,
         run.header.script
@@ -104,8 +105,7 @@ pub async fn run_once(
 ) -> Result<RunEnd, Fault> {
     let face = Arc::new(Mutex::new(face));
     let shown = face.clone();
-    let listener =
-        Arc::new(move |event: &RunEvent| shown.lock().unwrap_or_else(PoisonError::into_inner).show(event));
+    let listener = Arc::new(move |event: &RunEvent| shown.lock().unwrap_or_else(PoisonError::into_inner).show(event));
     let declaration = declaration(&script).await?;
     let params = declaration.fill(&given).unwrap_or(Value::Null);
     let gateway = Arc::new(app.gateway(new_run_id()?, listener, cancel, false)?);

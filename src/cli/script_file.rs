@@ -39,8 +39,14 @@ impl ScriptFile {
         }
         let names = SHIPPED.iter().map(|(name, _)| *name);
         let shipped: Vec<&str> = names.clone().collect();
-        let hint = did_you_mean(name, names).unwrap_or_else(|| format!("scripts that come along: {}", shipped.join(", ")));
+        let hint =
+            did_you_mean(name, names).unwrap_or_else(|| format!("scripts that come along: {}", shipped.join(", ")));
         Err(Fault::usage(miette!(code = "deployer::script::not_found", help = hint, "there is no script `{name}`")))
+    }
+
+    /// A script that is part of the program.
+    pub fn of_text(name: &str, text: &str) -> Self {
+        Self::new(name, text, PathBuf::from("."))
     }
 
     fn new(name: &str, text: impl Into<String>, folder: PathBuf) -> Self {

@@ -44,9 +44,10 @@ pub fn find(journal: &dyn Journal, text: &str) -> Result<RunId, Fault> {
     match (matching.next(), matching.next()) {
         (Some(run), None) => Ok(run.run.clone()),
         (Some(run), Some(_)) if text == "last" => Ok(run.run.clone()),
-        (Some(_), Some(_)) => {
-            Err(Fault::usage(miette!(help = "give more letters of it; see `deployer runs`", "`{text}` is the beginning of several runs")))
-        }
+        (Some(_), Some(_)) => Err(Fault::usage(miette!(
+            help = "give more letters of it; see `deployer runs`",
+            "`{text}` is the beginning of several runs"
+        ))),
         (None, _) => Err(Fault::usage(miette!(help = "see `deployer runs`", "there is no run `{text}`"))),
     }
 }

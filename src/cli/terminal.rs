@@ -41,6 +41,12 @@ pub fn show(show_as: ShowAs, live: bool) -> Box<dyn Face> {
     face(format, look, Output { data: Box::new(std::io::stdout()), talk: Box::new(std::io::stderr()) })
 }
 
+/// A face that shows nothing.
+pub fn silent() -> Box<dyn Face> {
+    let look = Look { colour: false, width: DEFAULT_WIDTH, live: false, verbose: false };
+    face(Format::Plain, look, Output { data: Box::new(std::io::sink()), talk: Box::new(std::io::sink()) })
+}
+
 /// A diagnostic as text for standard error.
 pub fn render(diagnostic: &dyn Diagnostic) -> String {
     let theme = if colour() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod holder;
 pub mod local;
 pub mod path_pattern;
+pub mod real;
 pub mod services;
 pub mod sim;
 

@@ -64,7 +64,7 @@ impl Drop for Folder {
 #[allow(dead_code, reason = "each test file uses its part")]
 impl LocalBox {
     pub fn new() -> Self {
-        Self::in_folder(Arc::new(Folder(tempfile::tempdir().unwrap())), "0000000001", Holder::this_process())
+        Self::in_folder(Arc::new(Folder(tempfile::tempdir().unwrap())), "0000000001", Holder::this_process().unwrap())
     }
 
     pub async fn with_empty_image() -> Self {
@@ -83,7 +83,7 @@ impl LocalBox {
 
     /// Another deployer on the same state.
     pub fn again(&self) -> Self {
-        Self::in_folder(self.folder.clone(), "0000000002", Holder::this_process())
+        Self::in_folder(self.folder.clone(), "0000000002", Holder::this_process().unwrap())
     }
 
     pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, EffectError> {

@@ -31,6 +31,9 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 const STEADY_RUN: Duration = Duration::from_secs(10);
 /// How long to read on after the program ended: a child of its own that left the group may hold the pipe open.
 const LAST_LINES: Duration = Duration::from_millis(300);
+/// How long the supervisor of the run before may take to vanish once it has written down the end.
+const HAND_OVER: Duration = Duration::from_secs(2);
+const LOCK_POLL: Duration = Duration::from_millis(1);
 const BACKOFF_POLL: Duration = Duration::from_millis(10);
 /// As a shell says that a program cannot be started.
 const CANNOT_START: i64 = 127;
@@ -91,7 +94,13 @@ fn supervise(folder: &Path) -> Result<(), String> {
     let _ = nix::unistd::setsid();
     let lock =
         File::options().create(true).append(true).open(folder.join(SUPERVISED)).map_err(|why| why.to_string())?;
-    lock.try_lock().map_err(|_| String::from("another supervisor has it"))?;
+    let until = Instant::now() + HAND_OVER;
+    while lock.try_lock().is_err() {
+        if Instant::now() >= until {
+            return Err("another supervisor has it".into());
+        }
+        thread::sleep(LOCK_POLL);
+    }
     let own = ProcessMark::of(std::process::id()).ok_or("`/proc` cannot be read")?;
     let log = LogFile::open(&folder.join(LOG)).map_err(|why| format!("the log cannot be written: {why}"))?;
     let log = Arc::new(Mutex::new(log));
@@ -130,6 +139,7 @@ fn supervise(folder: &Path) -> Result<(), String> {
             thread::sleep(BACKOFF_POLL);
         }
         if shared.is_stopping() {
+            own.kill_session();
             shared.change(|state| state.phase = Phase::Exited);
             return Ok(());
         }

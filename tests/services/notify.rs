@@ -45,7 +45,7 @@ async fn a_failure_is_an_answer_without_the_secret_part() {
     let mut request = told("slack", "");
     request["url"] = secret_url;
     let reply = bench.ask("notify", request).await.unwrap();
-    assert_eq!(reply, json!({"delivered": false, "error": "`127.0.0.1` answered 404 Not Found: no /…"}));
+    assert_eq!(reply, json!({"delivered": false, "error": "`127.0.0.1` answered 404 Not Found: no …"}));
     assert_eq!(server.only().path, format!("/services/{SECRET}"));
 
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

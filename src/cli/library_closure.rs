@@ -1,7 +1,7 @@
 //! The shared libraries that this very program runs with, so that it can run in an image `FROM scratch`.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Every library, and the loader, that are mapped into this process: where each is, and where an image needs it.
 ///
@@ -22,7 +22,17 @@ pub fn libraries() -> std::io::Result<BTreeSet<(PathBuf, PathBuf)>> {
                 found.insert((path.clone(), PathBuf::from(folder).join(&name)));
             }
         }
+        // Programs ask for `libz.so.1`; what is mapped is the file behind that link.
+        for link in links_to(&path) {
+            found.insert((path.clone(), link));
+        }
         found.insert((path.clone(), path));
     }
     Ok(found)
+}
+
+fn links_to(path: &Path) -> Vec<PathBuf> {
+    let Some(entries) = path.parent().and_then(|folder| std::fs::read_dir(folder).ok()) else { return Vec::new() };
+    let links = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+    links.map(|link| link.path()).filter(|link| std::fs::canonicalize(link).is_ok_and(|real| real == path)).collect()
 }

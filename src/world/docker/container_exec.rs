@@ -25,7 +25,7 @@ const SHOWN: usize = 4 << 10;
 
 impl DockerEngine {
     pub(super) async fn exec(&self, call: &Call, request: &ExecInContainer) -> Result<ProgramResult, EffectError> {
-        let name = names::plain("container", &request.container.0)?;
+        let name = names::plain("container", &request.container.key)?;
         let what = command_line(&request.command);
         let id = self.create_exec(call, name, request).await?;
         let limit = usize::try_from(request.output_limit.0).unwrap_or(usize::MAX);

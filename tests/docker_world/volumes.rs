@@ -27,7 +27,7 @@ async fn volumes_are_made_listed_and_removed() {
     let names = async |request: serde_json::Value| -> Vec<String> {
         bench.json::<ListVolumes>(request).await.unwrap().into_iter().map(|volume| volume.name).collect()
     };
-    assert_eq!(names(json!({"name": data})).await, [data.clone()]);
+    assert_eq!(names(json!({"name": data})).await, std::slice::from_ref(&data));
     let run = BTreeMap::from([(labels::RUN, bench.call.run.as_str())]);
     assert_eq!(names(json!({"labels": run})).await, [data.clone(), bench.name("data-2")]);
 

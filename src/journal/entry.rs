@@ -328,6 +328,8 @@ pub enum RunEvent {
     Progress {
         run: RunId,
         seq: Seq,
+        /// Milliseconds since 1970, UTC.
+        at_ms: i64,
         text: String,
         /// 0 to 1, where it is known.
         fraction: Option<f32>,

@@ -3,4 +3,5 @@ pub mod base;
 pub mod effect;
 pub mod gateway;
 pub mod journal;
+pub mod report;
 pub mod world;

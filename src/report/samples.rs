@@ -32,7 +32,7 @@ pub fn header() -> RunHeader {
         version: "0.1.0".into(),
         host: "box".into(),
         pid: 4242,
-        boot_id: "b00t".into(),
+        boot_id: "b00t".into(),        pid_namespace: String::new(),
         process_start: 17,
     }
 }

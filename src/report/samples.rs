@@ -32,7 +32,8 @@ pub fn header() -> RunHeader {
         version: "0.1.0".into(),
         host: "box".into(),
         pid: 4242,
-        boot_id: "b00t".into(),        pid_namespace: String::new(),
+        boot_id: "b00t".into(),
+        pid_namespace: "4026531836".into(),
         process_start: 17,
     }
 }

@@ -6,8 +6,11 @@
 
 pub mod clock;
 pub mod docker;
+pub mod dockerignore;
 pub mod engine;
 pub mod holder;
+pub mod local;
+pub mod path_pattern;
 pub mod services;
 pub mod sim;
 

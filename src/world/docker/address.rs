@@ -77,8 +77,9 @@ impl ConnectSpec {
     /// When the active context does not exist or cannot be read, or the connection would need TLS certificates.
     pub fn resolve(host: Option<&str>, environment: Environment<'_>) -> Result<Self, EffectError> {
         let set = |name: &str| environment(name).filter(|value| !value.is_empty());
-        let config_folder =
-            set("DOCKER_CONFIG").map(PathBuf::from).or_else(|| set("HOME").map(|home| Path::new(&home).join(".docker")));
+        let config_folder = set("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or_else(|| set("HOME").map(|home| Path::new(&home).join(".docker")));
         let (address, chosen_by) = if let Some(host) = host {
             (host.to_owned(), ChosenBy::Option)
         } else if let Some(host) = set("DOCKER_HOST") {
@@ -87,9 +88,12 @@ impl ConnectSpec {
             }
             (host, ChosenBy::Environment)
         } else {
-            let active = set("DOCKER_CONTEXT").map_or_else(|| current_context(config_folder.as_deref()), |name| Ok(Some(name)))?;
+            let active = set("DOCKER_CONTEXT")
+                .map_or_else(|| current_context(config_folder.as_deref()), |name| Ok(Some(name)))?;
             match (active, &config_folder) {
-                (Some(name), Some(folder)) if name != "default" => (context_host(folder, &name)?, ChosenBy::Context(name)),
+                (Some(name), Some(folder)) if name != "default" => {
+                    (context_host(folder, &name)?, ChosenBy::Context(name))
+                }
                 _ => (DEFAULT_ADDRESS.to_owned(), ChosenBy::Fallback),
             }
         };
@@ -106,8 +110,11 @@ fn current_context(config_folder: Option<&Path>) -> Result<Option<String>, Effec
         return Ok(None);
     };
     let config: Config = serde_json::from_slice(&text).map_err(|error| {
-        EffectError::new(ErrorKind::Invalid, format!("docker's configuration `{}` cannot be read: {error}", path.display()))
-            .not_applied()
+        EffectError::new(
+            ErrorKind::Invalid,
+            format!("docker's configuration `{}` cannot be read: {error}", path.display()),
+        )
+        .not_applied()
     })?;
     Ok(config.current_context.filter(|name| !name.is_empty()))
 }
@@ -196,7 +203,8 @@ fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
         text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
     };
     let port = port.map(|port| port.parse().ok()).map_or(Some(None), |port| port.map(Some))?;
-    let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'));
+    let is_host =
+        !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'));
     is_host.then(|| (host.to_owned(), port))
 }
 
@@ -218,11 +226,16 @@ mod tests {
             ("10.0.0.5:99", Address::Tcp { host: "10.0.0.5".into(), port: 99 }),
             ("ssh://example.com", ssh(None, "example.com", None, SOCKET)),
             ("ssh://me@example.com:2222/", ssh(Some("me"), "example.com", Some(2222), SOCKET)),
-            ("ssh://me@example.com/run/user/1/docker.sock", ssh(Some("me"), "example.com", None, "/run/user/1/docker.sock")),
+            (
+                "ssh://me@example.com/run/user/1/docker.sock",
+                ssh(Some("me"), "example.com", None, "/run/user/1/docker.sock"),
+            ),
         ] {
             assert_eq!(Address::parse(text).unwrap(), address, "{text}");
         }
-        for text in ["", "unix://", "tcp://", "ftp://x", "ssh://-oProxyCommand=x", "ssh://@h", "tcp://h:port", "tcp://a b"] {
+        for text in
+            ["", "unix://", "tcp://", "ftp://x", "ssh://-oProxyCommand=x", "ssh://@h", "tcp://h:port", "tcp://a b"]
+        {
             assert_eq!(Address::parse(text).unwrap_err().kind, ErrorKind::Invalid, "{text}");
         }
         assert_eq!(Address::parse("https://h").unwrap_err().kind, ErrorKind::Unsupported);
@@ -255,7 +268,10 @@ mod tests {
         let far = || ("ssh://far.example".to_owned(), ChosenBy::Context("far".into()));
         assert_eq!(resolve(None, &[]).unwrap(), (DEFAULT_ADDRESS.into(), ChosenBy::Fallback));
         assert_eq!(resolve(None, &[("HOME", home)]).unwrap(), far());
-        assert_eq!(resolve(None, &[("HOME", "/nowhere"), ("DOCKER_CONFIG", &format!("{home}/.docker"))]).unwrap(), far());
+        assert_eq!(
+            resolve(None, &[("HOME", "/nowhere"), ("DOCKER_CONFIG", &format!("{home}/.docker"))]).unwrap(),
+            far()
+        );
         assert_eq!(
             resolve(None, &[("HOME", home), ("DOCKER_CONTEXT", "default")]).unwrap(),
             (DEFAULT_ADDRESS.into(), ChosenBy::Fallback)

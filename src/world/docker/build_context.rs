@@ -33,14 +33,15 @@ pub(super) fn pack(folder: &Path, dockerfile: &str) -> Result<BuildContext, Effe
             .not_applied()
     })?;
     if !folder.join(&dockerfile).is_file() {
-        return Err(EffectError::new(ErrorKind::NotFound, format!("there is no `{dockerfile}` in the build context `{shown}`"))
-            .hint("name it with the option `dockerfile`")
-            .not_applied());
+        return Err(EffectError::new(
+            ErrorKind::NotFound,
+            format!("there is no `{dockerfile}` in the build context `{shown}`"),
+        )
+        .hint("name it with the option `dockerfile`")
+        .not_applied());
     }
     let ignore = match fs::read_to_string(folder.join(IGNORE_FILE)) {
-        Ok(text) => {
-            Ignore::parse(&text).map_err(|why| EffectError::new(ErrorKind::Invalid, why).not_applied())?
-        }
+        Ok(text) => Ignore::parse(&text).map_err(|why| EffectError::new(ErrorKind::Invalid, why).not_applied())?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ignore::default(),
         Err(error) => return Err(unreadable(&folder.join(IGNORE_FILE), &error)),
     };
@@ -89,7 +90,9 @@ impl<W: Write> Packer<'_, W> {
     fn folder_entries(&mut self, relative: &str) -> Result<(), EffectError> {
         let folder = self.folder.join(relative);
         let mut names = fs::read_dir(&folder)
-            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>())
+            .and_then(|entries| {
+                entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()
+            })
             .map_err(|error| unreadable(&folder, &error))?;
         names.sort();
         for name in names {
@@ -157,7 +160,9 @@ impl<W: Write> Packer<'_, W> {
         let mut header = Self::header(metadata);
         header.set_size(0);
         self.files += 1;
-        self.tar.append_link(&mut header, relative, target).map_err(|error| unpackable(&PathBuf::from(relative), &error))
+        self.tar
+            .append_link(&mut header, relative, target)
+            .map_err(|error| unpackable(&PathBuf::from(relative), &error))
     }
 }
 
@@ -179,9 +184,12 @@ fn unwritable(error: &io::Error) -> EffectError {
         io::ErrorKind::StorageFull => ErrorKind::DiskFull,
         _ => ErrorKind::Failed,
     };
-    EffectError::new(kind, format!("the build context cannot be packed in `{}`: {error}", std::env::temp_dir().display()))
-        .hint("choose another folder with the environment variable `TMPDIR`")
-        .not_applied()
+    EffectError::new(
+        kind,
+        format!("the build context cannot be packed in `{}`: {error}", std::env::temp_dir().display()),
+    )
+    .hint("choose another folder with the environment variable `TMPDIR`")
+    .not_applied()
 }
 
 #[cfg(test)]
@@ -227,7 +235,8 @@ mod tests {
             ("secret.env", "x"),
         ]);
         let entries = unpack(pack(folder.path(), "./build/Dockerfile").unwrap());
-        let files: Vec<&str> = entries.iter().filter(|(_, (h, _))| h.entry_type().is_file()).map(|(p, _)| p.as_str()).collect();
+        let files: Vec<&str> =
+            entries.iter().filter(|(_, (h, _))| h.entry_type().is_file()).map(|(p, _)| p.as_str()).collect();
         assert_eq!(files, [".dockerignore", "app/run.sh", "build/Dockerfile", "deep/a/b/keep"]);
     }
 
@@ -250,7 +259,9 @@ mod tests {
     #[test]
     fn says_what_is_wrong_with_the_context() {
         let folder = folder(&[("other", "x")]);
-        for (dockerfile, kind) in [("Dockerfile", ErrorKind::NotFound), ("../Dockerfile", ErrorKind::Invalid), ("/x", ErrorKind::Invalid)] {
+        for (dockerfile, kind) in
+            [("Dockerfile", ErrorKind::NotFound), ("../Dockerfile", ErrorKind::Invalid), ("/x", ErrorKind::Invalid)]
+        {
             let error = pack(folder.path(), dockerfile).unwrap_err();
             assert_eq!(error.kind, kind, "{error}");
             assert!(error.message.contains(dockerfile), "{error}");

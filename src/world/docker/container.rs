@@ -95,7 +95,9 @@ impl DockerEngine {
             .into_iter()
             .flatten()
             .filter(|container| request.name.as_ref().is_none_or(|name| *name == container.name))
-            .filter(|container| request.image.as_ref().is_none_or(|image| is_made_from(container, image, image_id.as_deref())))
+            .filter(|container| {
+                request.image.as_ref().is_none_or(|image| is_made_from(container, image, image_id.as_deref()))
+            })
             .collect())
     }
 
@@ -125,7 +127,12 @@ impl DockerEngine {
     }
 
     /// Removes by id, so that nobody else is hit who has the name by now.
-    pub(super) async fn remove_found(&self, container: &Container, force: bool, volumes: bool) -> Result<(), EffectError> {
+    pub(super) async fn remove_found(
+        &self,
+        container: &Container,
+        force: bool,
+        volumes: bool,
+    ) -> Result<(), EffectError> {
         let options = RemoveContainerOptionsBuilder::new().v(volumes).force(force).build();
         let answer = ask(About::Container(&container.name), self.docker.remove_container(&container.id, Some(options)));
         match found(answer.await) {
@@ -176,7 +183,6 @@ impl DockerEngine {
         };
         within(CALL_DEADLINE, About::Container(name), read).await
     }
-
 }
 
 pub(super) fn missing_container(container: &ContainerRef) -> EffectError {

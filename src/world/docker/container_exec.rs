@@ -60,7 +60,9 @@ impl DockerEngine {
 
     async fn create_exec(&self, call: &Call, name: &str, request: &ExecInContainer) -> Result<String, EffectError> {
         if request.command.is_empty() {
-            return Err(EffectError::new(ErrorKind::Invalid, "`command` is empty: it names the program to run").not_applied());
+            return Err(
+                EffectError::new(ErrorKind::Invalid, "`command` is empty: it names the program to run").not_applied()
+            );
         }
         let command = request.command.iter().map(|part| call.vault.reveal(part)).collect::<Result<Vec<_>, _>>()?;
         let environment = request
@@ -136,7 +138,8 @@ impl DockerEngine {
             return false;
         };
         // The number is the engine's: only a process that is in that very container may be hit.
-        let is_there = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(&container));
+        let is_there =
+            std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(&container));
         pid > 1
             && is_there
             && nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).is_ok()

@@ -102,7 +102,10 @@ impl DockerEngine {
             if let Ok(Some(holder)) = self.publisher(port).await {
                 return EffectError::new(
                     ErrorKind::PortTaken,
-                    format!("port {port} is taken by container `{holder}`, so container `{}` cannot start", container.name),
+                    format!(
+                        "port {port} is taken by container `{holder}`, so container `{}` cannot start",
+                        container.name
+                    ),
                 )
                 .hint(format!("choose another port, or stop that container: docker stop {holder}"));
             }

@@ -100,10 +100,7 @@ fn mounts(mounts: &[Mount], labels: &HashMap<String, String>) -> (Vec<EngineMoun
             source: Some(mount.source.clone()),
             target: Some(mount.target.clone()),
             read_only: Some(mount.read_only),
-            volume_options: Some(MountVolumeOptions {
-                labels: Some(labels.clone()),
-                ..MountVolumeOptions::default()
-            }),
+            volume_options: Some(MountVolumeOptions { labels: Some(labels.clone()), ..MountVolumeOptions::default() }),
             ..EngineMount::default()
         })
         .collect();
@@ -164,7 +161,9 @@ mod tests {
         assert_eq!(body.env.unwrap(), ["A=1", "KEY=hunter2"]);
         assert_eq!(body.exposed_ports.unwrap(), ["5000/tcp", "53/udp"]);
         let labels = body.labels.unwrap();
-        for (key, value) in [("mine", "yes"), ("deployer.run", "r"), ("deployer.service", "shop"), ("deployer.role", "live")] {
+        for (key, value) in
+            [("mine", "yes"), ("deployer.run", "r"), ("deployer.service", "shop"), ("deployer.role", "live")]
+        {
             assert_eq!(labels[key], value);
         }
         assert_eq!(body.healthcheck.unwrap().test.unwrap(), ["CMD", "curl", "x"]);

@@ -197,7 +197,9 @@ mod tests {
     #[tokio::test]
     async fn finds_what_login_stored() {
         let auth = STANDARD.encode("me:pass:word");
-        let config = format!(r#"{{"auths": {{"https://r.example/v2/": {{"auth": "{auth}"}}, "{HUB_KEY}": {{"identitytoken": "tok"}}}}}}"#);
+        let config = format!(
+            r#"{{"auths": {{"https://r.example/v2/": {{"auth": "{auth}"}}, "{HUB_KEY}": {{"identitytoken": "tok"}}}}}}"#
+        );
         let found = stored_for(&config, "r.example").await.unwrap();
         assert_eq!((found.username.as_deref(), found.password.as_deref()), (Some("me"), Some("pass:word")));
         assert_eq!(stored_for(&config, HUB).await.unwrap().identitytoken.as_deref(), Some("tok"));

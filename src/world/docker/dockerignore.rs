@@ -40,7 +40,8 @@ impl Ignore {
                 .build()
                 .map_err(|error| format!("line {} of `.dockerignore`: {}", number + 1, error.kind()))?
                 .compile_matcher();
-            let literal = pattern.split('/').take_while(|part| !part.contains(['*', '?', '[', '\\'])).collect::<Vec<_>>();
+            let literal =
+                pattern.split('/').take_while(|part| !part.contains(['*', '?', '[', '\\'])).collect::<Vec<_>>();
             rules.push(Rule { matcher, is_exception, literal: literal.join("/") });
         }
         Ok(Self { rules })
@@ -64,7 +65,9 @@ impl Ignore {
     /// Whether an exception may bring back something in this folder, which itself is left out.
     pub(super) fn may_bring_back_below(&self, folder: &str) -> bool {
         let inside = |deep: &str, shallow: &str| {
-            shallow.is_empty() || deep == shallow || deep.strip_prefix(shallow).is_some_and(|rest| rest.starts_with('/'))
+            shallow.is_empty()
+                || deep == shallow
+                || deep.strip_prefix(shallow).is_some_and(|rest| rest.starts_with('/'))
         };
         self.rules
             .iter()
@@ -145,7 +148,8 @@ mod tests {
     #[test]
     fn folders_without_exceptions_need_no_walk() {
         let ignore = Ignore::parse("*\n!src/app/*.js").unwrap();
-        for (folder, walk) in [("src", true), ("src/app", true), ("src/app/sub", true), ("srcs", false), ("lib", false)] {
+        for (folder, walk) in [("src", true), ("src/app", true), ("src/app/sub", true), ("srcs", false), ("lib", false)]
+        {
             assert_eq!(ignore.may_bring_back_below(folder), walk, "{folder}");
         }
         assert!(Ignore::parse("*\n!**/keep").unwrap().may_bring_back_below("anything"));

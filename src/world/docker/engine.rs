@@ -78,11 +78,12 @@ impl DockerEngine {
     pub(super) async fn publisher(&self, port: u16) -> Result<Option<String>, EffectError> {
         let options = ListContainersOptionsBuilder::new().build();
         let running = ask(About::Engine, self.docker.list_containers(Some(options))).await?;
-        let holder = running.into_iter().find(|container| {
-            container.ports.iter().flatten().any(|published| {
-                published.public_port == Some(port) && published.typ == Some(PortSummaryTypeEnum::TCP)
-            })
-        });
+        let holder =
+            running.into_iter().find(|container| {
+                container.ports.iter().flatten().any(|published| {
+                    published.public_port == Some(port) && published.typ == Some(PortSummaryTypeEnum::TCP)
+                })
+            });
         Ok(holder.and_then(|holder| Some(holder.names?.first()?.trim_start_matches('/').to_owned())))
     }
 
@@ -109,9 +110,12 @@ impl DockerEngine {
         let port = match (port, self.exposed_ports(container).await?.as_slice()) {
             (Some(port), _) | (None, &[port]) => port,
             (None, []) => {
-                return Err(EffectError::new(ErrorKind::Invalid, format!("container `{name}` publishes and exposes no port"))
-                    .hint("publish one with the option `ports`, such as `ports: [\"8080:5000\"]`")
-                    .not_applied());
+                return Err(EffectError::new(
+                    ErrorKind::Invalid,
+                    format!("container `{name}` publishes and exposes no port"),
+                )
+                .hint("publish one with the option `ports`, such as `ports: [\"8080:5000\"]`")
+                .not_applied());
             }
             (None, _) => return Err(several("exposes")),
         };
@@ -151,18 +155,24 @@ impl DockerEngine {
             return Ok(Ipv4Addr::LOCALHOST.into());
         };
         let found = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host.as_str(), 0))).await;
-        found.ok().and_then(Result::ok).and_then(|mut found| found.next()).map(|address| address.ip()).ok_or_else(|| {
-            EffectError::new(ErrorKind::Unavailable, format!("the address of the engine's host `{host}` cannot be found"))
+        found.ok().and_then(Result::ok).and_then(|mut found| found.next()).map(|address| address.ip()).ok_or_else(
+            || {
+                EffectError::new(
+                    ErrorKind::Unavailable,
+                    format!("the address of the engine's host `{host}` cannot be found"),
+                )
                 .hint(format!("see whether its name is known here: getent hosts {host}"))
                 .not_applied()
-        })
+            },
+        )
     }
 
     /// TCP ports that the container's image or its maker says it listens on.
     async fn exposed_ports(&self, container: &Container) -> Result<Vec<u16>, EffectError> {
         let id = names::plain("container", &container.id)?;
         let answer = self.docker.inspect_container(id, None::<InspectContainerOptions>);
-        let exposed = ask(About::Container(&container.name), answer).await?.config.and_then(|config| config.exposed_ports);
+        let exposed =
+            ask(About::Container(&container.name), answer).await?.config.and_then(|config| config.exposed_ports);
         let port = |text: &String| text.trim_end_matches("/tcp").parse().ok();
         Ok(exposed.unwrap_or_default().iter().filter_map(port).collect())
     }

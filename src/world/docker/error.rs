@@ -58,10 +58,7 @@ pub(super) async fn within<T>(
 }
 
 /// The same for a short question.
-pub(super) async fn ask<T>(
-    about: About<'_>,
-    answer: impl Future<Output = Result<T, Error>>,
-) -> Result<T, EffectError> {
+pub(super) async fn ask<T>(about: About<'_>, answer: impl Future<Output = Result<T, Error>>) -> Result<T, EffectError> {
     within(CALL_DEADLINE, about, answer).await
 }
 

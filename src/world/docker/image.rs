@@ -44,9 +44,10 @@ impl DockerEngine {
             None => self.images_of(None).await?,
         };
         images.retain(|image: &Image| {
-            request.labels.iter().all(|(key, value)| {
-                image.labels.get(key).is_some_and(|found| value.is_empty() || found == value)
-            })
+            request
+                .labels
+                .iter()
+                .all(|(key, value)| image.labels.get(key).is_some_and(|found| value.is_empty() || found == value))
         });
         images.sort_by_cached_key(|image| Reverse(created(image)));
         Ok(images)
@@ -61,8 +62,11 @@ impl DockerEngine {
             });
         }
         let ids: Vec<String> = listed.into_iter().map(|image| image.id).collect();
-        let images: Vec<Option<Image>> =
-            stream::iter(ids).map(|id| async move { self.image_named(&id).await }).buffered(PARALLEL).try_collect().await?;
+        let images: Vec<Option<Image>> = stream::iter(ids)
+            .map(|id| async move { self.image_named(&id).await })
+            .buffered(PARALLEL)
+            .try_collect()
+            .await?;
         Ok(images.into_iter().flatten().collect())
     }
 

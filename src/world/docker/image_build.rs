@@ -31,14 +31,23 @@ impl DockerEngine {
         match tokio::time::timeout(request.timeout.0, unless_cancelled(call, &what, build)).await {
             Ok(built) => built?,
             Err(_) => {
-                return Err(EffectError::new(ErrorKind::Timeout, format!("{what} did not end within {}", request.timeout))
-                    .hint("give it more time with the option `timeout`"));
+                return Err(EffectError::new(
+                    ErrorKind::Timeout,
+                    format!("{what} did not end within {}", request.timeout),
+                )
+                .hint("give it more time with the option `timeout`"));
             }
         }
         self.image_named(&tag).await?.ok_or_else(|| missing_image(&tag))
     }
 
-    async fn send(&self, call: &Call, request: &BuildImage, tag: &str, context: BuildContext) -> Result<(), EffectError> {
+    async fn send(
+        &self,
+        call: &Call,
+        request: &BuildImage,
+        tag: &str,
+        context: BuildContext,
+    ) -> Result<(), EffectError> {
         let arguments = request
             .args
             .iter()
@@ -84,7 +93,8 @@ impl DockerEngine {
 async fn pack(call: &Call, request: &BuildImage) -> Result<BuildContext, EffectError> {
     let (folder, dockerfile) = (PathBuf::from(&request.context), request.dockerfile.clone());
     let packed = tokio::task::spawn_blocking(move || build_context::pack(&folder, &dockerfile)).await;
-    let context = packed.map_err(|error| EffectError::new(ErrorKind::Internal, format!("packing broke off: {error}")))??;
+    let context =
+        packed.map_err(|error| EffectError::new(ErrorKind::Internal, format!("packing broke off: {error}")))??;
     call.tell(format!("sending {} files, {} KiB", context.files, context.bytes.div_ceil(ByteSize(1 << 10).0)));
     Ok(context)
 }
@@ -126,13 +136,16 @@ impl BuildProgress {
     fn failure(self, error: bollard::errors::Error, tag: &str) -> EffectError {
         let error = match error {
             bollard::errors::Error::DockerStreamError { error } => {
-                let broke = explain(bollard::errors::Error::DockerStreamError { error: error.clone() }, About::Image(tag));
+                let broke =
+                    explain(bollard::errors::Error::DockerStreamError { error: error.clone() }, About::Image(tag));
                 match broke.kind {
                     ErrorKind::Failed => failed(tag, &error),
                     _ => broke,
                 }
             }
-            bollard::errors::Error::DockerResponseServerError { message, status_code: 400..=499 } => failed(tag, &message),
+            bollard::errors::Error::DockerResponseServerError { message, status_code: 400..=499 } => {
+                failed(tag, &message)
+            }
             other => explain(other, About::Image(tag)),
         };
         error.detail(self.tail.text())

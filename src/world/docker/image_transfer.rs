@@ -89,7 +89,9 @@ impl DockerEngine {
                     Ok(Some(said)) => {
                         if let Some(line) = said.stream.as_deref().map(str::trim).filter(|line| !line.is_empty()) {
                             call.tell(line);
-                            loaded.extend(LOADED.iter().find_map(|words| line.strip_prefix(words)).map(ToOwned::to_owned));
+                            loaded.extend(
+                                LOADED.iter().find_map(|words| line.strip_prefix(words)).map(ToOwned::to_owned),
+                            );
                         } else if let Some(status) = said.status {
                             call.tell(status);
                         }
@@ -157,12 +159,16 @@ fn transfer_error(error: Error, done: &str, name: &str) -> EffectError {
     let lower = text.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     let registry = names::registry(name);
-    let (kind, hint) = if matches!(status, 401 | 403) || has(&["denied", "unauthorized", "no basic auth", "forbidden"]) {
+    let (kind, hint) = if matches!(status, 401 | 403) || has(&["denied", "unauthorized", "no basic auth", "forbidden"])
+    {
         (ErrorKind::Refused, format!("log in to the registry: docker login {registry}"))
     } else if status == 404 || has(&["not found", "manifest unknown", "name unknown"]) {
         (ErrorKind::NotFound, format!("see which tags the registry `{registry}` has, or build the image here"))
     } else {
-        (ErrorKind::Unavailable, format!("see whether the registry `{registry}` can be reached from the engine's machine"))
+        (
+            ErrorKind::Unavailable,
+            format!("see whether the registry `{registry}` can be reached from the engine's machine"),
+        )
     };
     EffectError::new(kind, format!("image `{name}` cannot be {done}: {}", one_line(&text))).hint(hint)
 }
@@ -199,12 +205,16 @@ mod tests {
     #[test]
     fn answers_of_registries_become_kinds() {
         let stream = |text: &str| Error::DockerStreamError { error: text.into() };
-        let answer = |status_code, message: &str| Error::DockerResponseServerError { status_code, message: message.into() };
+        let answer =
+            |status_code, message: &str| Error::DockerResponseServerError { status_code, message: message.into() };
         for (error, kind) in [
             (answer(404, "manifest for web:v1 not found: manifest unknown"), ErrorKind::NotFound),
             (answer(404, "pull access denied for web, repository does not exist"), ErrorKind::Refused),
             (answer(500, "Get https://r/v2/: unauthorized: authentication required"), ErrorKind::Refused),
-            (answer(500, "Get https://r/v2/: dial tcp 127.0.0.1:1: connect: connection refused"), ErrorKind::Unavailable),
+            (
+                answer(500, "Get https://r/v2/: dial tcp 127.0.0.1:1: connect: connection refused"),
+                ErrorKind::Unavailable,
+            ),
             (stream("no basic auth credentials"), ErrorKind::Refused),
             (stream("write /x: no space left on device"), ErrorKind::DiskFull),
         ] {

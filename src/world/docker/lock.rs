@@ -43,7 +43,9 @@ struct Owner {
 }
 
 enum Claim {
-    Ours { taken_over_from: Option<RunId> },
+    Ours {
+        taken_over_from: Option<RunId>,
+    },
     /// None: the volume is not a lock of deployer's.
     Held(Option<Owner>),
 }

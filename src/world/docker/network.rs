@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{Network as EngineNetwork, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest};
+use bollard::models::{
+    Network as EngineNetwork, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest,
+};
 use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilder};
 
 use super::container_spec::endpoint;
@@ -10,9 +12,7 @@ use super::error::{About, ask, found};
 use super::{DockerEngine, names};
 use crate::base::labels;
 use crate::effect::container::Removed;
-use crate::effect::network::{
-    ConnectNetwork, CreateNetwork, Network, NetworkEffect, NetworkOutcome, RemoveNetwork,
-};
+use crate::effect::network::{ConnectNetwork, CreateNetwork, Network, NetworkEffect, NetworkOutcome, RemoveNetwork};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
@@ -61,9 +61,8 @@ impl DockerEngine {
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
         let mut networks = ask(About::Engine, self.docker.list_networks(Some(options))).await?;
         networks.retain(|network| network.name.as_deref() == Some(name));
-        let age = |network: &EngineNetwork| {
-            network.created.as_deref().and_then(|at| at.parse::<jiff::Timestamp>().ok())
-        };
+        let age =
+            |network: &EngineNetwork| network.created.as_deref().and_then(|at| at.parse::<jiff::Timestamp>().ok());
         networks.sort_by_cached_key(|network| (age(network), network.id.clone()));
         Ok(networks)
     }
@@ -81,10 +80,8 @@ impl DockerEngine {
             let body = NetworkDisconnectRequest { container: container.id, force: Some(false) };
             return ask(About::Network(name), self.docker.disconnect_network(name, body)).await;
         }
-        let body = NetworkConnectRequest {
-            container: container.id,
-            endpoint_config: Some(endpoint(name, &request.aliases)),
-        };
+        let body =
+            NetworkConnectRequest { container: container.id, endpoint_config: Some(endpoint(name, &request.aliases)) };
         ask(About::Network(name), self.docker.connect_network(name, body)).await
     }
 
@@ -119,9 +116,12 @@ impl DockerEngine {
         if members.is_empty() {
             return error;
         }
-        EffectError::new(ErrorKind::Conflict, format!("network `{name}` is used by container `{}`", members.join("`, `")))
-            .hint(format!("take it off first: docker network disconnect {name} {}", members[0]))
-            .not_applied()
+        EffectError::new(
+            ErrorKind::Conflict,
+            format!("network `{name}` is used by container `{}`", members.join("`, `")),
+        )
+        .hint(format!("take it off first: docker network disconnect {name} {}", members[0]))
+        .not_applied()
     }
 }
 

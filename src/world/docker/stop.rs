@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::query_parameters::{KillContainerOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptionsBuilder};
+use bollard::query_parameters::{
+    KillContainerOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
+};
 use futures_util::TryStreamExt;
 
 use super::container::missing_container;

@@ -90,7 +90,9 @@ impl Tunnel {
             if ended || Instant::now() >= end {
                 let _ = ssh.start_kill();
                 let why = match said {
-                    Some(said) => tokio::time::timeout(SAYING, said).await.ok().and_then(Result::ok).unwrap_or_default(),
+                    Some(said) => {
+                        tokio::time::timeout(SAYING, said).await.ok().and_then(Result::ok).unwrap_or_default()
+                    }
                     None => String::new(),
                 };
                 return Err(unreachable_host(address, &why, ended, deadline));

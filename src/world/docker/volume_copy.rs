@@ -8,7 +8,8 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
 use bollard::query_parameters::{
-    CreateContainerOptions, DownloadFromContainerOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
+    CreateContainerOptions, DownloadFromContainerOptionsBuilder, ListImagesOptionsBuilder,
+    RemoveContainerOptionsBuilder,
 };
 use futures_util::TryStreamExt;
 use tokio::io::AsyncWriteExt;
@@ -58,7 +59,11 @@ impl DockerEngine {
             let there = container.fetch(".", folder.path(), volume).await?;
             let path = folder.path().to_owned();
             container.remove().await;
-            return if there { Ok(VolumeFile::copied(path, folder)) } else { Err(missing_file(volume, Path::new("."))) };
+            return if there {
+                Ok(VolumeFile::copied(path, folder))
+            } else {
+                Err(missing_file(volume, Path::new(".")))
+            };
         }
         let text = relative.to_string_lossy();
         let name = relative.file_name().map(PathBuf::from).unwrap_or_default();
@@ -140,7 +145,9 @@ impl CopyContainer {
         }
         let (archive, to) = (archive.into_std().await, to.to_owned());
         let unpacked = tokio::task::spawn_blocking(move || unpack(archive, &to)).await;
-        unpacked.map_err(|error| EffectError::new(ErrorKind::Internal, format!("unpacking broke off: {error}")))?.map_err(broken)?;
+        unpacked
+            .map_err(|error| EffectError::new(ErrorKind::Internal, format!("unpacking broke off: {error}")))?
+            .map_err(broken)?;
         Ok(true)
     }
 

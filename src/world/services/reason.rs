@@ -21,7 +21,7 @@ pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
 /// Whether the other side was never reached, so that asking again cannot ask twice.
 pub(super) fn never_connected(error: &(dyn Error + 'static)) -> bool {
     use io::ErrorKind::*;
-    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+    std::iter::successors(Some(error), |&error| error.source()).any(|error| {
         error.downcast_ref::<io::Error>().is_some_and(|error| {
             matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable)
         })

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use deployer::base::run_id::RunId;
 use deployer::effect::image::BuildImage;
 use deployer::world::World;
 use deployer::world::docker::DockerWorld;
@@ -12,14 +13,15 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::joined::Joined;
-use super::machine::{Ports, dead_holder, this_process};
-use crate::host::{APP_PORT, App, Host};
+use super::machine::{OtherProcess, Ports, this_process};
+use crate::host::{APP_PORT, App, Host, Mortal};
 
 const CONNECT: Duration = Duration::from_secs(10);
 
 pub struct DockerHost {
     world: Arc<Joined<DockerWorld>>,
-    dead: Arc<Joined<DockerWorld>>,
+    other_world: Arc<Joined<DockerWorld>>,
+    other: Arc<OtherProcess>,
     context: TempDir,
     prefix: String,
     ports: Ports,
@@ -28,9 +30,11 @@ pub struct DockerHost {
 pub async fn open() -> DockerHost {
     let context = tempfile::tempdir().unwrap();
     write_apps(context.path());
+    let other = Arc::new(OtherProcess::begin());
     DockerHost {
         world: connect(this_process()).await,
-        dead: connect(dead_holder()).await,
+        other_world: connect(other.holder()).await,
+        other,
         context,
         prefix: format!("conf-{}", std::process::id()),
         ports: Ports::default(),
@@ -76,8 +80,9 @@ impl Host for DockerHost {
         self.world.as_ref()
     }
 
-    fn dead_world(&self) -> Arc<dyn World> {
-        Arc::clone(&self.dead) as Arc<dyn World>
+    fn mortal(&self, _: &RunId) -> Mortal {
+        let other = Arc::clone(&self.other);
+        Mortal { world: Arc::clone(&self.other_world) as Arc<dyn World>, die: Box::new(move || other.kill()) }
     }
 
     fn prefix(&self) -> &str {

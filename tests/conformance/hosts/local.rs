@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use deployer::base::run_id::RunId;
 use deployer::effect::image::BuildImage;
 use deployer::world::World;
 use deployer::world::holder::Holder;
@@ -11,12 +12,13 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::joined::Joined;
-use super::machine::{Ports, dead_holder, this_process};
-use crate::host::{APP_PORT, App, Host};
+use super::machine::{OtherProcess, Ports, this_process};
+use crate::host::{APP_PORT, App, Host, Mortal};
 
 pub struct LocalHost {
     world: Arc<Joined<LocalWorld>>,
-    dead: Arc<Joined<LocalWorld>>,
+    other_world: Arc<Joined<LocalWorld>>,
+    other: Arc<OtherProcess>,
     folder: TempDir,
     ports: Ports,
 }
@@ -24,10 +26,12 @@ pub struct LocalHost {
 pub async fn open() -> LocalHost {
     let folder = tempfile::tempdir().unwrap();
     App::ALL.into_iter().for_each(|app| write_app(folder.path(), app));
+    let other = Arc::new(OtherProcess::begin());
     let state = folder.path().join("state");
     LocalHost {
         world: join(&state, this_process()),
-        dead: join(&state, dead_holder()),
+        other_world: join(&state, other.holder()),
+        other,
         folder,
         ports: Ports::default(),
     }
@@ -91,8 +95,9 @@ impl Host for LocalHost {
         self.world.as_ref()
     }
 
-    fn dead_world(&self) -> Arc<dyn World> {
-        Arc::clone(&self.dead) as Arc<dyn World>
+    fn mortal(&self, _: &RunId) -> Mortal {
+        let other = Arc::clone(&self.other);
+        Mortal { world: Arc::clone(&self.other_world) as Arc<dyn World>, die: Box::new(move || other.kill()) }
     }
 
     fn prefix(&self) -> &str {

@@ -16,4 +16,5 @@ pub mod primitive;
 pub mod program;
 pub mod secret;
 pub mod source;
+pub mod stack;
 pub mod value;

@@ -11,7 +11,7 @@ use super::diagnostic::error_value;
 use super::host::{Halt, Host, Kept, Rhai, on_branch};
 use super::params::{self, Declaration, Param};
 use super::stack::spawn;
-use super::value::{to_json, type_name};
+use super::value::{to_json, type_name, type_phrase};
 use crate::base::duration_text::DurationText;
 use crate::base::seq::Branch;
 use crate::base::suggest::did_you_mean;
@@ -252,10 +252,8 @@ fn parallel(host: &Arc<Host>, context: &NativeCallContext, branches: Array) -> R
     let functions: Vec<FnPtr> = branches
         .into_iter()
         .map(|branch| {
-            let what = type_name(&branch);
-            branch
-                .try_cast::<FnPtr>()
-                .ok_or_else(|| thrown(format!("`parallel` takes closures, not a {what}"), position))
+            let what = type_phrase(&branch);
+            branch.try_cast::<FnPtr>().ok_or_else(|| thrown(format!("`parallel` takes closures, not {what}"), position))
         })
         .collect::<Rhai<_>>()?;
     let seq = host.next_seq();

@@ -59,7 +59,7 @@ fn convert(value: &Dynamic, path: &mut String, depth: usize) -> Result<Value, St
             .collect::<Result<serde_json::Map<_, _>, String>>()
             .map(Value::Object);
     }
-    Err(at(path, &format!("is a {} and cannot be stored", type_name(value))))
+    Err(at(path, &format!("is {} and cannot be stored", type_phrase(value))))
 }
 
 fn nested(path: &mut String, depth: usize, step: &str, item: &Dynamic) -> Result<Value, String> {
@@ -72,6 +72,15 @@ fn nested(path: &mut String, depth: usize, step: &str, item: &Dynamic) -> Result
 
 fn at(path: &str, what: &str) -> String {
     if path.is_empty() { format!("the value {what}") } else { format!("`{path}` {what}") }
+}
+
+/// The type with its article: `a map`, `an integer`.
+pub fn type_phrase(value: &Dynamic) -> String {
+    match type_name(value) {
+        "nothing" => "nothing".into(),
+        name if name.starts_with('i') => format!("an {name}"),
+        name => format!("a {name}"),
+    }
 }
 
 /// The type in words that people use.

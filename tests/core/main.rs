@@ -3,7 +3,7 @@
 // mod cancel;
 // mod check;
 // mod control;
-// mod deploys;
+mod deploys;
 // mod errors;
 // mod examples;
 // mod fold;

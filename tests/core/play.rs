@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use deployer::base::run_id::RunId;
 use deployer::base::vault::Vault;
@@ -163,6 +164,9 @@ impl Play {
 
     pub fn run(self) -> Played {
         let world = Arc::new(SimWorld::new(self.scenario).unwrap());
+        // What was placed has booted when the run begins, and what the run left has when it is looked at.
+        let settle = || handle().block_on(world.clock().sleep(Duration::from_secs(10)));
+        settle();
         let before = world.snapshot();
         let events: Arc<Mutex<Vec<RunEvent>>> = Arc::default();
         let cancel = Cancel::default();
@@ -193,6 +197,7 @@ impl Play {
             render: Arc::new(|diagnostic| render(diagnostic)),
         };
         let end = runner.run(&handle());
+        settle();
         let after = world.snapshot();
         let events = events.lock().unwrap().clone();
         Played { end, world, before, after, events, journal: self.journal, run }

@@ -1,4 +1,6 @@
 //! deployer
 pub mod base;
 pub mod effect;
+pub mod gateway;
+pub mod journal;
 pub mod world;

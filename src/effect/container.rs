@@ -481,14 +481,12 @@ impl Facts for RemoveContainer {
         if self.disposable {
             return Undo::Nothing;
         }
-        prior_container(prior).map_or(Undo::Nothing, |container| {
-            Undo::ImpossibleUnlessOwn {
-                maker: container.labels.get(labels::RUN).cloned(),
-                why: format!(
-                    "container `{}` was removed and its own files with it; start a new one: docker run -d --name {} {}",
-                    container.name, container.name, container.image
-                ),
-            }
+        prior_container(prior).map_or(Undo::Nothing, |container| Undo::ImpossibleUnlessOwn {
+            maker: container.labels.get(labels::RUN).cloned(),
+            why: format!(
+                "container `{}` was removed and its own files with it; start a new one: docker run -d --name {} {}",
+                container.name, container.name, container.image
+            ),
         })
     }
 

@@ -29,33 +29,73 @@ pub struct Record {
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum Entry {
     /// First entry of every run.
-    RunStarted { header: Box<RunHeader> },
+    RunStarted {
+        header: Box<RunHeader>,
+    },
     /// A script or module was read; its text is kept under the digest.
-    SourceLoaded { name: String, digest: String },
+    SourceLoaded {
+        name: String,
+        digest: String,
+    },
     /// A `step` began. Steps nest.
-    StepOpened { seq: Seq, title: String },
-    StepClosed { seq: Seq, ok: bool },
+    StepOpened {
+        seq: Seq,
+        title: String,
+    },
+    StepClosed {
+        seq: Seq,
+        ok: bool,
+    },
     /// A `parallel` began; its branches number their entries below `seq`.
-    ParallelOpened { seq: Seq, branches: u32 },
-    ParallelClosed { seq: Seq },
+    ParallelOpened {
+        seq: Seq,
+        branches: u32,
+    },
+    ParallelClosed {
+        seq: Seq,
+    },
     /// An effect will be performed now.
-    Intended { intent: Box<Intent> },
+    Intended {
+        intent: Box<Intent>,
+    },
     /// It was, and this came back.
-    Completed { seq: Seq, outcome: Value, elapsed_ms: u64 },
+    Completed {
+        seq: Seq,
+        outcome: Value,
+        elapsed_ms: u64,
+    },
     /// It failed.
-    Failed { seq: Seq, error: EffectError, elapsed_ms: u64 },
+    Failed {
+        seq: Seq,
+        error: EffectError,
+        elapsed_ms: u64,
+    },
     /// The script said something: `log` or `print`.
-    Logged { level: Level, text: String },
+    Logged {
+        level: Level,
+        text: String,
+    },
     /// The script registered a closure by `on_rollback`.
-    RollbackRegistered { seq: Seq, site: Option<Site> },
+    RollbackRegistered {
+        seq: Seq,
+        site: Option<Site>,
+    },
     /// A closure of `on_rollback` was called while the run was taken back.
-    RollbackCalled { seq: Seq },
+    RollbackCalled {
+        seq: Seq,
+    },
     /// The point of no return: nothing before it is taken back.
-    Committed { seq: Seq },
+    Committed {
+        seq: Seq,
+    },
     /// The run is being taken back.
-    UnwindStarted { reason: String },
+    UnwindStarted {
+        reason: String,
+    },
     /// Last entry of every run that ended by itself.
-    RunEnded { end: Box<RunEnd> },
+    RunEnded {
+        end: Box<RunEnd>,
+    },
 }
 
 impl Entry {

@@ -23,7 +23,10 @@ pub enum JournalError {
         "the journal `{}` was written by a newer deployer (journal version {found}, this one knows {known})",
         path.display()
     )]
-    #[diagnostic(code(deployer::journal::newer), help("install the newer deployer, or use another folder with `--state DIR`"))]
+    #[diagnostic(
+        code(deployer::journal::newer),
+        help("install the newer deployer, or use another folder with `--state DIR`")
+    )]
     Newer { path: PathBuf, found: i64, known: i64 },
 
     #[error("the journal cannot be written: {why}")]

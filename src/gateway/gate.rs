@@ -1,0 +1,96 @@
+//! The gateway itself: numbers effects, hands out tickets, refuses once the run is cancelled.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::fault::Faults;
+use super::ledger::Ledger;
+use super::stack::stack;
+use super::{Door, Ticket};
+use crate::base::seq::Seq;
+use crate::base::site::Site;
+use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
+use crate::world::{Call, World};
+
+/// The one way from a script to a world.
+pub struct Gateway {
+    door: Arc<dyn Door>,
+    ledger: Arc<Ledger>,
+    cancel: Cancel,
+    engine: &'static str,
+}
+
+/// The two ways a run is stopped from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    /// Ends what goes forward; the run is taken back then.
+    pub forward: CancellationToken,
+    /// Ends the taking back too: the run stays as it is, unfinished.
+    pub everything: CancellationToken,
+}
+
+impl Gateway {
+    pub fn new(world: Arc<dyn World>, ledger: Arc<Ledger>, cancel: Cancel, faults: Option<Arc<Faults>>) -> Self {
+        let engine = world.name();
+        Self { door: stack(world, ledger.clone(), faults), ledger, cancel, engine }
+    }
+
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    /// `docker`, `local` or `sim`.
+    pub fn engine(&self) -> &'static str {
+        self.engine
+    }
+
+    /// Performs an effect at its place in the run.
+    ///
+    /// # Errors
+    /// What the world or a layer says; [`ErrorKind::Cancelled`] once the run is cancelled.
+    pub async fn perform(&self, seq: Seq, site: Option<Site>, effect: Effect) -> Result<Outcome, EffectError> {
+        self.pass(seq, site, None, effect).await
+    }
+
+    /// Performs the effect that takes the effect at `undoes` back.
+    ///
+    /// # Errors
+    /// As [`Gateway::perform`].
+    pub async fn undo(&self, seq: Seq, undoes: Seq, effect: Effect) -> Result<Outcome, EffectError> {
+        self.pass(seq, None, Some(undoes), effect).await
+    }
+
+    async fn pass(
+        &self,
+        seq: Seq,
+        site: Option<Site>,
+        undoes: Option<Seq>,
+        effect: Effect,
+    ) -> Result<Outcome, EffectError> {
+        let unwinding = self.ledger.state().unwinding;
+        let stop = if unwinding { &self.cancel.everything } else { &self.cancel.forward };
+        if stop.is_cancelled() {
+            let message = format!("the run was cancelled before `{}`", effect.kind());
+            return Err(EffectError::new(ErrorKind::Cancelled, message).not_applied());
+        }
+        let cancel = match effect.facts().interruptible() {
+            true => stop.child_token(),
+            false => self.cancel.everything.child_token(),
+        };
+        let ledger = self.ledger.clone();
+        let told = seq.clone();
+        let call = Call {
+            run: self.ledger.run().clone(),
+            seq,
+            vault: self.ledger.vault().clone(),
+            cancel,
+            progress: Arc::new(move |progress| ledger.tell(&told, progress)),
+        };
+        self.door.perform(&Ticket { call, site, undoes }, &effect).await
+    }
+}

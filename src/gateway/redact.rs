@@ -1,0 +1,77 @@
+//! Scrubs the values of known secrets from everything that comes back from a world.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use super::{Door, Ticket};
+use crate::base::vault::Vault;
+use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
+
+pub struct Redact {
+    next: Arc<dyn Door>,
+}
+
+impl Redact {
+    pub fn new(next: Arc<dyn Door>) -> Self {
+        Self { next }
+    }
+}
+
+impl Door for Redact {
+    fn perform<'a>(&'a self, ticket: &'a Ticket, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
+        Box::pin(async move {
+            let result = self.next.perform(ticket, effect).await;
+            let vault = &ticket.call.vault;
+            if vault.is_unused() {
+                return result;
+            }
+            match result {
+                Ok(outcome) => {
+                    let mut value = outcome.value();
+                    if scrub_value(vault, &mut value) {
+                        Outcome::decode(effect.kind(), value).map_err(|error| {
+                            EffectError::new(
+                                ErrorKind::Internal,
+                                format!("the answer cannot be shown without a secret: {error}"),
+                            )
+                        })
+                    } else {
+                        Ok(outcome)
+                    }
+                }
+                Err(error) => Err(scrub_error(vault, error)),
+            }
+        })
+    }
+}
+
+/// Scrubs every string in `value`, keys of maps included; tells whether it changed anything.
+pub fn scrub_value(vault: &Vault, value: &mut Value) -> bool {
+    match value {
+        Value::String(text) => {
+            let clean = vault.scrub(text);
+            let changed = clean != *text;
+            *text = clean;
+            changed
+        }
+        Value::Array(items) => items.iter_mut().fold(false, |changed, item| scrub_value(vault, item) || changed),
+        Value::Object(map) => {
+            let mut changed = map.values_mut().fold(false, |changed, item| scrub_value(vault, item) || changed);
+            if map.keys().any(|key| vault.scrub(key) != *key) {
+                *map = std::mem::take(map).into_iter().map(|(key, value)| (vault.scrub(&key), value)).collect();
+                changed = true;
+            }
+            changed
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn scrub_error(vault: &Vault, mut error: EffectError) -> EffectError {
+    error.message = vault.scrub(&error.message);
+    error.hint = error.hint.map(|hint| vault.scrub(&hint));
+    error.detail = error.detail.map(|detail| vault.scrub(&detail));
+    error
+}

@@ -1,0 +1,87 @@
+//! A journal that lasts as long as the process, for tests and for dry runs.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::entry::{Entry, Record, RunStatus, RunSummary};
+use super::{Durability, Journal, JournalError};
+use crate::base::run_id::RunId;
+
+/// Entries in memory. Can be told to run full, as a disk does.
+#[derive(Debug, Default)]
+pub struct MemoryJournal {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    runs: BTreeMap<RunId, Vec<Record>>,
+    sources: BTreeMap<String, String>,
+    /// Entries that still fit; none is without a bound.
+    room: Option<u64>,
+}
+
+impl MemoryJournal {
+    /// Lets `entries` more entries in and fails from then on, as a full disk does.
+    pub fn fill_up_after(&self, entries: u64) {
+        self.lock().room = Some(entries);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn append(&self, run: &RunId, at_ms: i64, entry: &Entry, _: Durability) -> Result<u64, JournalError> {
+        let mut inner = self.lock();
+        match inner.room.as_mut() {
+            Some(0) => return Err(JournalError::Write { why: "no space left on device".into() }),
+            Some(room) => *room -= 1,
+            None => {}
+        }
+        let records = inner.runs.entry(run.clone()).or_default();
+        let n = records.len() as u64 + 1;
+        records.push(Record { run: run.clone(), n, at_ms, entry: entry.clone() });
+        Ok(n)
+    }
+
+    fn keep_source(&self, digest: &str, text: &str) -> Result<(), JournalError> {
+        self.lock().sources.insert(digest.into(), text.into());
+        Ok(())
+    }
+
+    fn source(&self, digest: &str) -> Result<Option<String>, JournalError> {
+        Ok(self.lock().sources.get(digest).cloned())
+    }
+
+    fn records(&self, run: &RunId) -> Result<Vec<Record>, JournalError> {
+        Ok(self.lock().runs.get(run).cloned().unwrap_or_default())
+    }
+
+    fn runs(&self, limit: usize) -> Result<Vec<RunSummary>, JournalError> {
+        let inner = self.lock();
+        let mut all: Vec<RunSummary> = inner.runs.values().filter_map(|records| summary(records)).collect();
+        all.sort_by_key(|summary| std::cmp::Reverse(summary.started_at_ms));
+        all.truncate(limit);
+        Ok(all)
+    }
+}
+
+fn summary(records: &[Record]) -> Option<RunSummary> {
+    let first = records.first()?;
+    let Entry::RunStarted { header } = &first.entry else { return None };
+    let last = records.last()?;
+    let end = match &last.entry {
+        Entry::RunEnded { end } => Some(end),
+        _ => None,
+    };
+    Some(RunSummary {
+        run: first.run.clone(),
+        header: header.as_ref().clone(),
+        started_at_ms: first.at_ms,
+        ended_at_ms: end.map(|_| last.at_ms),
+        status: end.map_or(RunStatus::Running, |end| end.status),
+        error: end.and_then(|end| end.error.clone()),
+    })
+}

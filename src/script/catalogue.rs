@@ -1,0 +1,60 @@
+//! All primitives, by name.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use super::family;
+use super::primitive::Primitive;
+
+/// Every primitive there is.
+pub fn catalogue() -> &'static BTreeMap<&'static str, Primitive> {
+    static ALL: LazyLock<BTreeMap<&'static str, Primitive>> =
+        LazyLock::new(|| family::all().into_iter().map(|primitive| (primitive.name, primitive)).collect());
+    &ALL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::Effect;
+
+    /// Words that Rhai keeps for itself: no name or key may be one of them.
+    const RESERVED: &[&str] = &[
+        "go", "sync", "async", "await", "yield", "new", "default", "match", "case", "public", "protected", "package",
+        "spawn", "thread", "shared", "static", "void", "null", "nil", "is", "use", "with", "var", "goto", "module",
+        "super", "do", "in", "as", "for", "while", "loop", "if", "else", "switch", "fn", "let", "const", "import",
+        "export", "return", "throw", "try", "catch", "break", "continue", "this", "private", "global", "until", "true",
+        "false", "print", "debug", "type_of", "eval", "Fn", "call", "curry", "step",
+    ];
+
+    #[test]
+    fn every_effect_is_registered_and_nothing_else() {
+        let mut kinds = Effect::kinds();
+        // Asked for by the runner alone.
+        kinds.retain(|kind| *kind != "unlock");
+        kinds.sort_unstable();
+        let names: Vec<&str> = catalogue().keys().copied().collect();
+        assert_eq!(names, kinds);
+    }
+
+    #[test]
+    fn no_name_is_reserved_by_the_language() {
+        for primitive in catalogue().values() {
+            assert!(!RESERVED.contains(&primitive.name), "{}", primitive.name);
+            for option in &primitive.options {
+                assert!(!RESERVED.contains(&option.name), "{}: {}", primitive.name, option.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_primitive_is_documented() {
+        for primitive in catalogue().values() {
+            assert!(primitive.summary.ends_with('.'), "{}: summary", primitive.name);
+            assert!(primitive.example.contains(primitive.name), "{}: example", primitive.name);
+            for name in primitive.positional {
+                assert!(primitive.options.iter().any(|option| option.name == *name), "{}: {name}", primitive.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What the primitives of one run talk to: the gateway, the branch they run on, the closures they leave behind.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rhai::{Dynamic, EvalAltResult, FnPtr, GlobalRuntimeState, NativeCallContext, Position};
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use super::diagnostic::error_value;
+use super::params::Declaration;
+use super::source::SourceMap;
+use super::value::from_json;
+use crate::base::seq::{Branch, Seq};
+use crate::base::site::Site;
+use crate::effect::{Effect, EffectError, ErrorKind};
+use crate::gateway::Gateway;
+use crate::journal::entry::Entry;
+use crate::journal::{Durability, JournalError};
+
+/// What every function of a script returns.
+pub type Rhai<T> = Result<T, Box<EvalAltResult>>;
+
+thread_local! {
+    /// The branch that this thread runs: the script's main line, or one of a `parallel`.
+    static BRANCH: RefCell<Arc<Branch>> = RefCell::new(Arc::new(Branch::root()));
+}
+
+/// Runs `body` with `branch` as this thread's own.
+pub fn on_branch<T>(branch: Branch, body: impl FnOnce() -> T) -> T {
+    let before = BRANCH.replace(Arc::new(branch));
+    let result = body();
+    BRANCH.set(before);
+    result
+}
+
+/// Why the script must not go on, whatever it tries to catch.
+#[derive(Clone, Debug)]
+pub enum Halt {
+    /// `params` was reached, and nothing more was wanted.
+    Declared,
+    /// Cancelled, or the journal cannot be written.
+    Fatal(EffectError),
+}
+
+/// A closure that the script left with `on_rollback` or `on_finish`, with all it needs to be called later.
+#[derive(Clone)]
+pub struct Kept {
+    pub function: FnPtr,
+    pub global: GlobalRuntimeState,
+    pub position: Position,
+}
+
+pub struct Host {
+    mode: Mode,
+    pub sources: SourceMap,
+    inner: Mutex<Inner>,
+}
+
+enum Mode {
+    /// Only what the script declares is wanted: nothing is performed.
+    Declare,
+    Run { gateway: Arc<Gateway>, handle: Handle, given: Value },
+}
+
+#[derive(Default)]
+struct Inner {
+    declaration: Option<Declaration>,
+    halt: Option<Halt>,
+    rollbacks: BTreeMap<Seq, Kept>,
+    finishers: Vec<Kept>,
+    /// Where the last primitive was called: errors that carry no place get this one.
+    last_site: Option<Site>,
+}
+
+impl Host {
+    pub fn declaring() -> Self {
+        Self { mode: Mode::Declare, sources: SourceMap::default(), inner: Mutex::default() }
+    }
+
+    /// `given` are the parameters as the user gave them, not yet checked.
+    pub fn running(gateway: Arc<Gateway>, handle: Handle, given: Value) -> Self {
+        Self { mode: Mode::Run { gateway, handle, given }, sources: SourceMap::default(), inner: Mutex::default() }
+    }
+
+    /// The gateway, once the run has begun.
+    pub fn gateway(&self) -> Option<&Arc<Gateway>> {
+        match &self.mode {
+            Mode::Declare => None,
+            Mode::Run { gateway, .. } => Some(gateway),
+        }
+    }
+
+    /// The parameters as they were given; none while only the declaration is wanted.
+    pub fn given(&self) -> Option<&Value> {
+        match &self.mode {
+            Mode::Declare => None,
+            Mode::Run { given, .. } => Some(given),
+        }
+    }
+
+    /// Performs an effect for the script line that `context` stands at.
+    ///
+    /// # Errors
+    /// As a map that `catch` can look at; not catchable when the run must end.
+    pub fn perform(&self, context: &NativeCallContext, effect: Effect) -> Rhai<Dynamic> {
+        let site = self.site(context);
+        self.inner().last_site.clone_from(&site);
+        self.perform_at(site, effect).map(|value| from_json(value)).map_err(|error| self.raise(context, effect_kind(&error), error.1))
+    }
+
+    fn perform_at(&self, site: Option<Site>, effect: Effect) -> Result<Value, (&'static str, EffectError)> {
+        let kind = effect.kind();
+        let (gateway, handle) = self.running_parts().map_err(|error| (kind, error))?;
+        let seq = self.next_seq();
+        let outcome = handle.block_on(gateway.perform(seq, site, effect)).map_err(|error| (kind, error))?;
+        Ok(outcome.value())
+    }
+
+    fn running_parts(&self) -> Result<(&Arc<Gateway>, &Handle), EffectError> {
+        match &self.mode {
+            Mode::Run { gateway, handle, .. } => Ok((gateway, handle)),
+            Mode::Declare => Err(EffectError::new(ErrorKind::Invalid, "`params` must come before any other primitive")
+                .hint("make `let p = params(#{...});` the first statement of the script")
+                .not_applied()),
+        }
+    }
+
+    /// Writes an entry of the script's own making.
+    ///
+    /// # Errors
+    /// Not catchable: without a journal the run ends.
+    pub fn record(&self, context: &NativeCallContext, entry: Entry, durability: Durability) -> Rhai<()> {
+        let Some(gateway) = self.gateway() else { return Ok(()) };
+        gateway.ledger().record(entry, durability).map_err(|error| self.raise(context, "journal", error.into()))
+    }
+
+    /// Writes an entry where there is no call to blame.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn record_quietly(&self, entry: Entry) -> Result<(), JournalError> {
+        match self.gateway() {
+            Some(gateway) => gateway.ledger().record(entry, Durability::Process),
+            None => Ok(()),
+        }
+    }
+
+    /// Turns an error into one that the script gets. Cancellation and a lost journal cannot be caught.
+    pub fn raise(&self, context: &NativeCallContext, primitive: &str, error: EffectError) -> Box<EvalAltResult> {
+        let position = context.call_position();
+        if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Journal) {
+            return self.halt(Halt::Fatal(error), position);
+        }
+        EvalAltResult::ErrorRuntime(error_value(primitive, &error), position).into()
+    }
+
+    /// Ends the script at once, past every `catch`.
+    pub fn halt(&self, halt: Halt, position: Position) -> Box<EvalAltResult> {
+        let mut inner = self.inner();
+        if inner.halt.is_none() {
+            inner.halt = Some(halt);
+        }
+        EvalAltResult::ErrorTerminated(Dynamic::UNIT, position).into()
+    }
+
+    pub fn halted(&self) -> Option<Halt> {
+        self.inner().halt.clone()
+    }
+
+    pub fn last_site(&self) -> Option<Site> {
+        self.inner().last_site.clone()
+    }
+
+    /// The next place on the branch of this thread.
+    pub fn next_seq(&self) -> Seq {
+        BRANCH.with_borrow(|branch| branch.next())
+    }
+
+    pub fn keep_rollback(&self, seq: Seq, kept: Kept) {
+        self.inner().rollbacks.insert(seq, kept);
+    }
+
+    pub fn rollback(&self, seq: &Seq) -> Option<Kept> {
+        self.inner().rollbacks.get(seq).cloned()
+    }
+
+    pub fn keep_finisher(&self, kept: Kept) {
+        self.inner().finishers.push(kept);
+    }
+
+    pub fn finishers(&self) -> Vec<Kept> {
+        self.inner().finishers.clone()
+    }
+
+    pub fn declare(&self, declaration: Declaration) {
+        self.inner().declaration = Some(declaration);
+    }
+
+    pub fn declaration(&self) -> Option<Declaration> {
+        self.inner().declaration.clone()
+    }
+
+    /// The script line of a call.
+    pub fn site(&self, context: &NativeCallContext) -> Option<Site> {
+        let position = context.call_position();
+        let line = u32::try_from(position.line()?).ok()?;
+        let column = position.position().and_then(|column| u32::try_from(column).ok()).unwrap_or(1);
+        let source = context.call_source().unwrap_or_default().to_owned();
+        Some(Site { source, line, column })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn effect_kind(error: &(&'static str, EffectError)) -> &'static str {
+    error.0
+}

@@ -1,0 +1,130 @@
+//! Between Rhai's values and JSON. Strict: what JSON cannot hold is refused by name and not turned into text.
+
+use rhai::{Dynamic, Map};
+use serde_json::{Number, Value};
+
+use super::secret::SecretText;
+
+/// A script's value as JSON.
+///
+/// # Errors
+/// Names the place and the type of what has no JSON form: a closure, a range, a timestamp.
+pub fn to_json(value: &Dynamic) -> Result<Value, String> {
+    convert(value, &mut String::new())
+}
+
+fn convert(value: &Dynamic, path: &mut String) -> Result<Value, String> {
+    if value.is_unit() {
+        return Ok(Value::Null);
+    }
+    if let Ok(truth) = value.as_bool() {
+        return Ok(Value::Bool(truth));
+    }
+    if let Ok(integer) = value.as_int() {
+        return Ok(Value::Number(integer.into()));
+    }
+    if let Ok(float) = value.as_float() {
+        return Number::from_f64(float).map(Value::Number).ok_or_else(|| at(path, "is not a finite number"));
+    }
+    if let Ok(character) = value.as_char() {
+        return Ok(Value::String(character.into()));
+    }
+    if let Ok(text) = value.clone().into_immutable_string() {
+        return Ok(Value::String(text.into()));
+    }
+    if let Some(secret) = value.read_lock::<SecretText>() {
+        return serde_json::to_value(&secret.0).map_err(|error| error.to_string());
+    }
+    if let Ok(items) = value.as_array_ref() {
+        return items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| nested(path, &format!("[{i}]"), item))
+            .collect::<Result<Vec<_>, _>>()
+            .map(Value::Array);
+    }
+    if let Ok(map) = value.as_map_ref() {
+        return map
+            .iter()
+            .map(|(key, item)| {
+                let step = if path.is_empty() { key.to_string() } else { format!(".{key}") };
+                Ok((key.to_string(), nested(path, &step, item)?))
+            })
+            .collect::<Result<serde_json::Map<_, _>, String>>()
+            .map(Value::Object);
+    }
+    Err(at(path, &format!("is a {} and cannot be stored", type_name(value))))
+}
+
+fn nested(path: &mut String, step: &str, item: &Dynamic) -> Result<Value, String> {
+    let length = path.len();
+    path.push_str(step);
+    let value = convert(item, path);
+    path.truncate(length);
+    value
+}
+
+fn at(path: &str, what: &str) -> String {
+    if path.is_empty() { format!("the value {what}") } else { format!("`{path}` {what}") }
+}
+
+/// The type in words that people use.
+pub fn type_name(value: &Dynamic) -> &'static str {
+    match value.type_name() {
+        "()" => "nothing",
+        "bool" => "boolean",
+        "i64" => "integer",
+        "f64" => "float",
+        "string" | "&str" => "string",
+        "array" => "list",
+        "map" => "map",
+        "Fn" => "closure",
+        "char" => "character",
+        name if name.contains("SecretText") => "secret",
+        name if name.contains("Range") => "range",
+        _ => "value of another kind",
+    }
+}
+
+/// JSON as a script's value; a JSON `null` is `()`.
+pub fn from_json(value: Value) -> Dynamic {
+    match value {
+        Value::Null => Dynamic::UNIT,
+        Value::Bool(truth) => truth.into(),
+        Value::Number(number) => match number.as_i64() {
+            Some(integer) => integer.into(),
+            None => number.as_f64().unwrap_or(f64::MAX).into(),
+        },
+        Value::String(text) => text.into(),
+        Value::Array(items) => Dynamic::from_array(items.into_iter().map(from_json).collect()),
+        Value::Object(map) => {
+            if let Some(secret) = SecretText::from_json(&map) {
+                return Dynamic::from(secret);
+            }
+            let map: Map = map.into_iter().map(|(key, value)| (key.into(), from_json(value))).collect();
+            Dynamic::from_map(map)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rhai::FnPtr;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn goes_there_and_back() {
+        let value = json!({"a": [1, 2.5, "x", true, null], "b": {"c": "d"}});
+        assert_eq!(to_json(&from_json(value.clone())).unwrap(), value);
+    }
+
+    #[test]
+    fn names_what_cannot_be_stored() {
+        let mut map = Map::new();
+        map.insert("hook".into(), Dynamic::from_array(vec![Dynamic::from(FnPtr::new("f").unwrap())]));
+        assert_eq!(to_json(&Dynamic::from_map(map)).unwrap_err(), "`hook[0]` is a closure and cannot be stored");
+        assert_eq!(to_json(&Dynamic::from(f64::NAN)).unwrap_err(), "the value is not a finite number");
+    }
+}

@@ -50,6 +50,13 @@ impl From<Seq> for String {
     }
 }
 
+impl Seq {
+    /// Entry 0, which no script has: what an abort does is numbered below it.
+    pub fn unwinding() -> Self {
+        Self(vec![0])
+    }
+}
+
 /// One line of execution: numbers its own entries. The script's main line is the root,
 /// every branch of a `parallel` is a child of that entry.
 #[derive(Debug, Default)]

@@ -54,7 +54,15 @@ impl Gateway {
     /// # Errors
     /// What the world or a layer says; [`ErrorKind::Cancelled`] once the run is cancelled.
     pub async fn perform(&self, seq: Seq, site: Option<Site>, effect: Effect) -> Result<Outcome, EffectError> {
-        self.pass(seq, site, None, effect).await
+        self.pass(seq, site, None, effect, self.stop()).await
+    }
+
+    /// Performs what ends a run, also one that was cancelled.
+    ///
+    /// # Errors
+    /// As [`Gateway::perform`].
+    pub async fn perform_last(&self, seq: Seq, effect: Effect) -> Result<Outcome, EffectError> {
+        self.pass(seq, None, None, effect, &self.cancel.everything).await
     }
 
     /// Performs the effect that takes the effect at `undoes` back.
@@ -62,7 +70,12 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::perform`].
     pub async fn undo(&self, seq: Seq, undoes: Seq, effect: Effect) -> Result<Outcome, EffectError> {
-        self.pass(seq, None, Some(undoes), effect).await
+        self.pass(seq, None, Some(undoes), effect, &self.cancel.everything).await
+    }
+
+    fn stop(&self) -> &CancellationToken {
+        let unwinding = self.ledger.state().unwinding;
+        if unwinding { &self.cancel.everything } else { &self.cancel.forward }
     }
 
     async fn pass(
@@ -71,9 +84,8 @@ impl Gateway {
         site: Option<Site>,
         undoes: Option<Seq>,
         effect: Effect,
+        stop: &CancellationToken,
     ) -> Result<Outcome, EffectError> {
-        let unwinding = self.ledger.state().unwinding;
-        let stop = if unwinding { &self.cancel.everything } else { &self.cancel.forward };
         if stop.is_cancelled() {
             let message = format!("the run was cancelled before `{}`", effect.kind());
             return Err(EffectError::new(ErrorKind::Cancelled, message).not_applied());

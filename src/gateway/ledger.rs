@@ -87,6 +87,12 @@ impl Ledger {
         });
     }
 
+    /// Tells the faces of an entry that could not be written: people must see how it ended all the same.
+    pub fn tell_unwritten(&self, entry: Entry) {
+        let at_ms = self.clock.unix_ms();
+        (self.listener)(&RunEvent::Recorded(Record { run: self.run.clone(), n: 0, at_ms, entry }));
+    }
+
     /// The run so far.
     pub fn state(&self) -> MutexGuard<'_, RunState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

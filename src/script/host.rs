@@ -16,8 +16,8 @@ use crate::base::seq::{Branch, Seq};
 use crate::base::site::Site;
 use crate::effect::{Effect, EffectError, ErrorKind};
 use crate::gateway::Gateway;
+use crate::journal::Durability;
 use crate::journal::entry::Entry;
-use crate::journal::{Durability, JournalError};
 
 /// What every function of a script returns.
 pub type Rhai<T> = Result<T, Box<EvalAltResult>>;
@@ -61,7 +61,11 @@ pub struct Host {
 enum Mode {
     /// Only what the script declares is wanted: nothing is performed.
     Declare,
-    Run { gateway: Arc<Gateway>, handle: Handle, given: Value },
+    Run {
+        gateway: Arc<Gateway>,
+        handle: Handle,
+        given: Value,
+    },
 }
 
 #[derive(Default)]
@@ -107,14 +111,13 @@ impl Host {
     pub fn perform(&self, context: &NativeCallContext, effect: Effect) -> Rhai<Dynamic> {
         let site = self.site(context);
         self.inner().last_site.clone_from(&site);
-        self.perform_at(site, effect).map(|value| from_json(value)).map_err(|error| self.raise(context, effect_kind(&error), error.1))
+        let kind = effect.kind();
+        self.perform_at(site, effect).map(from_json).map_err(|error| self.raise(context.call_position(), kind, error))
     }
 
-    fn perform_at(&self, site: Option<Site>, effect: Effect) -> Result<Value, (&'static str, EffectError)> {
-        let kind = effect.kind();
-        let (gateway, handle) = self.running_parts().map_err(|error| (kind, error))?;
-        let seq = self.next_seq();
-        let outcome = handle.block_on(gateway.perform(seq, site, effect)).map_err(|error| (kind, error))?;
+    fn perform_at(&self, site: Option<Site>, effect: Effect) -> Result<Value, EffectError> {
+        let (gateway, handle) = self.running_parts()?;
+        let outcome = handle.block_on(gateway.perform(self.next_seq(), site, effect))?;
         Ok(outcome.value())
     }
 
@@ -131,25 +134,13 @@ impl Host {
     ///
     /// # Errors
     /// Not catchable: without a journal the run ends.
-    pub fn record(&self, context: &NativeCallContext, entry: Entry, durability: Durability) -> Rhai<()> {
+    pub fn record(&self, position: Position, entry: Entry, durability: Durability) -> Rhai<()> {
         let Some(gateway) = self.gateway() else { return Ok(()) };
-        gateway.ledger().record(entry, durability).map_err(|error| self.raise(context, "journal", error.into()))
-    }
-
-    /// Writes an entry where there is no call to blame.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn record_quietly(&self, entry: Entry) -> Result<(), JournalError> {
-        match self.gateway() {
-            Some(gateway) => gateway.ledger().record(entry, Durability::Process),
-            None => Ok(()),
-        }
+        gateway.ledger().record(entry, durability).map_err(|error| self.raise(position, "journal", error.into()))
     }
 
     /// Turns an error into one that the script gets. Cancellation and a lost journal cannot be caught.
-    pub fn raise(&self, context: &NativeCallContext, primitive: &str, error: EffectError) -> Box<EvalAltResult> {
-        let position = context.call_position();
+    pub fn raise(&self, position: Position, primitive: &str, error: EffectError) -> Box<EvalAltResult> {
         if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Journal) {
             return self.halt(Halt::Fatal(error), position);
         }
@@ -214,8 +205,4 @@ impl Host {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn effect_kind(error: &(&'static str, EffectError)) -> &'static str {
-    error.0
 }

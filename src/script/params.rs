@@ -51,11 +51,18 @@ impl ParamType {
         TYPES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
     }
 
+    fn phrase(self) -> String {
+        let article = if self == Self::Int { "an" } else { "a" };
+        format!("{article} {}", self.name())
+    }
+
     /// The value as this type; a text from the command line is read as the type wants it.
     fn accept(self, value: &Value) -> Result<Value, String> {
-        let wrong = || format!("must be a {}, not {}", self.name(), describe(value));
+        let wrong = || format!("must be {}, not {}", self.phrase(), describe(value));
         match (self, value) {
-            (Self::Bool, Value::Bool(_)) | (Self::List, Value::Array(_)) | (Self::Map, Value::Object(_)) => Ok(value.clone()),
+            (Self::Bool, Value::Bool(_)) | (Self::List, Value::Array(_)) | (Self::Map, Value::Object(_)) => {
+                Ok(value.clone())
+            }
             (Self::String, Value::String(_)) => Ok(value.clone()),
             (Self::String, Value::Object(map)) if map.contains_key("secret_text") => Ok(value.clone()),
             (Self::String, Value::Number(number)) => Ok(Value::String(number.to_string())),
@@ -70,11 +77,13 @@ impl ParamType {
 
     /// A text from the command line as this type.
     fn read(self, text: &str) -> Result<Value, String> {
-        let wrong = || format!("must be a {}, not `{text}`", self.name());
+        let wrong = || format!("must be {}, not `{text}`", self.phrase());
         match self {
             Self::String | Self::Duration | Self::Size => self.accept(&Value::String(text.into())),
             Self::Int => text.parse::<i64>().map(Value::from).map_err(|_| wrong()),
-            Self::Float => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from).ok_or_else(wrong),
+            Self::Float => {
+                text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from).ok_or_else(wrong)
+            }
             Self::Bool => text.parse::<bool>().map(Value::from).map_err(|_| wrong()),
             Self::List if !text.trim_start().starts_with('[') => Ok(match text.trim() {
                 "" => Value::Array(Vec::new()),
@@ -192,15 +201,18 @@ impl Declaration {
                 (Declared::Group(group), value) => {
                     group.fill_group(&format!("{key}."), value.unwrap_or(&Value::Null))?
                 }
-                (Declared::Param(param), None | Some(Value::Null)) => param.default.clone().ok_or_else(|| ParamError {
-                    message: format!("is missing: {}", param.doc),
-                    hint: Some(format!("give it with `--set {key}=...` or in the file of `--config`")),
+                (Declared::Param(param), None | Some(Value::Null)) => {
+                    param.default.clone().ok_or_else(|| ParamError {
+                        message: format!("is missing: {}", param.doc),
+                        hint: Some(format!("give it with `--set {key}=...` or in the file of `--config`")),
+                        key: key.clone(),
+                    })?
+                }
+                (Declared::Param(param), Some(value)) => param.kind.accept(value).map_err(|message| ParamError {
                     key: key.clone(),
+                    message,
+                    hint: Some(param.doc.clone()),
                 })?,
-                (Declared::Param(param), Some(value)) => param
-                    .kind
-                    .accept(value)
-                    .map_err(|message| ParamError { key: key.clone(), message, hint: Some(param.doc.clone()) })?,
             };
             filled.insert(name.clone(), value);
         }
@@ -240,7 +252,9 @@ impl Declaration {
                     let value = match (param.kind, rest) {
                         (kind, 0) => kind.read(text),
                         // Below a free map, values are what they look like.
-                        (ParamType::Map, _) => Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into()))),
+                        (ParamType::Map, _) => {
+                            Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into())))
+                        }
                         (kind, _) => Err(format!("`{part}` is a {} and has no keys", kind.name())),
                     };
                     return value.map(|value| (value, path.clone())).map_err(|message| ParamError {
@@ -320,7 +334,7 @@ mod tests {
         let error = declaration().fill(&json!({"service": "web", "helth": {}})).unwrap_err();
         assert_eq!(error.hint.unwrap(), "did you mean `health`?");
         let error = declaration().fill(&json!({"service": "web", "port": "eighty"})).unwrap_err();
-        assert_eq!(error.message, "must be a int, not the string `eighty`");
+        assert_eq!(error.message, "must be an int, not the string `eighty`");
         let error = declaration().fill(&json!({"service": "web", "health": 5})).unwrap_err();
         assert_eq!(error.key, "health");
     }
@@ -336,7 +350,10 @@ mod tests {
             given,
             json!({"service": "web", "health": {"path": "/health"}, "port": 9000, "environment": {"PORT": 5000}})
         );
-        assert_eq!(declaration.set(&mut given, "port", "x").unwrap_err().message, "must be a int, not `x`");
-        assert_eq!(declaration.set(&mut given, "health.pth", "x").unwrap_err().hint.unwrap(), "did you mean `health.path`?");
+        assert_eq!(declaration.set(&mut given, "port", "x").unwrap_err().message, "must be an int, not `x`");
+        assert_eq!(
+            declaration.set(&mut given, "health.pth", "x").unwrap_err().hint.unwrap(),
+            "did you mean `health.path`?"
+        );
     }
 }

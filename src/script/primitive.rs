@@ -61,7 +61,13 @@ impl Primitive {
         self
     }
 
-    pub fn optional(mut self, name: &'static str, kind: &'static str, default: &'static str, doc: &'static str) -> Self {
+    pub fn optional(
+        mut self,
+        name: &'static str,
+        kind: &'static str,
+        default: &'static str,
+        doc: &'static str,
+    ) -> Self {
         self.options.push(Opt { name, kind, default: Some(default), doc });
         self
     }
@@ -85,7 +91,8 @@ impl Primitive {
     pub fn arities(&self) -> std::ops::RangeInclusive<usize> {
         let needed = self.options.iter().filter(|option| option.default.is_none()).count();
         let least = if needed == 0 { 0 } else { 1 };
-        let most = self.positional.len() + usize::from(self.options.len() > self.positional.len() || self.positional.is_empty());
+        let most = self.positional.len()
+            + usize::from(self.options.len() > self.positional.len() || self.positional.is_empty());
         least..=if self.options.is_empty() { 0 } else { most }
     }
 
@@ -109,8 +116,10 @@ impl Primitive {
         if let Some(unknown) = map.keys().find(|key| self.options.iter().all(|option| option.name != key.as_str())) {
             return Err(self.unknown_option(unknown));
         }
-        if let Some(missing) =
-            self.options.iter().find(|option| option.default.is_none() && map.get(option.name).is_none_or(Value::is_null))
+        if let Some(missing) = self
+            .options
+            .iter()
+            .find(|option| option.default.is_none() && map.get(option.name).is_none_or(Value::is_null))
         {
             return Err(self
                 .invalid(format!("`{}` needs `{}`: {}", self.name, missing.name, missing.doc))
@@ -161,7 +170,8 @@ impl Primitive {
             return true;
         }
         let takes_container = self.positional[before] == "container";
-        let takes_map = self.options.iter().any(|option| option.name == self.positional[before] && option.kind == "map");
+        let takes_map =
+            self.options.iter().any(|option| option.name == self.positional[before] && option.kind == "map");
         !(takes_container && map.contains_key("id")) && !(takes_map && before > 0)
     }
 

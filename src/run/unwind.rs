@@ -1,0 +1,93 @@
+//! Taking a run back: its undo stack from the top, through the same door. A failed undo is tried again and then
+//! left to a person; it is never itself taken back.
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::remedy::remaining;
+use crate::base::seq::Seq;
+use crate::effect::{Effect, EffectError, ErrorKind};
+use crate::gateway::Gateway;
+use crate::journal::Durability;
+use crate::journal::entry::{Entry, Remaining};
+use crate::journal::run_state::{UndoAction, UndoStep};
+use crate::world::clock::Clock;
+
+/// Pauses between the tries of one undo.
+const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// What taking back needs.
+pub struct Unwind<'a> {
+    pub gateway: &'a Gateway,
+    pub handle: &'a Handle,
+    pub clock: &'a dyn Clock,
+    /// The next place of the run.
+    pub next_seq: &'a dyn Fn() -> Seq,
+    /// Calls the closure registered at a place; none when the script is not at hand.
+    pub call: Option<&'a dyn Fn(&Seq) -> Result<(), String>>,
+}
+
+impl Unwind<'_> {
+    /// Takes everything back, the last first; returns what could not be. Stops at the first undo that fails: what is
+    /// below it may rest on it.
+    pub fn run(&self, reason: &str) -> Vec<Remaining> {
+        let ledger = self.gateway.ledger();
+        let stack: Vec<UndoStep> = ledger.state().undo_stack.iter().rev().cloned().collect();
+        let engine = self.gateway.engine();
+        let unwinding = ledger.state().unwinding;
+        if !unwinding
+            && let Err(error) = ledger.record(Entry::UnwindStarted { reason: reason.into() }, Durability::Power)
+        {
+            let why = error.to_string();
+            return stack.iter().map(|step| remaining(step, engine, Some(&why))).collect();
+        }
+        let mut left = Vec::new();
+        let mut steps = stack.iter();
+        for step in steps.by_ref() {
+            match self.take_back(step) {
+                Ok(()) => {}
+                Err(None) => left.push(remaining(step, engine, None)),
+                Err(Some(why)) => {
+                    left.push(remaining(step, engine, Some(&why)));
+                    break;
+                }
+            }
+        }
+        left.extend(steps.map(|step| remaining(step, engine, None)));
+        left
+    }
+
+    /// `Err(None)`: there is no way back, and what is below does not depend on it.
+    fn take_back(&self, step: &UndoStep) -> Result<(), Option<String>> {
+        match &step.action {
+            UndoAction::Impossible { .. } => Err(None),
+            UndoAction::Closure => {
+                let Some(call) = self.call else { return Err(None) };
+                call(&step.seq).map_err(Some)?;
+                let entry = Entry::RollbackCalled { seq: step.seq.clone() };
+                self.gateway.ledger().record(entry, Durability::Power).map_err(|error| Some(error.to_string()))
+            }
+            UndoAction::Effect { kind, args } => {
+                let effect = Effect::decode(kind, args.clone()).map_err(|error| Some(error.to_string()))?;
+                self.undo(&step.seq, &effect).map_err(|error| Some(error.message))
+            }
+        }
+    }
+
+    fn undo(&self, undoes: &Seq, effect: &Effect) -> Result<(), EffectError> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let seq = (self.next_seq)();
+            match self.handle.block_on(self.gateway.undo(seq, undoes.clone(), effect.clone())) {
+                Ok(_) => return Ok(()),
+                Err(error) => match pauses.next() {
+                    Some(pause) if !matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Journal) => {
+                        self.handle.block_on(self.clock.sleep(*pause));
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The words of a script that are no effects: parameters, steps, messages, the point of no return, branches, tries.
+
+use std::sync::Arc;
+
+use rhai::{Array, Dynamic, Engine, EvalAltResult, EvalContext, Expression, FnPtr, Map, NativeCallContext, Position};
+
+use super::diagnostic::error_value;
+use super::host::{Halt, Host, Kept, Rhai, on_branch};
+use super::params::{self, Declaration, Param};
+use super::value::{to_json, type_name};
+use crate::base::duration_text::DurationText;
+use crate::base::seq::Branch;
+use crate::base::suggest::did_you_mean;
+use crate::effect::time::Sleep;
+use crate::effect::{EffectError, ErrorKind};
+use crate::journal::Durability;
+use crate::journal::entry::{Entry, Level};
+
+/// Most branches of one `parallel`.
+const BRANCHES: usize = 64;
+/// Most attempts of one `retry`.
+const ATTEMPTS: i64 = 1_000;
+
+/// One word, for checks and help: name, numbers of arguments, what it does, an example.
+pub struct Word {
+    pub name: &'static str,
+    pub arities: &'static [usize],
+    pub summary: &'static str,
+    pub example: &'static str,
+}
+
+/// All of them.
+pub const WORDS: &[Word] = &[
+    Word {
+        name: "params",
+        arities: &[1],
+        summary: "Declares the script's parameters and returns their values. The first statement of a script.",
+        example: "let p = params(#{ service: required(\"string\", \"the service's name\") });",
+    },
+    Word {
+        name: "required",
+        arities: &[2],
+        summary: "A parameter that must be given: type and meaning. Types: string, int, float, bool, duration, size, list, map.",
+        example: "required(\"string\", \"the service's name\")",
+    },
+    Word {
+        name: "optional",
+        arities: &[3],
+        summary: "A parameter with a default: type, default (() for none) and meaning.",
+        example: "optional(\"duration\", \"30s\", \"how long to wait\")",
+    },
+    Word {
+        name: "step",
+        arities: &[],
+        summary: "Names a part of the script for people: step \"title\" { ... }. Its value is the block's.",
+        example: "step \"Check\" { port_free(8081) }",
+    },
+    Word {
+        name: "log",
+        arities: &[1],
+        summary: "Says something in the run's output and journal.",
+        example: "log(\"nothing to do\");",
+    },
+    Word {
+        name: "warn",
+        arities: &[1],
+        summary: "Says something that people should look at.",
+        example: "warn(\"no backup\");",
+    },
+    Word {
+        name: "fail",
+        arities: &[1, 2],
+        summary: "Ends the script with an error, and what it did is taken back. The second text is a hint.",
+        example: "fail(\"the disk is too small\", \"free 2 GB\");",
+    },
+    Word {
+        name: "commit",
+        arities: &[0],
+        summary: "The point of no return: what was done so far is not taken back any more.",
+        example: "commit();",
+    },
+    Word {
+        name: "on_rollback",
+        arities: &[1],
+        summary: "Registers a closure that is called when the run is taken back, in reverse order among all undos.",
+        example: "on_rollback(|| log(\"taken back\"));",
+    },
+    Word {
+        name: "on_finish",
+        arities: &[1],
+        summary: "Registers a closure that is called last, however the run ends, with a map: status, error, committed.",
+        example: "on_finish(|end| log(end.status));",
+    },
+    Word {
+        name: "parallel",
+        arities: &[1],
+        summary: "Runs closures at the same time and returns their values in order, when all have ended. Each has its own copy of outer variables.",
+        example: "parallel([|| 1, || 2])",
+    },
+    Word {
+        name: "retry",
+        arities: &[2],
+        summary: "Calls a closure until it succeeds: #{attempts, delay, backoff}. The last error is passed on.",
+        example: "retry(#{attempts: 3, delay: \"1s\"}, || port_free(8081))",
+    },
+];
+
+/// Registers all of them.
+pub fn register(engine: &mut Engine, host: &Arc<Host>) {
+    register_params(engine, host);
+    register_messages(engine, host);
+    register_rollback(engine, host);
+    register_flow(engine, host);
+    register_step(engine, host);
+}
+
+fn thrown(message: impl Into<String>, position: Position) -> Box<EvalAltResult> {
+    let error = EffectError::new(ErrorKind::Invalid, message).not_applied();
+    EvalAltResult::ErrorRuntime(error_value("script", &error), position).into()
+}
+
+fn register_params(engine: &mut Engine, host: &Arc<Host>) {
+    engine.register_type_with_name::<Param>("Parameter");
+    engine.register_fn("required", |context: NativeCallContext, kind: &str, doc: &str| -> Rhai<Param> {
+        params::required(kind, doc).map_err(|why| thrown(why, context.call_position()))
+    });
+    engine.register_fn(
+        "optional",
+        |context: NativeCallContext, kind: &str, default: Dynamic, doc: &str| -> Rhai<Param> {
+            params::optional(kind, &default, doc).map_err(|why| thrown(why, context.call_position()))
+        },
+    );
+    let host = host.clone();
+    engine.register_fn("params", move |context: NativeCallContext, map: Map| -> Rhai<Dynamic> {
+        let position = context.call_position();
+        if host.declaration().is_some() {
+            return Err(thrown("`params` may be called once", position));
+        }
+        let declaration = Declaration::read(&map).map_err(|why| thrown(format!("params: {why}"), position))?;
+        host.declare(declaration.clone());
+        let Some(given) = host.given() else { return Err(host.halt(Halt::Declared, position)) };
+        let filled = declaration
+            .fill(given)
+            .map_err(|error| thrown(format!("parameter `{}` {}", error.key, error.message), position))?;
+        Ok(params::to_script(filled))
+    });
+}
+
+fn register_messages(engine: &mut Engine, host: &Arc<Host>) {
+    for (name, level) in [("log", Level::Info), ("warn", Level::Warn)] {
+        let host = host.clone();
+        engine.register_fn(name, move |context: NativeCallContext, text: Dynamic| -> Rhai<()> {
+            let text = shown(&text);
+            host.record(context.call_position(), Entry::Logged { level, text }, Durability::Process)
+        });
+    }
+    let printer = host.clone();
+    engine.on_print(move |text| {
+        let entry = Entry::Logged { level: Level::Print, text: text.into() };
+        // `on_print` cannot fail; a journal that is gone stops the run at its next primitive.
+        drop(printer.record(Position::NONE, entry, Durability::Process));
+    });
+    let fail = |host: &Arc<Host>, position: Position, message: &str, hint: Option<&str>| -> Rhai<()> {
+        let error = EffectError::new(ErrorKind::ScriptFailed, message);
+        let error = if let Some(hint) = hint { error.hint(hint) } else { error };
+        Err(host.raise(position, "fail", error))
+    };
+    let failing = host.clone();
+    engine.register_fn("fail", move |context: NativeCallContext, message: &str| {
+        fail(&failing, context.call_position(), message, None)
+    });
+    let failing = host.clone();
+    engine.register_fn("fail", move |context: NativeCallContext, message: &str, hint: &str| {
+        fail(&failing, context.call_position(), message, Some(hint))
+    });
+}
+
+/// A value as text: what `log` and interpolation show.
+fn shown(value: &Dynamic) -> String {
+    match to_json(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(_) if type_name(value) == "secret" => {
+            value.read_lock::<super::secret::SecretText>().map(|secret| secret.0.to_string()).unwrap_or_default()
+        }
+        Ok(json) => json.to_string(),
+        Err(_) => value.to_string(),
+    }
+}
+
+fn register_rollback(engine: &mut Engine, host: &Arc<Host>) {
+    let committing = host.clone();
+    engine.register_fn("commit", move |context: NativeCallContext| -> Rhai<()> {
+        let seq = committing.next_seq();
+        committing.record(context.call_position(), Entry::Committed { seq }, Durability::Power)
+    });
+    let rollback = host.clone();
+    engine.register_fn("on_rollback", move |context: NativeCallContext, function: FnPtr| -> Rhai<()> {
+        let seq = rollback.next_seq();
+        let site = rollback.site(&context);
+        rollback.keep_rollback(seq.clone(), kept(&context, function));
+        rollback.record(context.call_position(), Entry::RollbackRegistered { seq, site }, Durability::Power)
+    });
+    let finish = host.clone();
+    engine.register_fn("on_finish", move |context: NativeCallContext, function: FnPtr| {
+        finish.keep_finisher(kept(&context, function));
+    });
+}
+
+/// A closure with the imports and constants that it can see.
+fn kept(context: &NativeCallContext, function: FnPtr) -> Kept {
+    Kept { function, global: context.global_runtime_state().clone(), position: context.call_position() }
+}
+
+fn register_flow(engine: &mut Engine, host: &Arc<Host>) {
+    let branching = host.clone();
+    engine.register_fn("parallel", move |context: NativeCallContext, branches: Array| -> Rhai<Array> {
+        parallel(&branching, &context, branches)
+    });
+    let trying = host.clone();
+    engine.register_fn("retry", move |context: NativeCallContext, options: Map, function: FnPtr| -> Rhai<Dynamic> {
+        retry(&trying, &context, &options, &function)
+    });
+}
+
+fn parallel(host: &Arc<Host>, context: &NativeCallContext, branches: Array) -> Rhai<Array> {
+    let position = context.call_position();
+    if branches.len() > BRANCHES {
+        return Err(thrown(format!("`parallel` takes at most {BRANCHES} closures, not {}", branches.len()), position));
+    }
+    let functions: Vec<FnPtr> = branches
+        .into_iter()
+        .map(|branch| {
+            let what = type_name(&branch);
+            branch
+                .try_cast::<FnPtr>()
+                .ok_or_else(|| thrown(format!("`parallel` takes closures, not a {what}"), position))
+        })
+        .collect::<Rhai<_>>()?;
+    let seq = host.next_seq();
+    let count = u32::try_from(functions.len()).unwrap_or(u32::MAX);
+    host.record(position, Entry::ParallelOpened { seq: seq.clone(), branches: count }, Durability::Process)?;
+    let results: Vec<Rhai<Dynamic>> = std::thread::scope(|scope| {
+        let running: Vec<_> = (1..)
+            .zip(functions)
+            .map(|(number, mut function)| {
+                // Each branch gets its own copy of what it captured: shared values would race and lose updates.
+                for captured in function.iter_curry_mut() {
+                    *captured = captured.flatten_clone();
+                }
+                let branch = Branch::child(&seq, number);
+                scope.spawn(move || on_branch(branch, || function.call_within_context::<Dynamic>(context, ())))
+            })
+            .collect();
+        running
+            .into_iter()
+            .map(|branch| branch.join().unwrap_or_else(|_| Err(thrown("a branch of `parallel` crashed", position))))
+            .collect()
+    });
+    host.record(position, Entry::ParallelClosed { seq }, Durability::Process)?;
+    // The first branch that failed, in the order of the script, whatever the timing was.
+    results.into_iter().collect()
+}
+
+fn retry(host: &Arc<Host>, context: &NativeCallContext, options: &Map, function: &FnPtr) -> Rhai<Dynamic> {
+    let position = context.call_position();
+    const KEYS: [&str; 3] = ["attempts", "delay", "backoff"];
+    if let Some(unknown) = options.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        let hint = did_you_mean(unknown, KEYS).unwrap_or_else(|| format!("it takes {}", KEYS.join(", ")));
+        return Err(thrown(format!("`retry` has no option `{unknown}`; {hint}"), position));
+    }
+    let attempts = match options.get("attempts") {
+        None => 3,
+        Some(value) => value
+            .as_int()
+            .ok()
+            .filter(|attempts| (1..=ATTEMPTS).contains(attempts))
+            .ok_or_else(|| thrown(format!("`retry`: `attempts` must be a number from 1 to {ATTEMPTS}"), position))?,
+    };
+    let mut delay: DurationText = match options.get("delay") {
+        None => DurationText::secs(1),
+        Some(value) => value.to_string().parse().map_err(|why| thrown(format!("`retry`: {why}"), position))?,
+    };
+    let backoff = match options.get("backoff") {
+        None => 1.0,
+        Some(value) => value.as_float().or_else(|_| value.as_int().map(|factor| factor as f64)).unwrap_or(1.0),
+    };
+    let mut attempt = 1;
+    loop {
+        match function.call_within_context::<Dynamic>(context, ()) {
+            Err(error) if attempt < attempts && error.is_catchable() => {
+                let text = format!("attempt {attempt} of {attempts} failed: {}", super::diagnostic::summary(&error));
+                host.record(position, Entry::Logged { level: Level::Warn, text }, Durability::Process)?;
+                host.perform(context, Sleep { duration: delay }.into()).map(drop)?;
+                delay = DurationText(delay.0.mul_f64(backoff.clamp(1.0, 10.0)));
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn register_step(engine: &mut Engine, host: &Arc<Host>) {
+    let host = host.clone();
+    let step = move |context: &mut EvalContext, inputs: &[Expression]| -> Rhai<Dynamic> {
+        let position = inputs[0].position();
+        let title = shown(&context.eval_expression_tree(&inputs[0])?);
+        let seq = host.next_seq();
+        host.record(position, Entry::StepOpened { seq: seq.clone(), title }, Durability::Process)?;
+        let result = context.eval_expression_tree(&inputs[1]);
+        let ok = match &result {
+            Ok(_) => true,
+            Err(error) => matches!(**error, EvalAltResult::Return(..) | EvalAltResult::LoopBreak(..)),
+        };
+        host.record(position, Entry::StepClosed { seq, ok }, Durability::Process)?;
+        result
+    };
+    if let Err(error) = engine.register_custom_syntax(["step", "$expr$", "$block$"], false, step) {
+        // The words are fixed, so this cannot happen at a user's; a test runs a step.
+        tracing::error!(%error, "the word `step` could not be registered");
+    }
+}

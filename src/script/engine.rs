@@ -1,0 +1,131 @@
+//! The Rhai engine of one run: packages, limits, and every function that scripts may call.
+
+use std::sync::Arc;
+
+use rhai::packages::{
+    ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage,
+    BasicStringPackage, LogicPackage, MoreStringPackage, Package,
+};
+use rhai::{Dynamic, Engine, FuncRegistration, NativeCallContext};
+
+use super::catalogue::catalogue;
+use super::control;
+use super::host::{Host, Rhai};
+use super::primitive::Primitive;
+use super::secret::{self, SecretText};
+use super::source::SourceLoader;
+use crate::base::text::Text;
+use crate::script::program::Resolver;
+
+/// How deep functions may call each other.
+const CALL_LEVELS: usize = 64;
+/// How deep expressions may nest, outside and inside of functions.
+const EXPR_DEPTHS: (usize, usize) = (128, 64);
+/// Most bytes of one string.
+const STRING_SIZE: usize = 16 << 20;
+/// Most items of one list, most keys of one map.
+const ITEMS: usize = 100_000;
+const FUNCTIONS: usize = 2_000;
+const MODULES: usize = 200;
+const VARIABLES: usize = 2_000;
+
+/// An engine whose functions talk to `host`.
+pub fn engine(host: &Arc<Host>, loader: &Arc<dyn SourceLoader>) -> Engine {
+    let mut engine = Engine::new_raw();
+    // Not among them: the packages of the language core and of time, whose `sleep` and `timestamp` would pass the
+    // gateway by.
+    engine.register_global_module(ArithmeticPackage::new().as_shared_module());
+    engine.register_global_module(LogicPackage::new().as_shared_module());
+    engine.register_global_module(BasicStringPackage::new().as_shared_module());
+    engine.register_global_module(MoreStringPackage::new().as_shared_module());
+    engine.register_global_module(BasicIteratorPackage::new().as_shared_module());
+    engine.register_global_module(BasicArrayPackage::new().as_shared_module());
+    engine.register_global_module(BasicMapPackage::new().as_shared_module());
+    engine.register_global_module(BasicMathPackage::new().as_shared_module());
+    engine.register_global_module(BasicFnPackage::new().as_shared_module());
+    limit(&mut engine);
+    engine.set_strict_variables(true);
+    engine.set_fail_on_invalid_map_property(true);
+    engine.set_module_resolver(Resolver::new(host.clone(), loader.clone()));
+    secret::register(&mut engine);
+    control::register(&mut engine, host);
+    for primitive in catalogue().values() {
+        register(&mut engine, host, primitive);
+    }
+    let watched = host.clone();
+    engine.on_progress(move |_| {
+        let gateway = watched.gateway()?;
+        let unwinding = gateway.ledger().state().unwinding;
+        let cancel = gateway.cancel();
+        let stop = if unwinding { &cancel.everything } else { &cancel.forward };
+        stop.is_cancelled().then_some(Dynamic::UNIT)
+    });
+    engine
+}
+
+fn limit(engine: &mut Engine) {
+    engine.set_max_call_levels(CALL_LEVELS);
+    engine.set_max_expr_depths(EXPR_DEPTHS.0, EXPR_DEPTHS.1);
+    engine.set_max_string_size(STRING_SIZE);
+    engine.set_max_array_size(ITEMS);
+    engine.set_max_map_size(ITEMS);
+    engine.set_max_functions(FUNCTIONS);
+    engine.set_max_modules(MODULES);
+    engine.set_max_variables(VARIABLES);
+}
+
+/// One function for each number of arguments that the primitive takes.
+fn register(engine: &mut Engine, host: &Arc<Host>, primitive: &'static Primitive) {
+    let perform = {
+        let host = host.clone();
+        move |context: &NativeCallContext, args: &[Dynamic]| -> Rhai<Dynamic> {
+            let position = context.call_position();
+            let effect = primitive.effect(args).map_err(|error| host.raise(position, primitive.name, error))?;
+            let value = host.perform(context, effect)?;
+            // The one reply that is not what the world said: the secret itself stays in the world.
+            Ok(match (primitive.name, args.first()) {
+                ("secret", Some(name)) => Dynamic::from(SecretText(Text::secret(name.to_string()))),
+                _ => value,
+            })
+        }
+    };
+    for arity in primitive.arities() {
+        let perform = perform.clone();
+        let named = FuncRegistration::new(primitive.name)
+            .with_params_info(params_info(primitive, arity))
+            .with_comments([format!("/// {}", primitive.summary)]);
+        match arity {
+            0 => {
+                named.register_into_engine(engine, move |context: NativeCallContext| perform(&context, &[]));
+            }
+            1 => {
+                named.register_into_engine(engine, move |context: NativeCallContext, a: Dynamic| {
+                    perform(&context, &[a])
+                });
+            }
+            2 => {
+                named.register_into_engine(engine, move |context: NativeCallContext, a: Dynamic, b: Dynamic| {
+                    perform(&context, &[a, b])
+                });
+            }
+            _ => {
+                named.register_into_engine(
+                    engine,
+                    move |context: NativeCallContext, a: Dynamic, b: Dynamic, c: Dynamic| perform(&context, &[a, b, c]),
+                );
+            }
+        }
+    }
+}
+
+/// Names and types of the arguments, and of what comes back, for editors.
+fn params_info(primitive: &Primitive, arity: usize) -> Vec<String> {
+    let mut info: Vec<String> = (0..arity)
+        .map(|i| match primitive.positional.get(i) {
+            Some(name) if i + 1 < arity || arity <= primitive.positional.len() => format!("{name}: Dynamic"),
+            _ => "options: Map".to_owned(),
+        })
+        .collect();
+    info.push("Dynamic".to_owned());
+    info
+}

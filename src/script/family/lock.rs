@@ -1,0 +1,19 @@
+//! The lock of a service.
+
+use super::{DURATION, STRING};
+use crate::effect::lock::AcquireLock;
+use crate::script::primitive::Primitive;
+
+pub fn primitives() -> Vec<Primitive> {
+    vec![
+        Primitive::of::<AcquireLock>(
+            "Takes the lock of a service for this run, until the run ends. A lock whose holder is provably dead is taken over.",
+        )
+        .positional(&["service"])
+        .required("service", STRING, "the service's name")
+        .optional("wait", DURATION, "\"0s\"", "how long to wait for another run to let go")
+        .returns("taken_over_from: the killed run that held it, or ()")
+        .undo("let go of when the run ends, however it ends")
+        .example("lock(\"web\")"),
+    ]
+}

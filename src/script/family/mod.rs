@@ -1,0 +1,53 @@
+//! The primitives, one file per family: what each is called, takes, returns, how it is taken back, and an example.
+
+mod compose;
+mod container;
+mod exec;
+mod git;
+mod health;
+mod host;
+mod http;
+mod image;
+mod lock;
+mod network;
+mod notify;
+mod sqlite;
+mod time;
+mod volume;
+
+use super::primitive::Primitive;
+
+// The types of options, as documentation names them.
+const CONTAINER: &str = "container";
+const STRING: &str = "string";
+const INT: &str = "int";
+const BOOL: &str = "bool";
+const FLOAT: &str = "float";
+const DURATION: &str = "duration";
+const SIZE: &str = "size";
+const MAP: &str = "map";
+const LIST: &str = "list";
+const SECRET: &str = "string or secret";
+
+const NO_TIMEOUT_HARM: &str = "after which it fails";
+
+/// All of them.
+pub fn all() -> Vec<Primitive> {
+    [
+        container::primitives(),
+        image::primitives(),
+        volume::primitives(),
+        network::primitives(),
+        compose::primitives(),
+        health::primitives(),
+        http::primitives(),
+        git::primitives(),
+        sqlite::primitives(),
+        notify::primitives(),
+        exec::primitives(),
+        host::primitives(),
+        time::primitives(),
+        lock::primitives(),
+    ]
+    .concat()
+}

@@ -12,6 +12,13 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Seq(Vec<u32>);
 
+impl Seq {
+    /// Its numbers, outermost first. All but the last are the branch that it is on.
+    pub fn path(&self) -> &[u32] {
+        &self.0
+    }
+}
+
 impl fmt::Display for Seq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, number) in self.0.iter().enumerate() {

@@ -82,6 +82,7 @@ impl Ledger {
         (self.listener)(&RunEvent::Progress {
             run: self.run.clone(),
             seq: seq.clone(),
+            at_ms: self.clock.unix_ms(),
             text: self.vault.scrub(&progress.text),
             fraction: progress.fraction,
         });

@@ -140,6 +140,8 @@ pub struct RunHeader {
     pub host: String,
     pub pid: u32,
     pub boot_id: String,
+    #[serde(default)]
+    pub pid_namespace: String,
     pub process_start: u64,
 }
 
@@ -328,6 +330,8 @@ pub enum RunEvent {
     Progress {
         run: RunId,
         seq: Seq,
+        /// Milliseconds since 1970, UTC.
+        at_ms: i64,
         text: String,
         /// 0 to 1, where it is known.
         fraction: Option<f32>,

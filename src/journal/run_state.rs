@@ -176,6 +176,7 @@ mod tests {
             host: "h".into(),
             pid: 1,
             boot_id: "b".into(),
+            pid_namespace: String::new(),
             process_start: 1,
         };
         state.apply(&Entry::RunStarted { header: Box::new(header) }).unwrap();

@@ -92,6 +92,12 @@ pub const WORDS: &[Word] = &[
         example: "on_finish(|end| log(end.status));",
     },
     Word {
+        name: "millis",
+        arities: &[1],
+        summary: "The length of a duration in milliseconds.",
+        example: "millis(\"1m30s\")",
+    },
+    Word {
         name: "parallel",
         arities: &[1],
         summary: "Runs closures at the same time and returns their values in order, when all have ended. Each has its own copy of outer variables.",
@@ -212,6 +218,10 @@ fn kept(context: &NativeCallContext, function: FnPtr) -> Kept {
 }
 
 fn register_flow(engine: &mut Engine, host: &Arc<Host>) {
+    engine.register_fn("millis", |context: NativeCallContext, duration: &str| -> Rhai<i64> {
+        let duration: DurationText = duration.parse().map_err(|why: String| thrown(why, context.call_position()))?;
+        Ok(i64::try_from(duration.0.as_millis()).unwrap_or(i64::MAX))
+    });
     let branching = host.clone();
     engine.register_fn("parallel", move |context: NativeCallContext, branches: Array| -> Rhai<Array> {
         parallel(&branching, &context, branches)

@@ -5,7 +5,15 @@
 //! share. Knows the effects and nothing of scripts, the journal or the gateway.
 
 pub mod clock;
+pub mod docker;
+pub mod dockerignore;
 pub mod engine;
+pub mod holder;
+pub mod local;
+pub mod path_pattern;
+pub mod real;
+pub mod services;
+pub mod sim;
 
 use std::fmt;
 use std::sync::Arc;

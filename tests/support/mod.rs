@@ -1,6 +1,6 @@
-//! What the end-to-end tests stand on: the binary in a hermetic box, a visitor, real Docker, real repositories.
-
-#![allow(dead_code, reason = "every test binary uses its own part of it")]
+//! What integration tests share: the binary in a hermetic box, a visitor, real Docker, repositories and servers on
+//! loopback, and an engine whose containers the test controls.
+#![allow(dead_code, reason = "every test file uses a part of it")]
 
 pub mod apps;
 pub mod deadline;
@@ -9,7 +9,17 @@ pub mod docker;
 pub mod git_repo;
 pub mod http;
 pub mod ports;
-pub mod receiver;
 pub mod scene;
+pub mod smtp_receiver;
 pub mod snapshot;
+pub mod twin_engine;
 pub mod visitor;
+pub mod webhook_receiver;
+
+use std::time::Duration;
+
+/// Polls until `done` has something, at most ten seconds.
+#[track_caller]
+pub fn until<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
+    deadline::until(what, Duration::from_secs(10), done)
+}

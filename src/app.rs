@@ -1,0 +1,189 @@
+//! The composition root: the only file that names concrete worlds and stores together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use miette::Report;
+
+use crate::base::run_id::RunId;
+use crate::base::vault::Vault;
+use crate::effect::EffectError;
+use crate::gateway::ledger::{Ledger, Listener};
+use crate::gateway::{Cancel, Gateway};
+use crate::journal::entry::RunHeader;
+use crate::journal::sqlite_journal::SqliteJournal;
+use crate::journal::{Journal, JournalError};
+use crate::script::diagnostic::effect_diagnostic;
+use crate::world::World;
+use crate::world::docker::DockerWorld;
+use crate::world::docker::connect::ConnectSpec;
+use crate::world::engine::Engine;
+use crate::world::holder::Holder;
+use crate::world::local::{LocalWorld, Shim};
+use crate::world::real::RealWorld;
+
+/// How long a daemon may take to answer the first question.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum EngineChoice {
+    /// Containers of a Docker Engine
+    Docker,
+    /// Child processes on this machine, where there is no Docker
+    Local,
+}
+
+/// What an app is opened with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// None: docker, when a daemon answers.
+    pub engine: Option<EngineChoice>,
+    /// None: DOCKER_HOST, the active context, the default socket.
+    pub docker_host: Option<String>,
+    /// Folder of the journal and of the local world. None: see [`default_state`].
+    pub state: Option<PathBuf>,
+}
+
+/// A world and a journal, ready for runs.
+pub struct App {
+    pub world: Arc<dyn World>,
+    /// Where the engine is.
+    pub address: String,
+    pub journal: Arc<dyn Journal>,
+    pub vault: Arc<Vault>,
+    pub holder: Holder,
+    pub state: PathBuf,
+}
+
+impl App {
+    /// # Errors
+    /// When the journal cannot be used, or the engine does not answer.
+    pub async fn open(options: &Options) -> Result<Self, Report> {
+        let state = options.state.clone().unwrap_or_else(default_state);
+        let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&state)?);
+        let holder =
+            Holder::this_process().map_err(|error| Report::msg(format!("this process cannot be named: {error}")))?;
+        let (world, address) = open_world(options, &state, &holder).await?;
+        Ok(Self { world, address, journal, vault: Arc::new(Vault::new(secret)), holder, state })
+    }
+
+    /// Opens the journal alone, for what only reads it.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn journal(state: Option<&PathBuf>) -> Result<Arc<dyn Journal>, JournalError> {
+        Ok(Arc::new(SqliteJournal::open(&state.cloned().unwrap_or_else(default_state))?))
+    }
+
+    /// The door for one run.
+    ///
+    /// # Errors
+    /// With `reopen`: when the run in the journal cannot be read.
+    pub fn gateway(
+        &self,
+        run: RunId,
+        listener: Listener,
+        cancel: Cancel,
+        reopen: bool,
+    ) -> Result<Gateway, JournalError> {
+        let ledger = Ledger::new(run, self.journal.clone(), self.world.clock(), self.vault.clone(), listener);
+        let ledger = if reopen { ledger.reopen()? } else { ledger };
+        Ok(Gateway::new(self.world.clone(), Arc::new(ledger), cancel, None))
+    }
+
+    /// What a run that begins now is called, and by whom it is run.
+    pub fn header(&self, script: &str, digest: String, params: serde_json::Value) -> RunHeader {
+        RunHeader {
+            script: script.into(),
+            digest,
+            params,
+            engine: self.world.name().into(),
+            address: self.address.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            host: self.holder.host.clone(),
+            pid: self.holder.pid,
+            boot_id: self.holder.boot_id.clone(),
+            pid_namespace: self.holder.pid_namespace.clone(),
+            process_start: self.holder.process_start,
+        }
+    }
+}
+
+/// The world that the options ask for, and where it is.
+async fn open_world(options: &Options, state: &Path, holder: &Holder) -> Result<(Arc<dyn World>, String), Report> {
+    let (containers, engine, address): (Arc<dyn World>, Arc<dyn Engine>, String) = match options.engine {
+        Some(EngineChoice::Local) => {
+            let folder = state.join("local");
+            let address = format!("local:{}", folder.display());
+            let world = LocalWorld::open(folder, shim()?, holder.clone()).map_err(report)?;
+            let engine = world.engine();
+            (Arc::new(world), engine, address)
+        }
+        Some(EngineChoice::Docker) | None => {
+            let spec = ConnectSpec::resolve(options.docker_host.as_deref(), &environment).map_err(report)?;
+            let world = DockerWorld::open(spec, holder.clone(), CONNECT_TIMEOUT).await.map_err(report)?;
+            let engine = world.engine();
+            let address = engine.address().to_owned();
+            (Arc::new(world), engine, address)
+        }
+    };
+    Ok((Arc::new(RealWorld::new(containers, engine, Arc::new(environment))), address))
+}
+
+/// Whether the process that ran this is certainly gone.
+pub fn is_dead(header: &RunHeader, here: &Holder) -> bool {
+    let holder = Holder {
+        host: header.host.clone(),
+        pid: header.pid,
+        boot_id: header.boot_id.clone(),
+        pid_namespace: header.pid_namespace.clone(),
+        process_start: header.process_start,
+    };
+    holder.is_provably_dead(here)
+}
+
+/// A fresh run id.
+///
+/// # Errors
+/// When the machine has no randomness.
+pub fn new_run_id() -> Result<RunId, Report> {
+    let mut bytes = [0; 10];
+    getrandom::fill(&mut bytes).map_err(|error| Report::msg(format!("no randomness for a run id: {error}")))?;
+    Ok(RunId::from_bytes(bytes))
+}
+
+/// `$DEPLOYER_STATE`, else `$XDG_STATE_HOME/deployer`, else `~/.local/state/deployer`.
+pub fn default_state() -> PathBuf {
+    let set = |name| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("DEPLOYER_STATE")
+        .or_else(|| set("XDG_STATE_HOME").map(|folder| folder.join("deployer")))
+        .or_else(|| set("HOME").map(|folder| folder.join(".local/state/deployer")))
+        .unwrap_or_else(|| PathBuf::from("/var/lib/deployer"))
+}
+
+/// An environment variable of this process.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The value of a secret: the variable `NAME`, or the file that `NAME_FILE` names, less its last line break.
+fn secret(name: &str) -> Option<String> {
+    environment(name).or_else(|| {
+        let path = environment(&format!("{name}_FILE"))?;
+        let text = std::fs::read_to_string(path).ok()?;
+        Some(text.trim_end_matches(['\n', '\r']).to_owned())
+    })
+}
+
+/// The supervisor of local services is this very program.
+fn shim() -> Result<Shim, Report> {
+    let program =
+        std::env::current_exe().map_err(|error| Report::msg(format!("this program cannot be found: {error}")))?;
+    Ok(Shim { program, args: vec!["local-shim".into()] })
+}
+
+fn report(error: EffectError) -> Report {
+    Report::new(effect_diagnostic(&error))
+}

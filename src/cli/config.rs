@@ -1,0 +1,85 @@
+//! The file of `--config` and the `--set`s: parameters as the user gave them, with places for errors.
+
+use std::ops::Range;
+use std::path::Path;
+
+use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report, miette};
+use serde_json::{Map, Value};
+
+use super::fault::Fault;
+use crate::script::params::{Declaration, ParamError};
+
+/// Given parameters, checked against what the script declares.
+///
+/// # Errors
+/// Unreadable or unparsable file; unknown, missing or mistyped parameter, pointed at in the file where it stands there.
+pub fn given(declaration: &Declaration, config: Option<&Path>, sets: &[String]) -> Result<Value, Fault> {
+    let file = config.map(File::read).transpose()?;
+    let mut given = match &file {
+        Some(file) => file.values()?,
+        None => Value::Object(Map::new()),
+    };
+    for set in sets {
+        let Some((key, value)) = set.split_once('=') else {
+            return Err(Fault::usage(miette!(help = "write it as `--set KEY=VALUE`", "`--set {set}` has no `=`")));
+        };
+        declaration.set(&mut given, key.trim(), value).map_err(|error| explain(&error, None))?;
+    }
+    declaration.fill(&given).map_err(|error| explain(&error, file.as_ref()))?;
+    Ok(given)
+}
+
+struct File {
+    name: String,
+    text: String,
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, Fault> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Fault::usage(miette!(code = "deployer::config", "`{name}` cannot be read: {error}")))?;
+        Ok(Self { name, text })
+    }
+
+    fn values(&self) -> Result<Value, Fault> {
+        let table: toml::Table = toml::from_str(&self.text).map_err(|error| {
+            let diagnostic = MietteDiagnostic::new(format!("`{}` is no TOML: {}", self.name, error.message()))
+                .with_code("deployer::config::syntax");
+            self.point(diagnostic, error.span(), "here")
+        })?;
+        serde_json::to_value(table).map_err(|error| Fault::usage(miette!("`{}`: {error}", self.name)))
+    }
+
+    fn point(&self, diagnostic: MietteDiagnostic, span: Option<Range<usize>>, label: &str) -> Fault {
+        let Some(span) = span else { return Fault::usage(Report::new(diagnostic)) };
+        let label = LabeledSpan::new_primary_with_span(Some(label.into()), span);
+        let source = NamedSource::new(&self.name, self.text.clone());
+        Fault::usage(Report::new(diagnostic.with_label(label)).with_source_code(source))
+    }
+
+    /// Where a dotted key stands in the file.
+    fn find(&self, key: &str) -> Option<Range<usize>> {
+        let root = toml::de::DeTable::parse(&self.text).ok()?;
+        let mut table = root.get_ref();
+        let mut parts = key.split('.').peekable();
+        while let Some(part) = parts.next() {
+            let (name, value) = table.iter().find(|(name, _)| name.get_ref() == part)?;
+            if parts.peek().is_none() {
+                return Some(name.span());
+            }
+            table = value.get_ref().as_table()?;
+        }
+        None
+    }
+}
+
+fn explain(error: &ParamError, file: Option<&File>) -> Fault {
+    let mut diagnostic = MietteDiagnostic::new(format!("parameter `{}` {}", error.key, error.message))
+        .with_code("deployer::config::parameter");
+    diagnostic.help.clone_from(&error.hint);
+    match file.map(|file| (file, file.find(&error.key))) {
+        Some((file, Some(span))) => file.point(diagnostic, Some(span), "given here"),
+        _ => Fault::usage(Report::new(diagnostic)),
+    }
+}

@@ -1,0 +1,150 @@
+//! The command line: one file per verb. Reads arguments, asks `app` for a world and a journal, shows faces.
+
+mod abort;
+mod check;
+mod config;
+mod demo;
+mod demo_app;
+mod fault;
+mod folder_sources;
+mod library_closure;
+mod run;
+mod run_help;
+mod runs;
+mod script_file;
+mod show;
+mod signals;
+mod terminal;
+mod visitor;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::{EngineChoice, Options};
+use crate::report::Format;
+use fault::Fault;
+
+/// Deploys containers by scripts: journalled, taken back when they fail.
+///
+/// Exit codes: 0 done; 1 failed, and everything was taken back; 2 usage, configuration or script error, nothing was
+/// touched; 3 stuck, a person must act; 4 another run holds the lock; 5 a killed run must be resumed or aborted first;
+/// 130 cancelled, and everything was taken back.
+#[derive(Debug, Parser)]
+#[command(name = "deployer", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a script
+    #[command(disable_help_flag = true)]
+    Run(run::RunArgs),
+    /// Find what is wrong with a script without running it
+    Check(check::CheckArgs),
+    /// List past runs
+    Runs(runs::RunsArgs),
+    /// Show what happened in a run
+    Show(show::ShowArgs),
+    /// Take back a run that was killed
+    Abort(abort::AbortArgs),
+    /// See a blue-green deploy of a tiny app, with visitors, on this machine
+    Demo(demo::DemoArgs),
+    #[command(hide = true)]
+    LocalShim { folder: PathBuf },
+    #[command(hide = true)]
+    DemoApp,
+}
+
+/// Which engine, and where the state is.
+#[derive(Clone, Debug, Args)]
+pub struct EngineArgs {
+    /// Where services run [default: docker, when a daemon answers]
+    #[arg(long, value_enum)]
+    engine: Option<EngineChoice>,
+    /// The Docker Engine, such as ssh://user@host or tcp://host:2375 [default: DOCKER_HOST, then the active context]
+    #[arg(long, value_name = "URL")]
+    docker_host: Option<String>,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+/// Where the journal is.
+#[derive(Clone, Debug, Args)]
+pub struct StateArgs {
+    /// Folder of the journal [default: $DEPLOYER_STATE, else ~/.local/state/deployer]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+/// How it is shown.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ShowAs {
+    /// [default: pretty on a terminal, else plain]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Show every effect, those that only read too
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+impl EngineArgs {
+    fn options(&self) -> Options {
+        Options { engine: self.engine, docker_host: self.docker_host.clone(), state: self.state.state.clone() }
+    }
+}
+
+/// Parses the arguments, does what they ask, and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; everything else is one of usage.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            drop(error.print());
+            return ExitCode::from(code);
+        }
+    };
+    // The supervisor stays free of threads and of all that the other verbs need.
+    if let Verb::LocalShim { folder } = &cli.verb {
+        return exit(crate::world::local::shim_main(Path::new(folder)));
+    }
+    terminal::trace();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no threads: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let result = runtime.block_on(dispatch(cli.verb));
+    // Waits for nobody: a stuck call to an engine must not hold the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(fault) => {
+            eprint!("{}", terminal::render(fault.report().as_ref()));
+            ExitCode::from(fault.exit_code())
+        }
+    }
+}
+
+fn exit(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+async fn dispatch(verb: Verb) -> Result<u8, Fault> {
+    match verb {
+        Verb::Run(args) => run::run(args).await,
+        Verb::Check(args) => check::check(&args),
+        Verb::Runs(args) => runs::runs(&args),
+        Verb::Show(args) => show::show(&args),
+        Verb::Abort(args) => abort::abort(args).await,
+        Verb::Demo(args) => demo::demo(args).await,
+        Verb::DemoApp => demo_app::serve().await,
+        Verb::LocalShim { .. } => Ok(0),
+    }
+}

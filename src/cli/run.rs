@@ -1,0 +1,125 @@
+//! `deployer run`
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clap::{Args, CommandFactory};
+use miette::{IntoDiagnostic, miette};
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use super::config::given;
+use super::fault::Fault;
+use super::script_file::ScriptFile;
+use super::{EngineArgs, ShowAs, run_help, signals, terminal};
+use crate::app::{App, is_dead, new_run_id};
+use crate::base::duration_text::DurationText;
+use crate::gateway::Cancel;
+use crate::journal::entry::{RunEnd, RunEvent};
+use crate::report::Face;
+use crate::run::runner::Runner;
+use crate::run::unfinished::unfinished;
+use crate::script::params::Declaration;
+use crate::script::program::Program;
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A file, the name of a shipped script (bluegreen.rhai, safe_deploy.rhai, rollback.rhai), or - for standard input
+    script: Option<String>,
+    /// Parameters of the script, as TOML
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// One parameter; a.b=3 reaches nested ones, and wins over the file
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    show_as: ShowAs,
+    /// Take the run back when it is not done by then, such as 10m
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<DurationText>,
+    /// Print help; after SCRIPT, the parameters that it declares
+    #[arg(long, short)]
+    help: bool,
+}
+
+pub async fn run(args: RunArgs) -> Result<u8, Fault> {
+    let script = match (&args.script, args.help) {
+        (Some(script), _) => ScriptFile::find(script)?,
+        (None, true) => {
+            let mut command = super::Cli::command();
+            let run = command.find_subcommand_mut("run").map(|run| run.render_long_help());
+            println!("{}", run.unwrap_or_default());
+            return Ok(0);
+        }
+        (None, false) => {
+            let help = "`deployer run bluegreen.rhai --help` shows what one takes";
+            return Err(Fault::usage(miette!(help = help, "which script? `deployer run SCRIPT`")));
+        }
+    };
+    let declaration = declaration(&script).await?;
+    if args.help {
+        print!("{}", run_help::text(&script.source, &declaration));
+        return Ok(0);
+    }
+    let given = given(&declaration, args.config.as_deref(), &args.sets)?;
+    let app = App::open(&args.engine.options()).await?;
+    refuse_unfinished(&app, &declaration, &given)?;
+    let cancel = Cancel::default();
+    let watch = signals::watch(cancel.clone(), args.timeout.map(Into::into));
+    let end = run_once(&app, script, given, cancel, terminal::show(args.show_as, true)).await?;
+    watch.abort();
+    Ok(end.exit_code)
+}
+
+/// What the script declares, read on a thread of its own: scripts block.
+async fn declaration(script: &ScriptFile) -> Result<Declaration, Fault> {
+    let (source, loader) = (script.source.clone(), script.loader.clone());
+    let read = tokio::task::spawn_blocking(move || Program::declaration(source, &loader));
+    Ok(read.await.into_diagnostic()??)
+}
+
+fn refuse_unfinished(app: &App, declaration: &Declaration, given: &Value) -> Result<(), Fault> {
+    let params = declaration.fill(given).unwrap_or(Value::Null);
+    let found = unfinished(app.journal.as_ref(), &params, &app.address, &|header| is_dead(header, &app.holder))?;
+    let Some(run) = found else { return Ok(()) };
+    let report = miette!(
+        code = "deployer::run::unfinished",
+        help =
+            format!("take back what it did: `deployer abort {}`; see it first: `deployer show {}`", run.run, run.run),
+        "run {} of `{}` was killed before its end; nothing was touched now",
+        run.run,
+        run.header.script
+    );
+    Err(Fault::usage(report).with_code(5))
+}
+
+/// Runs a script in this app, shown by `face`.
+pub async fn run_once(
+    app: &App,
+    script: ScriptFile,
+    given: Value,
+    cancel: Cancel,
+    face: Box<dyn Face>,
+) -> Result<RunEnd, Fault> {
+    let face = Arc::new(Mutex::new(face));
+    let shown = face.clone();
+    let listener = Arc::new(move |event: &RunEvent| shown.lock().unwrap_or_else(PoisonError::into_inner).show(event));
+    let declaration = declaration(&script).await?;
+    let params = declaration.fill(&given).unwrap_or(Value::Null);
+    let gateway = Arc::new(app.gateway(new_run_id()?, listener, cancel, false)?);
+    let runner = Runner {
+        gateway,
+        clock: app.world.clock(),
+        header: app.header(&script.source.name, script.source.digest(), params),
+        source: script.source,
+        loader: script.loader,
+        given,
+        render: Arc::new(terminal::render),
+    };
+    let handle = Handle::current();
+    let end = tokio::task::spawn_blocking(move || runner.run(&handle)).await.into_diagnostic()??;
+    face.lock().unwrap_or_else(PoisonError::into_inner).finish();
+    Ok(end)
+}

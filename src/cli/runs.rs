@@ -1,0 +1,39 @@
+//! `deployer runs`
+
+use std::io::Write;
+
+use clap::Args;
+use miette::IntoDiagnostic;
+
+use super::fault::Fault;
+use super::{StateArgs, terminal};
+use crate::app::{App, is_dead};
+use crate::report::Format;
+use crate::report::history::History;
+use crate::world::clock::{Clock, SystemClock};
+use crate::world::holder::Holder;
+
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// How many, newest first
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+pub fn runs(args: &RunsArgs) -> Result<u8, Fault> {
+    let runs = App::journal(args.state.state.as_ref())?.runs(args.limit)?;
+    let here = Holder::this_process().into_diagnostic()?;
+    let alive = |header: &_| !is_dead(header, &here);
+    let history = History { runs: &runs, now_ms: SystemClock::default().unix_ms(), alive: &alive };
+    let text = match args.format {
+        Some(Format::Json) => history.json_lines(),
+        _ => history.table(terminal::width(), terminal::colour()),
+    };
+    // A closed pipe (`| head`) is no error.
+    drop(std::io::stdout().write_all(text.as_bytes()));
+    Ok(0)
+}

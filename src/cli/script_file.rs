@@ -1,0 +1,59 @@
+//! SCRIPT on the command line: a file, the name of a shipped script, or `-` for standard input.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use miette::miette;
+
+use super::fault::Fault;
+use super::folder_sources::FolderSources;
+use crate::base::suggest::did_you_mean;
+use crate::script::source::{SHIPPED, Source, SourceLoader};
+
+/// A script and where its modules are.
+pub struct ScriptFile {
+    pub source: Source,
+    pub loader: Arc<dyn SourceLoader>,
+}
+
+impl ScriptFile {
+    /// # Errors
+    /// When there is no such script.
+    pub fn find(name: &str) -> Result<Self, Fault> {
+        if name == "-" {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| Fault::usage(miette!("the script cannot be read from standard input: {error}")))?;
+            return Ok(Self::new("<stdin>", text, PathBuf::from(".")));
+        }
+        let path = Path::new(name);
+        if path.is_file() {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Fault::usage(miette!("script `{name}` cannot be read: {error}")))?;
+            return Ok(Self::new(name, text, path.parent().unwrap_or(Path::new("")).to_owned()));
+        }
+        if let Some((name, text)) = shipped(name) {
+            return Ok(Self::new(name, *text, PathBuf::from(".")));
+        }
+        let names = SHIPPED.iter().map(|(name, _)| *name);
+        let shipped: Vec<&str> = names.clone().collect();
+        let hint =
+            did_you_mean(name, names).unwrap_or_else(|| format!("scripts that come along: {}", shipped.join(", ")));
+        Err(Fault::usage(miette!(code = "deployer::script::not_found", help = hint, "there is no script `{name}`")))
+    }
+
+    /// A script that is part of the program.
+    pub fn of_text(name: &str, text: &str) -> Self {
+        Self::new(name, text, PathBuf::from("."))
+    }
+
+    fn new(name: &str, text: impl Into<String>, folder: PathBuf) -> Self {
+        Self { source: Source::new(name, text), loader: Arc::new(FolderSources(folder)) }
+    }
+}
+
+fn shipped(name: &str) -> Option<&'static (&'static str, &'static str)> {
+    SHIPPED.iter().find(|(known, _)| *known == name || known.strip_suffix(".rhai") == Some(name))
+}

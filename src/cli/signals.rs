@@ -1,0 +1,38 @@
+//! Ctrl-C and SIGTERM: the first takes the run back, the second leaves it as it is.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::gateway::Cancel;
+
+/// Watches both signals, and the deadline of the whole run, until the task is dropped.
+pub fn watch(cancel: Cancel, timeout: Option<Duration>) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            eprintln!("warning: signals cannot be watched; stop this run with `deployer abort`");
+            return;
+        };
+        let deadline = async {
+            match timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(deadline);
+        let reason = tokio::select! {
+            _ = interrupt.recv() => "interrupted",
+            _ = terminate.recv() => "terminated",
+            () = &mut deadline => "out of time",
+        };
+        eprintln!("{reason}: taking back what was done; once more leaves it as it is");
+        cancel.forward.cancel();
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        eprintln!("stopping at once; take it back later with `deployer abort`");
+        cancel.everything.cancel();
+    })
+}

@@ -1,0 +1,59 @@
+//! What the terminal can bear: colour, width, moving lines.
+
+use std::io::IsTerminal;
+
+use console::Term;
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use tracing_subscriber::EnvFilter;
+
+use super::ShowAs;
+use crate::app::environment;
+use crate::report::{Face, Format, Look, Output, face};
+
+/// Columns where nobody can tell.
+const DEFAULT_WIDTH: usize = 100;
+
+/// Sends spans and events of the program itself to standard error when `DEPLOYER_LOG` asks for them.
+pub fn trace() {
+    if let Some(filter) = environment("DEPLOYER_LOG") {
+        let subscriber = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
+        drop(subscriber.try_init());
+    }
+}
+
+/// Colour on standard error: a terminal, and nobody asked for none (no-color.org).
+pub fn colour() -> bool {
+    let unset = environment("NO_COLOR").is_none_or(|value| value.is_empty());
+    unset && std::io::stderr().is_terminal() && environment("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Columns of the terminal, or of `COLUMNS`.
+pub fn width() -> usize {
+    let told = environment("COLUMNS").and_then(|columns| columns.parse().ok());
+    told.or_else(|| Term::stderr().size_checked().map(|(_, columns)| usize::from(columns))).unwrap_or(DEFAULT_WIDTH)
+}
+
+/// The face that the arguments and the terminal ask for. `live`: it happens now.
+pub fn show(show_as: ShowAs, live: bool) -> Box<dyn Face> {
+    let terminal = std::io::stderr().is_terminal() && environment("CI").is_none();
+    let format = show_as.format.unwrap_or(if terminal { Format::Pretty } else { Format::Plain });
+    let look = Look { colour: colour(), width: width(), live: live && terminal, verbose: show_as.verbose };
+    face(format, look, Output { data: Box::new(std::io::stdout()), talk: Box::new(std::io::stderr()) })
+}
+
+/// A face that shows nothing.
+pub fn silent() -> Box<dyn Face> {
+    let look = Look { colour: false, width: DEFAULT_WIDTH, live: false, verbose: false };
+    face(Format::Plain, look, Output { data: Box::new(std::io::sink()), talk: Box::new(std::io::sink()) })
+}
+
+/// A diagnostic as text for standard error.
+pub fn render(diagnostic: &dyn Diagnostic) -> String {
+    let theme = if colour() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(width()).with_links(false);
+    let mut text = String::new();
+    match handler.render_report(&mut text, diagnostic) {
+        Ok(()) => text,
+        Err(_) => format!("error: {diagnostic}\n"),
+    }
+}

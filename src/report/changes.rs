@@ -1,0 +1,327 @@
+//! What a run changed, net of what it took back. Knows the arguments and replies of effects by their keys only,
+//! so that the journal of another version can be shown too.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::base::seq::Seq;
+use crate::journal::entry::{EntryAccess, Intent, UndoRecord};
+
+/// Changes that are kept; more are counted.
+const CHANGES_KEPT: usize = 500;
+/// Ids whose names are kept.
+const NAMES_KEPT: usize = 1_000;
+/// Letters of an id that has no name.
+const SHORT_ID: usize = 12;
+/// Letters of a full id.
+const FULL_ID: usize = 64;
+
+/// Names of the things that effects call by id.
+#[derive(Debug, Default)]
+pub struct Names(BTreeMap<String, String>);
+
+impl Names {
+    /// Takes the names from an outcome.
+    pub fn learn(&mut self, outcome: &Value) {
+        let all = outcome.as_array().map_or(std::slice::from_ref(outcome), Vec::as_slice);
+        for thing in all {
+            if let (Some(id), Some(name)) = (text(thing, "id"), text(thing, "name"))
+                && (self.0.len() < NAMES_KEPT || self.0.contains_key(id))
+            {
+                self.0.insert(id.to_owned(), name.to_owned());
+            }
+        }
+    }
+
+    /// The text with names, or short ids, in place of full ids.
+    pub fn in_words(&self, subject: &str) -> String {
+        let word = |word: &str| {
+            let bare = word.trim_end_matches([':', ',']);
+            let id = bare.strip_prefix("sha256:").unwrap_or(bare);
+            if id.len() != FULL_ID || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return word.to_owned();
+            }
+            let name = self.0.get(bare).map_or(&id[..SHORT_ID], String::as_str);
+            format!("{name}{}", &word[bare.len()..])
+        };
+        subject.split(' ').map(word).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What happened to what, in order, less what was taken back.
+#[derive(Debug, Default)]
+pub struct Changes {
+    made: Vec<(Seq, Change)>,
+    more: usize,
+}
+
+#[derive(Debug)]
+struct Change {
+    noun: &'static str,
+    name: String,
+    verb: Verb,
+}
+
+#[derive(Debug)]
+enum Verb {
+    /// Came into being; from what or how.
+    Made(String),
+    Removed,
+    Renamed(String),
+    Started,
+    Stopped,
+    /// Was changed in place: how.
+    Became(String),
+}
+
+/// The end of one thing's story.
+struct Thing<'a> {
+    noun: &'static str,
+    first: &'a str,
+    now: &'a str,
+    made: Option<&'a str>,
+    gone: bool,
+    ran: Option<bool>,
+    runs: Option<bool>,
+    became: Option<&'a str>,
+}
+
+impl Changes {
+    /// Takes a completed effect in. `subject`: what it is about, in the words of when it began.
+    pub fn complete(&mut self, intent: &Intent, subject: &str, outcome: &Value, names: &Names, unwinding: bool) {
+        if let Some(undone) = &intent.undoes {
+            self.made.retain(|(seq, _)| seq != undone);
+            return;
+        }
+        let idle = !unwinding && intent.undo == UndoRecord::Nothing;
+        if intent.access == EntryAccess::Read {
+            return;
+        }
+        match Change::of(intent, subject, outcome, names, idle) {
+            Some(_) if self.made.len() >= CHANGES_KEPT => self.more += 1,
+            Some(change) => self.made.push((intent.seq.clone(), change)),
+            None => {}
+        }
+    }
+
+    /// One line per thing that is not as it was: `+` is new, `-` is gone, `~` is changed.
+    pub fn net(&self) -> Vec<String> {
+        let mut things: Vec<Thing> = Vec::new();
+        for (_, change) in &self.made {
+            let known = |thing: &Thing| thing.noun == change.noun && thing.now == change.name && !thing.gone;
+            let at = things.iter().position(known).unwrap_or_else(|| {
+                things.push(Thing::found(change));
+                things.len() - 1
+            });
+            let thing = &mut things[at];
+            match &change.verb {
+                Verb::Made(of) => thing.made = Some(of),
+                Verb::Removed => thing.gone = true,
+                Verb::Renamed(name) => thing.now = name,
+                Verb::Started => thing.run(true),
+                Verb::Stopped => thing.run(false),
+                Verb::Became(how) => thing.became = Some(how),
+            }
+        }
+        let more = (self.more > 0).then(|| format!("… and {} more", self.more));
+        let lines = things.iter().filter_map(|thing| match things.iter().find(|other| thing.replaced(other)) {
+            Some(_) if thing.gone => None,
+            Some(_) => Some(format!("~ {} {} replaced{}", thing.noun, thing.now, thing.origin())),
+            None => thing.line(),
+        });
+        lines.chain(more).collect()
+    }
+}
+
+impl<'a> Thing<'a> {
+    fn found(change: &'a Change) -> Self {
+        let (noun, name) = (change.noun, change.name.as_str());
+        Self { noun, first: name, now: name, made: None, gone: false, ran: None, runs: None, became: None }
+    }
+
+    fn run(&mut self, runs: bool) {
+        self.ran.get_or_insert(!runs);
+        self.runs = Some(runs);
+    }
+
+    /// Whether one is new under the name of the other, which is gone.
+    fn replaced(&self, other: &Thing) -> bool {
+        let by = |old: &Thing, new: &Thing| {
+            old.noun == new.noun
+                && old.first == new.now
+                && old.gone
+                && old.made.is_none()
+                && !new.gone
+                && new.made.is_some()
+        };
+        by(self, other) || by(other, self)
+    }
+
+    /// From what it was made, in brackets.
+    fn origin(&self) -> String {
+        self.made.filter(|of| !of.is_empty()).map(|of| format!(" ({of})")).unwrap_or_default()
+    }
+
+    fn line(&self) -> Option<String> {
+        let Self { noun, first, now, .. } = self;
+        match (self.made, self.gone) {
+            (Some(_), true) => return None,
+            (Some(_), false) => return Some(format!("+ {noun} {now}{}", self.origin())),
+            (None, true) => return Some(format!("- {noun} {first}")),
+            (None, false) => {}
+        }
+        let renamed = (first != now).then(|| format!("renamed to {now}"));
+        let state = (self.runs != self.ran).then(|| if self.runs == Some(true) { "started" } else { "stopped" });
+        let all: Vec<String> =
+            renamed.into_iter().chain(state.map(str::to_owned)).chain(self.became.map(str::to_owned)).collect();
+        (!all.is_empty()).then(|| format!("~ {noun} {first} {}", all.join(", ")))
+    }
+}
+
+impl Change {
+    /// What a completed effect changed. `idle`: it had nothing to take back, so it changed no state.
+    fn of(intent: &Intent, subject: &str, outcome: &Value, names: &Names, idle: bool) -> Option<Self> {
+        let args = &intent.args;
+        let arg = |key: &str| text(args, key).map(|value| names.in_words(value));
+        let removed = || outcome.get("removed").and_then(Value::as_bool) != Some(false);
+        let services = || {
+            let listed = args.get("services").and_then(Value::as_array).into_iter().flatten();
+            let listed: Vec<&str> = listed.filter_map(Value::as_str).collect();
+            if listed.is_empty() { arg("file") } else { Some(listed.join(", ")) }
+        };
+        let tag = || text(args, "tag").map(str::to_owned);
+        let change = |noun, name: Option<String>, verb| name.map(|name| Self { noun, name, verb });
+        match intent.kind.as_str() {
+            "docker_run" | "docker_create" => {
+                change("container", arg("name"), Verb::Made(arg("image").unwrap_or_default()))
+            }
+            "docker_start" if !idle => change("container", arg("container"), Verb::Started),
+            "docker_stop" | "docker_kill" if !idle => change("container", arg("container"), Verb::Stopped),
+            "docker_remove" if removed() => change("container", arg("container"), Verb::Removed),
+            // The new name is learnt by now; the old one is only in the words of then.
+            "docker_rename" => {
+                let (from, to) = subject.split_once(" -> ")?;
+                change("container", Some(from.to_owned()), Verb::Renamed(to.to_owned()))
+            }
+            "docker_build" => change("image", tag(), Verb::Made("built".into())),
+            "docker_pull" => change("image", arg("image"), Verb::Made("pulled".into())),
+            "docker_push" => change("image", arg("image"), Verb::Became("pushed".into())),
+            "docker_load" => change("image archive", arg("file"), Verb::Became("loaded".into())),
+            "docker_tag" => change("image", tag(), Verb::Made(format!("tag of {}", arg("image")?))),
+            "docker_image_remove" if removed() => change("image", arg("image"), Verb::Removed),
+            "volume_create" if !idle => change("volume", arg("name"), Verb::Made(String::new())),
+            "volume_remove" if removed() => change("volume", arg("name"), Verb::Removed),
+            "network_create" if outcome.get("created").and_then(Value::as_bool) != Some(false) => {
+                change("network", arg("name"), Verb::Made(String::new()))
+            }
+            "network_remove" if removed() => change("network", arg("name"), Verb::Removed),
+            "compose_up" => change("compose service", services(), Verb::Became("up".into())),
+            "compose_stop" => {
+                let gone = args.get("remove").and_then(Value::as_bool) == Some(true);
+                let how = if gone { "stopped and removed" } else { "stopped" };
+                change("compose service", services(), Verb::Became(how.into()))
+            }
+            "git_pull" if outcome.get("updated").and_then(Value::as_bool) == Some(true) => {
+                let short = |key| text(outcome, key).map(|id| id.chars().take(SHORT_ID).collect::<String>());
+                let how = format!("moved from {} to {}", short("from")?, short("to")?);
+                change("repository", arg("repo"), Verb::Became(how))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key).and_then(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::journal::entry::{Entry, RunEvent};
+    use crate::report::samples::Stream;
+
+    /// What is left of effects that all succeed: kind, subject, arguments, reply, and the effect it takes back.
+    fn net(effects: &[(&str, &str, Value, Value, Option<&str>)]) -> Vec<String> {
+        let (mut changes, mut names, mut stream) = (Changes::default(), Names::default(), Stream::new());
+        for (at, (kind, subject, args, _, undoes)) in (1..).zip(effects) {
+            stream.intend_undoing(&format!("{at}"), kind, subject, args.clone(), *undoes);
+        }
+        for (event, (_, subject, _, outcome, _)) in stream.events.iter().skip(1).zip(effects) {
+            let RunEvent::Recorded(record) = event else { continue };
+            let Entry::Intended { intent } = &record.entry else { continue };
+            let subject = names.in_words(subject);
+            names.learn(outcome);
+            changes.complete(intent, &subject, outcome, &names, false);
+        }
+        changes.net()
+    }
+
+    fn run(name: &str) -> (&'static str, &str, Value, Value, Option<&'static str>) {
+        let made = json!({"id": "a".repeat(64), "name": name});
+        ("docker_run", name, json!({"name": name, "image": "web:v2"}), made, None)
+    }
+
+    fn remove(name: &str) -> (&'static str, &str, Value, Value, Option<&'static str>) {
+        ("docker_remove", name, json!({"container": name}), json!({"removed": true}), None)
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_no_change() {
+        assert_eq!(net(&[run("probe"), remove("probe")]), [""; 0]);
+        assert_eq!(net(&[remove("old")]), ["- container old"]);
+        let absent = ("docker_remove", "old", json!({"container": "old"}), json!({"removed": false}), None);
+        assert_eq!(net(&[absent]), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_no_change() {
+        let back = ("docker_remove", "web", json!({"container": "web"}), json!({"removed": true}), Some("1"));
+        assert_eq!(net(&[run("web"), back]), [""; 0]);
+    }
+
+    #[test]
+    fn a_new_one_under_an_old_name_replaces_it() {
+        let id = "a".repeat(64);
+        let rename = json!({"container": id, "name": "web"});
+        let renamed = json!({"id": id, "name": "web"});
+        let subject = format!("{id} -> web");
+        let effects = [run("green"), remove("web"), ("docker_rename", subject.as_str(), rename, renamed, None)];
+        assert_eq!(net(&effects), ["~ container web replaced (web:v2)"]);
+    }
+
+    #[test]
+    fn states_and_names_add_up() {
+        let stop = |name| ("docker_stop", name, json!({"container": name}), json!({"exit_code": 0}), None);
+        let start = |name| ("docker_start", name, json!({"container": name}), json!({}), None);
+        let rename = ("docker_rename", "a -> b", json!({"container": "a", "name": "b"}), json!({}), None);
+        assert_eq!(net(&[stop("a"), start("a")]), [""; 0]);
+        assert_eq!(
+            net(&[stop("a"), rename, start("c")]),
+            ["~ container a renamed to b, stopped", "~ container c started"]
+        );
+    }
+
+    #[test]
+    fn images_volumes_and_services_are_named() {
+        let none = || json!({});
+        let effects = [
+            ("docker_build", "web:v2", json!({"tag": "web:v2"}), none(), None),
+            ("docker_tag", "", json!({"image": "web:v1", "tag": "web:rollback"}), none(), None),
+            ("volume_create", "data", json!({"name": "data"}), none(), None),
+            ("compose_up", "web", json!({"file": "compose.yml", "services": ["web", "db"]}), none(), None),
+            ("git_pull", ".", json!({"repo": "."}), json!({"from": "aaaa", "to": "bbbb", "updated": true}), None),
+        ];
+        let lines = [
+            "+ image web:v2 (built)",
+            "+ image web:rollback (tag of web:v1)",
+            "+ volume data",
+            "~ compose service web, db up",
+            "~ repository . moved from aaaa to bbbb",
+        ];
+        assert_eq!(net(&effects), lines);
+    }
+}

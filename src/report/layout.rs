@@ -1,0 +1,167 @@
+//! Text on lines: durations, colours, truncation, wrapping. Knows no entry.
+
+use std::borrow::Cow;
+
+use console::{Style, measure_text_width, strip_ansi_codes, truncate_str};
+
+/// Stands where text was cut.
+const ELLIPSIS: &str = "…";
+
+/// What a text means; a colour where there are colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    Plain,
+    Strong,
+    Quiet,
+    Good,
+    Bad,
+    Warn,
+    /// Being taken back.
+    Undo,
+}
+
+/// Colours text, or leaves it alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Paint {
+    pub colour: bool,
+}
+
+impl Paint {
+    pub fn on(self, tone: Tone, text: &str) -> String {
+        let style = Style::new().force_styling(true);
+        let style = match tone {
+            _ if !self.colour || text.is_empty() => return text.to_owned(),
+            Tone::Plain => return text.to_owned(),
+            Tone::Strong => style.bold(),
+            Tone::Quiet => style.dim(),
+            Tone::Good => style.green(),
+            Tone::Bad => style.red().bold(),
+            Tone::Warn => style.yellow(),
+            Tone::Undo => style.magenta(),
+        };
+        style.apply_to(text).to_string()
+    }
+}
+
+/// A duration for people: `0.42s`, `12.3s`, `2m 05s`, `1h 02m`.
+pub fn took(ms: u64) -> String {
+    let (secs, minutes) = (ms / 1_000, ms / 60_000);
+    match ms {
+        // Rounding down keeps every form inside its own range.
+        0..10_000 => format!("{secs}.{:02}s", ms % 1_000 / 10),
+        10_000..60_000 => format!("{secs}.{}s", ms % 1_000 / 100),
+        60_000..3_600_000 => format!("{minutes}m {:02}s", secs % 60),
+        _ => format!("{}h {:02}m", minutes / 60, minutes % 60),
+    }
+}
+
+/// Milliseconds between two instants; none when the clock went back.
+pub fn between(from_ms: i64, to_ms: i64) -> u64 {
+    u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0)
+}
+
+/// Foreign text made safe for one line of a terminal: no escape sequences, no control characters.
+pub fn one_line(text: &str) -> String {
+    let stripped = strip_ansi_codes(text);
+    let safe: String = stripped.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    safe.trim_end().to_owned()
+}
+
+/// The lines of a foreign text, each made safe.
+pub fn safe_lines(text: &str) -> impl Iterator<Item = String> {
+    text.lines().map(one_line)
+}
+
+/// The last lines of a foreign text, each made safe, and how many come before them.
+pub fn last_lines(text: &str, count: usize) -> (usize, Vec<String>) {
+    let all = text.lines().count();
+    let skipped = all.saturating_sub(count);
+    (skipped, text.lines().skip(skipped).map(one_line).collect())
+}
+
+/// Cuts a text to so many columns.
+pub fn fit(text: &str, width: usize) -> Cow<'_, str> {
+    // A text without any room must not become an ellipsis: that is a column too.
+    if width == 0 { Cow::Borrowed("") } else { truncate_str(text, width, ELLIPSIS) }
+}
+
+/// Columns that a text takes.
+pub fn columns(text: &str) -> usize {
+    measure_text_width(text)
+}
+
+/// Breaks a text into lines of so many columns, between words where it can.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && columns(&line) + 1 + columns(word) > width {
+            lines.push(std::mem::take(&mut line));
+        } else if !line.is_empty() {
+            line.push(' ');
+        }
+        let mut used = columns(&line);
+        for c in word.chars() {
+            let room = columns(c.encode_utf8(&mut [0; 4]));
+            if used + room > width && used > 0 {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            line.push(c);
+            used += room;
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+/// A bar of so many columns, filled to `fraction`.
+pub fn bar(fraction: f32, width: usize) -> String {
+    let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.0 };
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1 of a few columns")]
+    let filled = ((width as f32 * fraction) as usize).min(width);
+    format!("{}{} {:>3.0}%", "━".repeat(filled), "─".repeat(width - filled), (fraction * 100.0).floor())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_naturally() {
+        let cases = [(0, "0.00s"), (425, "0.42s"), (9_999, "9.99s"), (12_345, "12.3s"), (59_999, "59.9s")];
+        for (ms, text) in cases.into_iter().chain([(125_000, "2m 05s"), (3_720_000, "1h 02m")]) {
+            assert_eq!(took(ms), text);
+        }
+    }
+
+    #[test]
+    fn foreign_text_cannot_move_the_cursor() {
+        assert_eq!(one_line("\x1b[2Ja\tb\r\nc\x07 "), "a b  c");
+    }
+
+    #[test]
+    fn wide_characters_count_double() {
+        assert_eq!(fit("日本語テキスト", 7), "日本語…");
+        assert_eq!(wrap("日本語 テキスト and more", 8), ["日本語", "テキスト", "and more"]);
+        assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
+    }
+
+    #[test]
+    fn bars_stay_in_their_columns() {
+        assert_eq!(bar(0.5, 4), "━━──  50%");
+        for odd in [f32::NAN, f32::INFINITY, -1.0, 7.0] {
+            assert_eq!(columns(&bar(odd, 10)), 15, "{odd}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn wrapped_lines_fit(text in "\\PC{0,80}", width in 2usize..40) {
+            for line in wrap(&text, width) {
+                proptest::prop_assert!(columns(&line) <= width, "{line:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! A fold of events into what is open now and what just happened, in words that every face can draw.
+//! Keeps open things and counts only, however long the run. Knows no terminal.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::Value;
+
+use super::changes::{Changes, Names};
+use super::layout::{between, one_line};
+use super::summary::Summary;
+use crate::base::run_id::RunId;
+use crate::base::seq::Seq;
+use crate::base::site::Site;
+use crate::effect::{Applied, EffectError};
+use crate::journal::entry::{Entry, EntryAccess, Intent, Level, Record, RunEnd, RunEvent, RunHeader};
+
+/// Effects of an open step that are kept until it ends, failed ones before others.
+const EFFECTS_KEPT: usize = 20;
+
+/// A `step` of the script.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub seq: Seq,
+    pub title: String,
+    /// How many open steps it is in.
+    pub depth: usize,
+    /// Which branches of `parallel` it is on, such as `2` or `2.1`; empty on the main line.
+    pub branch: String,
+    opened_ms: i64,
+}
+
+/// An effect, under way or ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EffectLine {
+    pub seq: Seq,
+    pub kind: String,
+    pub subject: String,
+    pub read: bool,
+    /// Whether it takes something back.
+    pub undo: bool,
+    pub depth: usize,
+    pub branch: String,
+    pub site: Option<Site>,
+    pub took_ms: u64,
+    pub end: EffectEnd,
+}
+
+/// How an effect stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EffectEnd {
+    UnderWay,
+    /// Done, with a word of warning where its reply has one.
+    Done(Option<String>),
+    Failed(EffectError),
+}
+
+/// A step that ended, and the effects that were directly in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndedStep {
+    pub step: Step,
+    pub ok: bool,
+    pub took_ms: u64,
+    /// The last ones, at most [`EFFECTS_KEPT`].
+    pub effects: Vec<EffectLine>,
+    /// How many more there were.
+    pub dropped: usize,
+}
+
+/// What one event means.
+#[derive(Debug)]
+pub enum Happening {
+    Began { run: RunId, at_ms: i64, header: Box<RunHeader> },
+    StepBegan(Step),
+    StepEnded(EndedStep),
+    EffectBegan(EffectLine),
+    EffectProgressed { effect: EffectLine, at_ms: i64, text: String, fraction: Option<f32> },
+    EffectEnded(EffectLine),
+    Said { level: Level, text: String },
+    Committed,
+    TakingBack { reason: String },
+    RollbackCalled,
+    Ended(Box<Summary>),
+}
+
+/// The state of a run's picture.
+#[derive(Debug, Default)]
+pub struct Timeline {
+    run: Option<RunId>,
+    started_ms: i64,
+    latest_ms: i64,
+    steps: BTreeMap<Seq, OpenStep>,
+    under_way: BTreeMap<Seq, UnderWay>,
+    unwinding: bool,
+    /// Whether anything outside was or may have been changed.
+    touched: bool,
+    ended: bool,
+    names: Names,
+    changes: Changes,
+}
+
+#[derive(Debug)]
+struct OpenStep {
+    step: Step,
+    effects: VecDeque<EffectLine>,
+    dropped: usize,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    intent: Intent,
+    line: EffectLine,
+    began_ms: i64,
+}
+
+impl Timeline {
+    /// Takes one more event in. None: it has nothing to show.
+    pub fn take(&mut self, event: &RunEvent) -> Option<Happening> {
+        match event {
+            RunEvent::Recorded(record) => {
+                self.latest_ms = record.at_ms;
+                self.record(record)
+            }
+            RunEvent::Progress { seq, at_ms, text, fraction, .. } => {
+                let open = self.under_way.get(seq)?;
+                let effect = EffectLine { took_ms: between(open.began_ms, *at_ms), ..open.line.clone() };
+                Some(Happening::EffectProgressed { effect, at_ms: *at_ms, text: one_line(text), fraction: *fraction })
+            }
+        }
+    }
+
+    /// The open steps that the place is in, outermost first.
+    pub fn steps_around(&self, seq: &Seq) -> Vec<&Step> {
+        self.steps.range(..seq).map(|(_, open)| &open.step).filter(|step| contains(&step.seq, seq)).collect()
+    }
+
+    /// The open steps of the main line, outermost first: where the script's words belong.
+    pub fn main_steps(&self) -> Vec<&Step> {
+        self.steps.values().map(|open| &open.step).filter(|step| step.branch.is_empty()).collect()
+    }
+
+    /// When the run has begun and no end of it came: the effects whose outcome is not known.
+    pub fn unfinished(&self) -> Option<Vec<&EffectLine>> {
+        (self.run.is_some() && !self.ended).then(|| self.under_way.values().map(|open| &open.line).collect())
+    }
+
+    /// The run, once it has begun.
+    pub fn run(&self) -> Option<&RunId> {
+        self.run.as_ref()
+    }
+
+    fn record(&mut self, record: &Record) -> Option<Happening> {
+        match &record.entry {
+            Entry::RunStarted { header } => {
+                self.run = Some(record.run.clone());
+                self.started_ms = record.at_ms;
+                Some(Happening::Began { run: record.run.clone(), at_ms: record.at_ms, header: header.clone() })
+            }
+            Entry::StepOpened { seq, title } => {
+                let step = Step {
+                    seq: seq.clone(),
+                    title: one_line(title),
+                    depth: self.depth_at(seq),
+                    branch: branch(seq),
+                    opened_ms: record.at_ms,
+                };
+                let open = OpenStep { step: step.clone(), effects: VecDeque::new(), dropped: 0 };
+                self.steps.insert(seq.clone(), open);
+                Some(Happening::StepBegan(step))
+            }
+            Entry::StepClosed { seq, ok } => {
+                let open = self.steps.remove(seq)?;
+                Some(Happening::StepEnded(EndedStep {
+                    took_ms: between(open.step.opened_ms, record.at_ms),
+                    step: open.step,
+                    ok: *ok,
+                    effects: open.effects.into(),
+                    dropped: open.dropped,
+                }))
+            }
+            Entry::Intended { intent } => Some(Happening::EffectBegan(self.begin(intent, record.at_ms))),
+            Entry::Completed { seq, outcome, elapsed_ms } => {
+                let open = self.under_way.remove(seq)?;
+                self.names.learn(outcome);
+                self.changes.complete(&open.intent, &open.line.subject, outcome, &self.names, self.unwinding);
+                let done = EffectEnd::Done(warning(&open.intent.kind, outcome));
+                Some(Happening::EffectEnded(self.end(open, *elapsed_ms, done)))
+            }
+            Entry::Failed { seq, error, elapsed_ms } => {
+                let open = self.under_way.remove(seq)?;
+                self.touched |= writes(&open.intent) && error.applied == Applied::Unknown;
+                Some(Happening::EffectEnded(self.end(open, *elapsed_ms, EffectEnd::Failed(error.clone()))))
+            }
+            Entry::Logged { level, text } => Some(Happening::Said { level: *level, text: text.clone() }),
+            Entry::Committed { .. } => Some(Happening::Committed),
+            Entry::UnwindStarted { reason } => {
+                self.unwinding = true;
+                Some(Happening::TakingBack { reason: one_line(reason) })
+            }
+            Entry::RollbackCalled { .. } => Some(Happening::RollbackCalled),
+            Entry::RunEnded { end } => {
+                self.ended = true;
+                Some(Happening::Ended(Box::new(self.summary(&record.run, end))))
+            }
+            Entry::SourceLoaded { .. }
+            | Entry::ParallelOpened { .. }
+            | Entry::ParallelClosed { .. }
+            | Entry::RollbackRegistered { .. } => None,
+        }
+    }
+
+    fn begin(&mut self, intent: &Intent, at_ms: i64) -> EffectLine {
+        let line = EffectLine {
+            seq: intent.seq.clone(),
+            kind: one_line(&intent.kind),
+            subject: one_line(&self.names.in_words(&intent.subject)),
+            read: intent.access == EntryAccess::Read,
+            undo: intent.undoes.is_some() || self.unwinding,
+            depth: if self.unwinding { 1 } else { self.depth_at(&intent.seq) },
+            branch: branch(&intent.seq),
+            site: intent.site.clone(),
+            took_ms: 0,
+            end: EffectEnd::UnderWay,
+        };
+        let open = UnderWay { intent: intent.clone(), line: line.clone(), began_ms: at_ms };
+        self.under_way.insert(intent.seq.clone(), open);
+        line
+    }
+
+    fn end(&mut self, open: UnderWay, took_ms: u64, end: EffectEnd) -> EffectLine {
+        self.touched |= writes(&open.intent) && matches!(end, EffectEnd::Done(_));
+        let line = EffectLine { took_ms, end, ..open.line };
+        let around = self.steps.range_mut(..&line.seq).rev().map(|(_, step)| step);
+        if let Some(step) = around.into_iter().find(|open| contains(&open.step.seq, &line.seq))
+            && !line.undo
+        {
+            step.keep(line.clone());
+        }
+        line
+    }
+
+    fn depth_at(&self, seq: &Seq) -> usize {
+        self.steps_around(seq).len()
+    }
+
+    fn summary(&self, run: &RunId, end: &RunEnd) -> Summary {
+        Summary {
+            run: run.clone(),
+            took_ms: between(self.started_ms, self.latest_ms),
+            touched: self.touched,
+            changes: self.changes.net(),
+            end: end.clone(),
+        }
+    }
+}
+
+impl OpenStep {
+    fn keep(&mut self, line: EffectLine) {
+        self.effects.push_back(line);
+        if self.effects.len() > EFFECTS_KEPT {
+            let least = self.effects.iter().position(|line| !line.failed()).unwrap_or(0);
+            self.effects.remove(least);
+            self.dropped += 1;
+        }
+    }
+}
+
+impl EffectLine {
+    pub fn failed(&self) -> bool {
+        matches!(self.end, EffectEnd::Failed(_))
+    }
+
+    /// Kind and subject, with the branch before them.
+    pub fn label(&self) -> String {
+        format!("{}{} {}", tag(&self.branch), self.kind, self.subject).trim_end().to_owned()
+    }
+}
+
+impl Step {
+    /// The title, with the branch before it.
+    pub fn label(&self) -> String {
+        format!("{}{}", tag(&self.branch), self.title)
+    }
+}
+
+fn tag(branch: &str) -> String {
+    if branch.is_empty() { String::new() } else { format!("[{branch}] ") }
+}
+
+/// Whether an open step holds the place: it began before it, on its branch or on one that its branch came from.
+fn contains(step: &Seq, seq: &Seq) -> bool {
+    let (step_path, path) = (step.path(), seq.path());
+    let on = step_path.len().saturating_sub(1);
+    step < seq && path.len() > on && path[..on] == step_path[..on]
+}
+
+/// The numbers of the branches in a path: `12.2.3` is on branch `2` of the `parallel` at 12.
+fn branch(seq: &Seq) -> String {
+    let path = seq.path();
+    let numbers = path[..path.len().saturating_sub(1)].iter().skip(1).step_by(2);
+    numbers.map(ToString::to_string).collect::<Vec<_>>().join(".")
+}
+
+/// Whether it changes something that is more than the run's own business.
+fn writes(intent: &Intent) -> bool {
+    intent.access == EntryAccess::Write && !matches!(intent.kind.as_str(), "lock" | "unlock" | "notify")
+}
+
+/// What a reply says that a person should know though the effect did not fail.
+fn warning(kind: &str, outcome: &Value) -> Option<String> {
+    let text = |key: &str| outcome.get(key).and_then(Value::as_str);
+    let is = |key: &str| outcome.get(key).and_then(Value::as_bool);
+    match kind {
+        "notify" if is("delivered") == Some(false) => {
+            Some(format!("not delivered: {}", one_line(text("error").unwrap_or("no reason given"))))
+        }
+        "docker_stop" if is("killed") == Some(true) => Some("did not end in time and was killed".into()),
+        "lock" => text("taken_over_from").map(|run| format!("taken over from the dead run {}", one_line(run))),
+        _ => None,
+    }
+}

@@ -1,0 +1,121 @@
+//! The local world as the services see it that all real worlds share.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::folder::io_error;
+use super::record::ANY_PORT;
+use super::{LocalEngine, NAME};
+use crate::base::container_ref::ContainerRef;
+use crate::base::port_mapping::Protocol;
+use crate::effect::container::Container;
+use crate::effect::host::Memory;
+use crate::effect::{EffectError, ErrorKind};
+use crate::world::engine::{Engine, VolumeFile};
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+impl LocalEngine {
+    fn endpoint_of(&self, container: &Container, port: Option<u16>) -> Result<SocketAddr, EffectError> {
+        let record = self.need(&container.id)?;
+        let reachable = |address: &str| match address.parse::<IpAddr>() {
+            Ok(address) if !address.is_unspecified() => address,
+            _ => HERE,
+        };
+        let published: Vec<(u16, SocketAddr)> = record
+            .ports
+            .iter()
+            .filter(|mapping| mapping.protocol == Protocol::Tcp)
+            .map(|mapping| (mapping.container_port, SocketAddr::new(reachable(&mapping.address), mapping.host_port)))
+            .collect();
+        let assigned: Vec<(u16, SocketAddr)> =
+            record.assigned.iter().map(|(port, host)| (*port, SocketAddr::new(HERE, *host))).collect();
+        if let Some(port) = port {
+            let found = published.iter().chain(&assigned).find(|(known, _)| *known == port || *known == ANY_PORT);
+            // A program that does not ask for `PORT` listens where it always does.
+            return Ok(found.map_or(SocketAddr::new(HERE, port), |(_, address)| *address));
+        }
+        let ambiguous = |all: &[(u16, SocketAddr)]| {
+            let ports: Vec<String> = all.iter().map(|(port, _)| port.to_string()).collect();
+            EffectError::new(
+                ErrorKind::Invalid,
+                format!("container `{}` has several ports: {}", container.name, ports.join(", ")),
+            )
+            .hint("say which: `port`")
+            .not_applied()
+        };
+        match (&published[..], &assigned[..]) {
+            ([(_, address)], _) | ([], [(_, address)]) => Ok(*address),
+            ([], []) => Err(EffectError::new(
+                ErrorKind::Invalid,
+                format!("container `{}` was not started yet and has no port", container.name),
+            )
+            .not_applied()),
+            ([], several) | (several, _) => Err(ambiguous(several)),
+        }
+    }
+}
+
+fn memory() -> Result<Memory, EffectError> {
+    let path = Path::new("/proc/meminfo");
+    let text = fs::read_to_string(path).map_err(|why| io_error("read", path, &why).not_applied())?;
+    let megabytes = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        line.trim_start_matches(':').split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes >> 10)
+    };
+    let total_mb = megabytes("MemTotal")
+        .ok_or_else(|| EffectError::new(ErrorKind::Failed, "`/proc/meminfo` has no `MemTotal`").not_applied())?;
+    Ok(Memory { total_mb, available_mb: megabytes("MemAvailable") })
+}
+
+impl Engine for LocalEngine {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn look<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Option<Container>, EffectError>> {
+        async move { self.find(&container.0)?.map(|record| self.container(record)).transpose() }.boxed()
+    }
+
+    fn endpoint<'a>(
+        &'a self,
+        container: &'a Container,
+        port: Option<u16>,
+    ) -> BoxFuture<'a, Result<SocketAddr, EffectError>> {
+        async move { self.endpoint_of(container, port) }.boxed()
+    }
+
+    fn last_lines<'a>(&'a self, container: &'a ContainerRef, lines: u64) -> BoxFuture<'a, Vec<String>> {
+        async move {
+            match self.find(&container.0) {
+                Ok(Some(record)) => self.log_lines(&record.id, lines),
+                _ => Vec::new(),
+            }
+        }
+        .boxed()
+    }
+
+    fn volume_file<'a>(&'a self, volume: &'a str, path: &'a str) -> BoxFuture<'a, Result<VolumeFile, EffectError>> {
+        async move { self.file_of_volume(volume, path).map(VolumeFile::in_place) }.boxed()
+    }
+
+    fn port_holder(&self, port: u16) -> BoxFuture<'_, Result<Option<String>, EffectError>> {
+        async move { Ok(self.holder_of_port(port)) }.boxed()
+    }
+
+    fn memory(&self) -> BoxFuture<'_, Result<Memory, EffectError>> {
+        async move { memory() }.boxed()
+    }
+
+    fn is_here(&self) -> bool {
+        true
+    }
+
+    fn compose_environment(&self) -> Option<Vec<(String, String)>> {
+        None
+    }
+}

@@ -1,0 +1,164 @@
+//! What a container's process is started with: program, arguments, environment, folder.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::LocalEngine;
+use super::record::{ContainerRecord, Launch, ProbePlan, ROOT};
+use super::rewrite::Rewriter;
+use crate::base::duration_text::DurationText;
+use crate::base::vault::Vault;
+use crate::effect::container::Healthcheck;
+use crate::effect::{EffectError, ErrorKind};
+
+/// What a process inherits of deployer's own environment.
+const INHERITED: [&str; 4] = ["HOME", "LANG", "PATH", "TZ"];
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Tells a program where the root of its image really is.
+const ROOT_VARIABLE: &str = "DEPLOYER_ROOT";
+/// Docker's defaults for a health check.
+const PROBE_INTERVAL: DurationText = DurationText::secs(30);
+const PROBE_TIMEOUT: DurationText = DurationText::secs(30);
+const PROBE_RETRIES: u32 = 3;
+
+impl LocalEngine {
+    pub(super) fn rewriter(&self, record: &ContainerRecord) -> Rewriter {
+        let root = self.container_file(&record.id, ROOT);
+        let mounts = record.spec.volumes.iter().map(|mount| mount.target.clone());
+        Rewriter::new(root, mounts, &record.working_dir())
+    }
+
+    /// The environment without the values that are secrets: those are added by whoever may know them.
+    pub(super) fn environment(
+        &self,
+        record: &ContainerRecord,
+        reveal: &dyn Fn(&str, &crate::base::text::Text) -> Result<Option<String>, EffectError>,
+    ) -> Result<BTreeMap<String, String>, EffectError> {
+        let rewriter = self.rewriter(record);
+        let mut own: BTreeMap<String, String> =
+            record.image.environment.iter().map(|(key, value)| (key.clone(), rewriter.text(value))).collect();
+        for (key, value) in &record.spec.environment {
+            if let Some(value) = reveal(key, value)? {
+                own.insert(key.clone(), rewriter.text(&value));
+            }
+        }
+        let mut all: BTreeMap<String, String> =
+            INHERITED.iter().filter_map(|key| Some(((*key).to_owned(), std::env::var(key).ok()?))).collect();
+        let host_path = all.get("PATH").cloned().unwrap_or_else(|| DEFAULT_PATH.into());
+        // The image's programs come first, this machine's are found all the same.
+        let path =
+            own.remove("PATH").map_or(host_path.clone(), |path| format!("{}:{host_path}", path.trim_end_matches(':')));
+        all.extend(own);
+        all.insert("PATH".into(), path);
+        all.extend(port_variables(record));
+        all.insert(ROOT_VARIABLE.into(), rewriter.root().display().to_string());
+        Ok(all)
+    }
+
+    /// # Errors
+    /// `failed` when the program is not there, `missing_secret`.
+    pub(super) fn launch(&self, record: &ContainerRecord, vault: &Vault) -> Result<Launch, EffectError> {
+        let rewriter = self.rewriter(record);
+        let environment = self.environment(record, &|_, value| Ok(Some(vault.reveal(value)?)))?;
+        let working_dir = rewriter.folder(&record.working_dir());
+        let mut command = record.command()?.into_iter().map(|word| rewriter.text(&word));
+        let program = command.next().unwrap_or_default();
+        let path = environment.get("PATH").map_or("", String::as_str);
+        Ok(Launch {
+            program: find_program(&program, path, &working_dir)?,
+            args: command.collect(),
+            environment,
+            working_dir,
+            restart: record.spec.restart.clone(),
+            probe: record.spec.healthcheck.as_ref().and_then(|check| plan(check, &rewriter)),
+        })
+    }
+}
+
+impl ContainerRecord {
+    /// Absolute, as the container sees it.
+    pub(super) fn working_dir(&self) -> String {
+        super::tree::normal(self.spec.working_dir.as_deref().unwrap_or(&self.image.working_dir))
+    }
+
+    /// Docker's rule: an entrypoint of the script's own takes the image's command away.
+    fn command(&self) -> Result<Vec<String>, EffectError> {
+        let (entrypoint, preset) = match &self.spec.entrypoint {
+            Some(entrypoint) => (entrypoint.clone(), Vec::new()),
+            None => (self.image.entrypoint.clone(), self.image.command.clone()),
+        };
+        let mut all = entrypoint;
+        all.extend(self.spec.command.clone().unwrap_or(preset));
+        if all.first().is_none_or(String::is_empty) {
+            return Err(EffectError::new(
+                ErrorKind::Invalid,
+                format!(
+                    "there is nothing to run in container `{}`: image `{}` has no `CMD`",
+                    self.spec.name, self.spec.image
+                ),
+            )
+            .hint("give the option `command`")
+            .not_applied());
+        }
+        Ok(all)
+    }
+}
+
+/// `PORT`, and `PORT_<container port>` for each where there are several.
+fn port_variables(record: &ContainerRecord) -> Vec<(String, String)> {
+    let published = record.ports.iter().map(|port| (port.container_port, port.host_port));
+    let all: Vec<(u16, u16)> = published.chain(record.assigned.iter().map(|(port, host)| (*port, *host))).collect();
+    let mut variables: Vec<(String, String)> =
+        all.first().map(|(_, host)| ("PORT".to_owned(), host.to_string())).into_iter().collect();
+    if all.len() > 1 {
+        variables.extend(all.iter().map(|(port, host)| (format!("PORT_{port}"), host.to_string())));
+    }
+    variables
+}
+
+fn plan(check: &Healthcheck, rewriter: &Rewriter) -> Option<ProbePlan> {
+    let (kind, rest) = check.test.split_first()?;
+    let command: Vec<String> = match kind.as_str() {
+        "NONE" => return None,
+        "CMD" => rest.to_vec(),
+        "CMD-SHELL" => vec!["/bin/sh".into(), "-c".into(), rest.join(" ")],
+        _ => check.test.clone(),
+    };
+    if command.is_empty() {
+        return None;
+    }
+    Some(ProbePlan {
+        command: command.iter().map(|word| rewriter.text(word)).collect(),
+        interval: check.interval.filter(|time| !time.0.is_zero()).unwrap_or(PROBE_INTERVAL),
+        timeout: check.timeout.filter(|time| !time.0.is_zero()).unwrap_or(PROBE_TIMEOUT),
+        retries: check.retries.filter(|retries| *retries > 0).unwrap_or(PROBE_RETRIES),
+        start_period: check.start_period.unwrap_or_default(),
+    })
+}
+
+/// The file of a program: an absolute path, one relative to the working folder, or a name on the `PATH`.
+///
+/// # Errors
+/// `failed` when there is none, or it may not be run.
+pub(super) fn find_program(name: &str, path: &str, working_dir: &Path) -> Result<PathBuf, EffectError> {
+    let failed = |what: String| EffectError::new(ErrorKind::Failed, what).not_applied();
+    if name.contains('/') {
+        let file = working_dir.join(name);
+        return match file.metadata() {
+            Ok(meta) if meta.is_file() && meta.permissions().mode() & 0o111 != 0 => Ok(file),
+            Ok(meta) if meta.is_file() => Err(failed(format!("program `{}` is not executable", file.display()))
+                .hint("copy it with `COPY --chmod=755`, or start it with its interpreter")),
+            Ok(_) => Err(failed(format!("program `{}` is not a file", file.display()))),
+            Err(why) => Err(failed(format!("program `{}` cannot be started: {why}", file.display()))),
+        };
+    }
+    path.split(':')
+        .filter(|folder| !folder.is_empty())
+        .map(|folder| working_dir.join(folder).join(name))
+        .find(|file| file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0))
+        .ok_or_else(|| {
+            failed(format!("program `{name}` is neither on the PATH of this machine nor in the image"))
+                .hint(format!("install `{name}` on this machine, or deploy with `--engine docker`"))
+        })
+}

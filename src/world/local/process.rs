@@ -1,0 +1,123 @@
+//! Processes of this machine, told apart by pid, start time and boot, so that a reused pid fools nobody.
+//! Knows nothing of containers.
+
+use std::fs;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::effect::{EffectError, ErrorKind};
+
+/// One process, as it is written down for others to find.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessMark {
+    pub pid: u32,
+    /// Clock ticks after boot.
+    pub start: u64,
+    pub boot_id: String,
+}
+
+/// What `/proc/PID/stat` says, of use here.
+struct Stat {
+    state: char,
+    session: u32,
+    start: u64,
+}
+
+impl ProcessMark {
+    /// The process that has this pid now; a zombie has one too.
+    pub fn of(pid: u32) -> Option<Self> {
+        stat(pid).map(|stat| Self { pid, start: stat.start, boot_id: boot_id() })
+    }
+
+    /// Whether this very process still runs. A zombie does not.
+    pub fn is_alive(&self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.start == self.start && !matches!(stat.state, 'Z' | 'X' | 'x'))
+            && self.boot_id == boot_id()
+    }
+
+    /// Signals the group that this process leads, if it still runs.
+    pub fn signal_group(&self, signal: Signal) -> bool {
+        self.is_alive() && killpg(as_pid(self.pid), signal).is_ok()
+    }
+
+    /// Kills all others of the session that this process leads, or led before it died.
+    pub fn kill_session(&self) {
+        // A pid is given out again only after the last process of its session has gone.
+        let is_reused = stat(self.pid).is_some_and(|stat| stat.start != self.start);
+        if is_reused || self.boot_id != boot_id() {
+            return;
+        }
+        for pid in all_pids().into_iter().filter(|pid| *pid != self.pid) {
+            if stat(pid).is_some_and(|stat| stat.session == self.pid && stat.start >= self.start) {
+                let _ = kill(as_pid(pid), Signal::SIGKILL);
+            }
+        }
+    }
+}
+
+fn all_pids() -> Vec<u32> {
+    fs::read_dir("/proc").map_or_else(
+        |_| Vec::new(),
+        |entries| entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect(),
+    )
+}
+
+/// The pid as the kernel's interface wants it. No pid of Linux exceeds 2^22.
+pub fn as_pid(pid: u32) -> Pid {
+    Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX))
+}
+
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+fn stat(pid: u32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program's name stands in brackets and may itself contain brackets and blanks.
+    let (_, fields) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        session: fields.get(3)?.parse().ok()?,
+        start: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// Reads `SIGTERM`, `TERM` or `15`.
+///
+/// # Errors
+/// `invalid` when there is no such signal.
+pub fn parse_signal(text: &str) -> Result<Signal, EffectError> {
+    let upper = text.trim().to_ascii_uppercase();
+    let by_number = upper.parse::<i32>().ok().and_then(|number| Signal::try_from(number).ok());
+    let full = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
+    by_number.or_else(|| full.parse().ok()).ok_or_else(|| {
+        let hint = crate::base::suggest::did_you_mean(&full, Signal::iterator().map(Signal::as_str))
+            .unwrap_or_else(|| "write it like `SIGTERM`, `TERM` or `15`".into());
+        EffectError::new(ErrorKind::Invalid, format!("`{text}` is not a signal")).hint(hint).not_applied()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reused_pid_is_another_process() {
+        let this = ProcessMark::of(std::process::id()).unwrap();
+        assert!(this.is_alive());
+        assert!(!ProcessMark { start: this.start + 1, ..this.clone() }.is_alive());
+        assert!(!ProcessMark { boot_id: "another".into(), ..this }.is_alive());
+    }
+
+    #[test]
+    fn reads_signals_as_people_write_them() {
+        for text in ["SIGTERM", "term", "15", " TERM "] {
+            assert_eq!(parse_signal(text).unwrap(), Signal::SIGTERM, "{text}");
+        }
+        assert_eq!(parse_signal("SIGTERMM").unwrap_err().hint.unwrap(), "did you mean `SIGTERM`?");
+        assert!(parse_signal("0").is_err());
+    }
+}

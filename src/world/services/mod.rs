@@ -1,0 +1,81 @@
+//! What the two real worlds share: programs, HTTP, health checks, git, SQLite, notifications, host figures, time.
+//! Knows containers only through [`Engine`]; knows no Docker and no local process table.
+
+mod compose;
+mod compose_config;
+mod exec;
+mod git;
+mod git_pull;
+mod health;
+mod health_question;
+mod host;
+mod http;
+mod http_clients;
+mod notify;
+pub mod program;
+mod reason;
+mod sqlite;
+mod sqlite_check;
+mod sqlite_file;
+mod sqlite_query;
+mod time;
+mod wait;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use super::Call;
+use super::clock::Clock;
+use super::engine::Engine;
+use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
+use compose::ComposeProgram;
+use http_clients::HttpClients;
+
+/// Reads a variable of deployer's own environment.
+pub type EnvLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Performs the families that do not depend on what a container is.
+pub struct Services {
+    engine: Arc<dyn Engine>,
+    clock: Arc<dyn Clock>,
+    env: EnvLookup,
+    clients: HttpClients,
+    compose_program: OnceCell<ComposeProgram>,
+}
+
+impl Services {
+    pub fn new(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, env: EnvLookup) -> Self {
+        Self { engine, clock, env, clients: HttpClients::default(), compose_program: OnceCell::new() }
+    }
+
+    /// Performs an effect of the families compose, health, http, git, sqlite, notify, exec, host and time.
+    ///
+    /// # Errors
+    /// As the effect's own; [`ErrorKind::Internal`] for the families that a world performs itself.
+    pub async fn perform(&self, call: &Call, effect: &Effect) -> Result<Outcome, EffectError> {
+        match effect {
+            Effect::Compose(effect) => self.compose(call, effect).await.map(Outcome::Compose),
+            Effect::Health(effect) => self.health(call, effect).await.map(Outcome::Health),
+            Effect::Http(effect) => self.http(call, effect).await.map(Outcome::Http),
+            Effect::Git(effect) => self.git(call, effect).await.map(Outcome::Git),
+            Effect::Sqlite(effect) => self.sqlite(call, effect).await.map(Outcome::Sqlite),
+            Effect::Notify(effect) => self.notify(call, effect).await.map(Outcome::Notify),
+            Effect::Exec(effect) => self.exec(call, effect).await.map(Outcome::Exec),
+            Effect::Host(effect) => self.host(call, effect).await.map(Outcome::Host),
+            Effect::Time(effect) => self.time(call, effect).await.map(Outcome::Time),
+            Effect::Container(_) | Effect::Image(_) | Effect::Volume(_) | Effect::Network(_) | Effect::Lock(_) => {
+                let kind = effect.kind();
+                Err(EffectError::new(ErrorKind::Internal, format!("`{kind}` is not routed to the services"))
+                    .not_applied())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Services").field("engine", &self.engine.name()).finish_non_exhaustive()
+    }
+}

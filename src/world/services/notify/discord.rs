@@ -1,0 +1,65 @@
+//! Discord's webhook: one embed with a colour.
+
+use serde_json::{Value, json};
+
+use super::template::{Message, Mood};
+
+/// Mentions are switched off, markup is escaped.
+pub(super) fn payload(message: &Message) -> Value {
+    let message = message.for_chat();
+    let fields: Vec<Value> = message
+        .fields
+        .iter()
+        .map(|(name, value)| json!({"name": shown(name), "value": shown(value), "inline": true}))
+        .collect();
+    let mut embed = json!({"title": escaped(&message.title), "color": colour(message.mood), "fields": fields});
+    if !message.text.is_empty() {
+        embed["description"] = escaped(&message.text).into();
+    }
+    json!({"embeds": [embed], "allowed_mentions": {"parse": []}})
+}
+
+fn colour(mood: Mood) -> u32 {
+    match mood {
+        Mood::Neutral => 0x0034_98DB,
+        Mood::Good => 0x002E_CC71,
+        Mood::Bad => 0x00E7_4C3C,
+        Mood::Warning => 0x00F3_9C12,
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if matches!(letter, '\\' | '*' | '_' | '~' | '`' | '|' | '>' | '<' | '#' | '[' | ']' | '@') {
+            out.push('\\');
+        }
+        out.push(letter);
+    }
+    out
+}
+
+/// Discord refuses an empty name or value.
+fn shown(text: &str) -> String {
+    if text.trim().is_empty() { "-".into() } else { escaped(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_is_escaped_and_mentions_are_off() {
+        let message = Message {
+            title: "web: done".into(),
+            text: "*v2* @everyone".into(),
+            fields: vec![("empty".into(), String::new())],
+            mood: Mood::Good,
+        };
+        let payload = payload(&message);
+        assert_eq!(payload["embeds"][0]["description"], "\\*v2\\* \\@everyone");
+        assert_eq!(payload["embeds"][0]["color"], 0x2ECC71);
+        assert_eq!(payload["embeds"][0]["fields"][0], json!({"name": "empty", "value": "-", "inline": true}));
+        assert_eq!(payload["allowed_mentions"], json!({"parse": []}));
+    }
+}

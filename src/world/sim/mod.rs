@@ -1,0 +1,46 @@
+//! The simulated world: a host in memory with a virtual clock, in which every primitive can be performed.
+//!
+//! Deterministic: a scenario is plain data, its seed makes the ids, and nothing here reads the real clock, chance,
+//! files, sockets or the environment. Each file is one noun and lists on its first lines the faults that it can
+//! produce. Knows the effects; knows no script, no journal and none of the real worlds.
+
+mod behaviour;
+mod compose;
+mod container;
+mod containers;
+mod exec;
+mod git;
+mod health;
+mod http;
+mod ids;
+mod image_effects;
+mod images;
+mod lifecycle;
+mod locks;
+mod machine;
+mod networks;
+mod notify;
+mod scenario;
+mod sim_clock;
+mod sim_host;
+mod sim_world;
+mod snapshot;
+mod sqlite;
+mod volumes;
+
+pub use behaviour::{Behaviour, Page};
+pub use compose::{Project, Service};
+pub use exec::Program;
+pub use git::{Commit, Repo};
+pub use http::Answer;
+pub use images::{Recipe, SimImage};
+pub use locks::Held;
+pub use machine::Machine;
+pub use networks::SimNetwork;
+pub use notify::Outbox;
+pub use scenario::{Placed, Scenario};
+pub use sim_clock::SimClock;
+pub use sim_world::SimWorld;
+pub use snapshot::Snapshot;
+pub use sqlite::Database;
+pub use volumes::SimVolume;

@@ -1,0 +1,142 @@
+//! A scenario: the simulated world's beginning, as plain data. Written in code by tests, read from TOML by people.
+//! Knows nothing of what will happen in it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::behaviour::{Behaviour, Page};
+use super::compose::Project;
+use super::exec::Program;
+use super::git::{Commit, Repo};
+use super::images::{Recipe, SimImage};
+use super::locks::Held;
+use super::machine::Machine;
+use super::networks::SimNetwork;
+use super::notify::Outbox;
+use super::sqlite::Database;
+use super::volumes::SimVolume;
+use crate::effect::container::ContainerSpec;
+use crate::effect::git::{Change, ChangedFile};
+
+/// A simulated host at its beginning.
+///
+/// The default is a little host that is fit for use: the images `web:v1` and `web:v2`, and `web:broken` (answers
+/// 500), `web:dies` (ends with code 1 at its start), `web:never` (never ready); an empty volume `data`, a repository
+/// and a build at `.`, 8 GB of memory, no container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scenario {
+    /// Makes the ids.
+    pub seed: u64,
+    /// The clock at the beginning, milliseconds since 1970, UTC.
+    pub start_unix_ms: i64,
+    pub machine: Machine,
+    pub images: Vec<SimImage>,
+    /// Full name to image.
+    pub registry: BTreeMap<String, SimImage>,
+    pub registry_down: bool,
+    /// What `docker_load` finds, by file.
+    pub archives: BTreeMap<String, Vec<SimImage>>,
+    /// What `docker_build` makes, by folder.
+    pub builds: BTreeMap<String, Recipe>,
+    pub containers: Vec<Placed>,
+    pub volumes: BTreeMap<String, SimVolume>,
+    pub networks: BTreeMap<String, SimNetwork>,
+    /// By compose file.
+    pub projects: BTreeMap<String, Project>,
+    /// By folder.
+    pub repos: BTreeMap<String, Repo>,
+    /// Databases outside volumes, by path.
+    pub databases: BTreeMap<String, Database>,
+    /// What programs on the host leave, by their command line; others succeed without a word.
+    pub programs: BTreeMap<String, Program>,
+    pub outbox: Outbox,
+    /// By service.
+    pub locks: BTreeMap<String, Held>,
+    /// Answers of other hosts, by URL.
+    pub web: BTreeMap<String, Page>,
+}
+
+/// A container that is there from the beginning; somebody else made it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Placed {
+    pub spec: ContainerSpec,
+    #[serde(default)]
+    pub stopped: bool,
+}
+
+/// 2026-01-01T00:00:00Z.
+const START_UNIX_MS: i64 = 1_767_225_600_000;
+
+impl Scenario {
+    /// A host without anything.
+    pub fn bare() -> Self {
+        Self {
+            seed: 1,
+            start_unix_ms: START_UNIX_MS,
+            machine: Machine::default(),
+            images: Vec::new(),
+            registry: BTreeMap::new(),
+            registry_down: false,
+            archives: BTreeMap::new(),
+            builds: BTreeMap::new(),
+            containers: Vec::new(),
+            volumes: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            projects: BTreeMap::new(),
+            repos: BTreeMap::new(),
+            databases: BTreeMap::new(),
+            programs: BTreeMap::new(),
+            outbox: Outbox::default(),
+            locks: BTreeMap::new(),
+            web: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        let web =
+            |body: &str| Behaviour { page: Page { body: body.into(), ..Page::default() }, ..Behaviour::default() };
+        let images = vec![
+            SimImage::new("web:v1", web("v1")),
+            SimImage::new("web:v2", web("v2")),
+            SimImage::new("web:broken", Behaviour { page: Page::status(500), ..Behaviour::default() }),
+            SimImage::new(
+                "web:dies",
+                Behaviour {
+                    log: Vec::new(),
+                    dies_after_ms: Some(20),
+                    exit_code: 1,
+                    last_words: vec!["fatal: no configuration".into()],
+                    ..Behaviour::default()
+                },
+            ),
+            SimImage::new("web:never", Behaviour { ready: false, log: Vec::new(), ..Behaviour::default() }),
+        ];
+        let commit = |digit: &str, message: &str, change, path: &str| Commit {
+            id: digit.repeat(40),
+            message: message.into(),
+            time: START_UNIX_MS / 1000,
+            files: vec![ChangedFile { path: path.into(), old_path: None, change }],
+        };
+        let repo = Repo {
+            branch: Some("main".into()),
+            commits: vec![
+                commit("a", "first", Change::Added, "app.py"),
+                commit("b", "second", Change::Modified, "app.py"),
+            ],
+            head: 1,
+            ..Repo::default()
+        };
+        Self {
+            images,
+            builds: BTreeMap::from([(".".to_owned(), Recipe::default())]),
+            volumes: BTreeMap::from([("data".to_owned(), SimVolume::default())]),
+            repos: BTreeMap::from([(".".to_owned(), repo)]),
+            ..Self::bare()
+        }
+    }
+}

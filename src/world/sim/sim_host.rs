@@ -1,0 +1,130 @@
+//! The simulated host: all its things together, and the passing of time among them. Knows nothing of futures.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::behaviour::Page;
+use super::compose::Project;
+use super::containers::Containers;
+use super::exec::Program;
+use super::git::Repo;
+use super::ids::Ids;
+use super::images::Images;
+use super::locks::Locks;
+use super::machine::Machine;
+use super::networks::Networks;
+use super::notify::Outbox;
+use super::scenario::Scenario;
+use super::sim_clock::SimClock;
+use super::sqlite::Database;
+use super::volumes::Volumes;
+use crate::effect::time::{Instant, TimeEffect, TimeOutcome};
+use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
+use crate::world::Call;
+use crate::world::clock::Clock;
+
+/// Everything that is on the host.
+#[derive(Debug)]
+pub(super) struct SimHost {
+    pub(super) clock: Arc<SimClock>,
+    pub(super) ids: Ids,
+    pub(super) machine: Machine,
+    pub(super) images: Images,
+    pub(super) containers: Containers,
+    pub(super) volumes: Volumes,
+    pub(super) networks: Networks,
+    pub(super) projects: BTreeMap<String, Project>,
+    pub(super) repos: BTreeMap<String, Repo>,
+    pub(super) databases: BTreeMap<String, Database>,
+    pub(super) programs: BTreeMap<String, Program>,
+    pub(super) outbox: Outbox,
+    pub(super) locks: Locks,
+    pub(super) web: BTreeMap<String, Page>,
+}
+
+impl SimHost {
+    pub(super) fn new(scenario: Scenario) -> Result<Self, EffectError> {
+        let mut host = Self {
+            clock: Arc::new(SimClock::starting_at(scenario.start_unix_ms)),
+            ids: Ids::new(scenario.seed),
+            machine: scenario.machine,
+            images: Images::default(),
+            containers: Containers::default(),
+            volumes: Volumes(scenario.volumes),
+            networks: Networks::default(),
+            projects: scenario.projects,
+            repos: scenario.repos,
+            databases: scenario.databases,
+            programs: scenario.programs,
+            outbox: scenario.outbox,
+            locks: scenario.locks,
+            web: scenario.web,
+        };
+        for image in &scenario.images {
+            host.images.add(&mut host.ids, image, 0);
+        }
+        host.images.registry = scenario.registry;
+        host.images.registry_down = scenario.registry_down;
+        host.images.archives = scenario.archives;
+        host.images.builds = scenario.builds;
+        for (name, network) in scenario.networks {
+            let id = host.ids.next();
+            host.networks.0.insert(name, (id, network));
+        }
+        for placed in &scenario.containers {
+            let name = host.create(None, &placed.spec)?;
+            if !placed.stopped {
+                host.start(&name)?;
+            }
+        }
+        Ok(host)
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.clock.steady_ms()
+    }
+
+    /// Lets time pass, and everything happen that is due in it.
+    pub(super) fn pass(&mut self, ms: u64) {
+        self.clock.advance(Duration::from_millis(ms));
+        self.settle();
+    }
+
+    pub(super) fn perform(&mut self, call: &Call, effect: &Effect) -> Result<Outcome, EffectError> {
+        if call.cancel.is_cancelled() {
+            return Err(EffectError::new(ErrorKind::Cancelled, "cancelled").not_applied());
+        }
+        self.settle();
+        let outcome = match effect {
+            Effect::Container(effect) => self.container(call, effect).map(Outcome::Container),
+            Effect::Image(effect) => self.image(call, effect).map(Outcome::Image),
+            Effect::Volume(effect) => self.volume(call, effect).map(Outcome::Volume),
+            Effect::Network(effect) => self.network(call, effect).map(Outcome::Network),
+            Effect::Compose(effect) => self.compose(call, effect).map(Outcome::Compose),
+            Effect::Health(effect) => self.health(call, effect).map(Outcome::Health),
+            Effect::Http(effect) => self.http(call, effect).map(Outcome::Http),
+            Effect::Git(effect) => self.git(effect).map(Outcome::Git),
+            Effect::Sqlite(effect) => self.sqlite(effect).map(Outcome::Sqlite),
+            Effect::Notify(effect) => self.notify(call, effect).map(Outcome::Notify),
+            Effect::Exec(effect) => self.exec(call, effect).map(Outcome::Exec),
+            Effect::Host(effect) => self.ask_machine(call, effect).map(Outcome::Host),
+            Effect::Time(effect) => Ok(Outcome::Time(self.time(effect))),
+            Effect::Lock(effect) => self.lock(call, effect).map(Outcome::Lock),
+        };
+        self.settle();
+        outcome
+    }
+
+    fn time(&mut self, effect: &TimeEffect) -> TimeOutcome {
+        match effect {
+            TimeEffect::Sleep(request) => {
+                self.clock.advance(request.duration.0);
+                TimeOutcome::Sleep(())
+            }
+            TimeEffect::Now(_) => {
+                TimeOutcome::Now(Instant { unix_ms: self.clock.unix_ms(), text: self.clock.text(self.now()) })
+            }
+        }
+    }
+}

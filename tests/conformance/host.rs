@@ -1,0 +1,53 @@
+//! What the suite must be told of a world: its apps and where things are. Knows no scenario.
+
+use std::sync::Arc;
+
+use deployer::effect::image::BuildImage;
+use deployer::world::World;
+
+/// The apps that every host has an image of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum App {
+    /// Answers 200 on `/` and `/health`, ends with code 0 on SIGTERM, logs `listening`. Has `sh`.
+    Web,
+    /// Answers 500 everywhere.
+    Broken,
+    /// Logs `no configuration` and ends with code 3.
+    Dies,
+    /// Runs, listens on nothing and ignores SIGTERM.
+    Stubborn,
+}
+
+impl App {
+    pub const ALL: [Self; 4] = [Self::Web, Self::Broken, Self::Dies, Self::Stubborn];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Broken => "broken",
+            Self::Dies => "dies",
+            Self::Stubborn => "stubborn",
+        }
+    }
+}
+
+/// The port that the apps listen on inside.
+pub const APP_PORT: u16 = 5000;
+
+/// One world with its apps.
+pub trait Host: Send + Sync {
+    /// The world as this process uses it.
+    fn world(&self) -> &dyn World;
+
+    /// The same world as used by a process that has died since: to leave locks behind. `run` is the dead process's.
+    fn dead_world(&self) -> Arc<dyn World>;
+
+    /// Begins the name of everything that the suite makes, so that it is found again.
+    fn prefix(&self) -> &str;
+
+    /// The request that builds an app's image under this tag; two builds with different tags give two images.
+    fn build(&self, app: App, tag: &str) -> BuildImage;
+
+    /// A port that nobody listens on, each time another.
+    fn free_port(&self) -> u16;
+}

@@ -1,0 +1,36 @@
+//! The scenarios, by what they are about.
+
+mod containers;
+mod ends;
+mod health;
+mod images;
+mod locks;
+mod places;
+mod taking_back;
+
+use crate::suite::Scenario;
+
+/// Gives each async function of a module to the suite under its own name.
+macro_rules! scenarios {
+    ($($module:ident: $($name:ident),+ $(,)?;)+) => {
+        vec![$($(Scenario {
+            name: stringify!($name),
+            play: |stage| Box::pin($module::$name(stage)),
+        }),+),+]
+    };
+}
+
+/// Every scenario there is.
+pub fn all() -> Vec<Scenario> {
+    scenarios! {
+        containers: run_shows_everything, list_selects, missing_container, taken_name, taken_port, missing_image,
+            create_then_start, rename, remove, logs_tell_the_last_lines, exec;
+        ends: stop_is_obeyed, stop_kills_the_stubborn, kill, wait_and_exit_code, wait_gives_up;
+        images: tag_moves_a_name, images_are_found, image_remove;
+        places: volumes, networks, ports;
+        health: healthy_at_once, never_healthy, dies_while_waited_for, state_alone, questions_that_are_none, http;
+        locks: lock_is_exclusive, lock_of_the_dead_is_taken_over;
+        taking_back: run, create, start, stop, kill, rename_back, tag, tag_of_another, build, image_name,
+            volume, network, only_own_is_removed;
+    }
+}

@@ -1,0 +1,149 @@
+//! The stage of one scenario: asks the world for effects, by typed request or by its JSON form.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use deployer::base::run_id::RunId;
+use deployer::base::seq::Branch;
+use deployer::base::vault::Vault;
+use deployer::effect::container::{Container, ListContainers};
+use deployer::effect::image::{Image, ListImages};
+use deployer::effect::network::ConnectNetwork;
+use deployer::effect::volume::{ListVolumes, Volume};
+use deployer::effect::{Effect, EffectError, ErrorKind, Outcome, Request};
+use deployer::world::{Call, World};
+use serde_json::{Value, json};
+
+use crate::host::{App, Host};
+
+/// Where one scenario plays.
+pub struct Stage<'a> {
+    pub host: &'a dyn Host,
+    scenario: &'static str,
+    run: RunId,
+    branch: Branch,
+    networks: Mutex<Vec<String>>,
+}
+
+impl<'a> Stage<'a> {
+    pub fn new(host: &'a dyn Host, scenario: &'static str, number: u8) -> Self {
+        let run = RunId::from_bytes([number, number, 1, 2, 3, 4, 5, 6, 7, 8]);
+        Self { host, scenario, run, branch: Branch::root(), networks: Mutex::default() }
+    }
+
+    pub fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    /// A run that is not this scenario's.
+    pub fn other_run(&self) -> RunId {
+        RunId::from_bytes([31; 10])
+    }
+
+    /// A name of this scenario's own.
+    pub fn name(&self, word: &str) -> String {
+        format!("{}-{}-{word}", self.host.prefix(), self.scenario.replace('_', "-"))
+    }
+
+    pub fn image(&self, app: App) -> String {
+        image_name(self.host, app)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.host.free_port()
+    }
+
+    pub fn call(&self, run: &RunId) -> Call {
+        Call::silent(run.clone(), self.branch.next(), Arc::new(Vault::empty()))
+    }
+
+    pub async fn perform(&self, effect: &Effect) -> Result<Outcome, EffectError> {
+        self.host.world().perform(&self.call(&self.run), effect).await
+    }
+
+    /// Asks for a request in its JSON form.
+    pub async fn ask<R: Request>(&self, args: Value) -> Result<R::Reply, EffectError> {
+        self.ask_as::<R>(&self.run, args).await
+    }
+
+    pub async fn ask_as<R: Request>(&self, run: &RunId, args: Value) -> Result<R::Reply, EffectError> {
+        ask_world::<R>(self.host.world(), &self.call(run), args).await
+    }
+
+    /// Asks and expects success.
+    pub async fn must<R: Request>(&self, args: Value) -> R::Reply {
+        self.ask::<R>(args.clone()).await.unwrap_or_else(|error| panic!("{} {args}: {error:?}", R::KIND))
+    }
+
+    /// Asks and expects this kind of failure.
+    pub async fn refused<R: Request>(&self, args: Value, kind: ErrorKind) -> EffectError {
+        match self.ask::<R>(args.clone()).await {
+            Ok(_) => panic!("{} {args}: succeeded in place of `{kind}`", R::KIND),
+            Err(error) => {
+                assert_eq!(error.kind, kind, "{} {args}: {error:?}", R::KIND);
+                error
+            }
+        }
+    }
+
+    /// Starts an app under a name of this scenario.
+    pub async fn start(&self, word: &str, app: App) -> Container {
+        let spec = json!({ "name": self.name(word), "image": self.image(app) });
+        self.must::<deployer::effect::container::RunContainer>(spec).await
+    }
+
+    /// Networks cannot be listed: what is noted here is removed at the end.
+    pub fn note_network(&self, name: &str) {
+        self.networks.lock().unwrap().push(name.to_owned());
+    }
+
+    /// What of this scenario's can be seen: containers, images, volumes.
+    pub async fn sight(&self) -> BTreeMap<String, Value> {
+        let own = format!("{}-{}-", self.host.prefix(), self.scenario.replace('_', "-"));
+        let mut seen = BTreeMap::new();
+        let containers: Vec<Container> = self.must::<ListContainers>(json!({ "all": true })).await;
+        for container in containers.into_iter().filter(|container| container.name.starts_with(&own)) {
+            let networks: Vec<&String> = container.networks.keys().collect();
+            let value = json!({ "id": container.id, "running": container.is_running(), "networks": networks });
+            seen.insert(format!("container {}", container.name), value);
+        }
+        let images: Vec<Image> = self.must::<ListImages>(json!({})).await;
+        for image in images {
+            for tag in image.tags.iter().filter(|tag| tag.starts_with(&own)) {
+                seen.insert(format!("image {tag}"), json!(image.id));
+            }
+        }
+        let volumes: Vec<Volume> = self.must::<ListVolumes>(json!({})).await;
+        for volume in volumes.into_iter().filter(|volume| volume.name.starts_with(&own)) {
+            seen.insert(format!("volume {}", volume.name), json!(volume.labels));
+        }
+        seen
+    }
+
+    /// Removes the networks of this scenario; its containers are gone by then.
+    pub async fn remove_networks(&self) {
+        use deployer::effect::network::RemoveNetwork;
+        let names = self.networks.lock().unwrap().clone();
+        for name in names {
+            let _ = self.ask::<RemoveNetwork>(json!({ "name": name, "missing_ok": true })).await;
+        }
+    }
+
+    /// Puts a container on a network, or takes it off.
+    pub async fn connect(&self, network: &str, container: &str, disconnect: bool) {
+        let args = json!({ "network": network, "container": container, "disconnect": disconnect });
+        self.must::<ConnectNetwork>(args).await;
+    }
+}
+
+/// The name of an app's image on this host.
+pub fn image_name(host: &dyn Host, app: App) -> String {
+    format!("{}-{}:v1", host.prefix(), app.word())
+}
+
+pub async fn ask_world<R: Request>(world: &dyn World, call: &Call, args: Value) -> Result<R::Reply, EffectError> {
+    let request: R = serde_json::from_value(args).expect("a request");
+    let outcome = world.perform(call, &request.into()).await?;
+    Ok(serde_json::from_value(outcome.value()).expect("the reply that belongs to the request"))
+}

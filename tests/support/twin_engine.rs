@@ -1,0 +1,129 @@
+//! An engine whose containers are what the test says they are; its addresses are real servers of the test.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use deployer::base::container_ref::ContainerRef;
+use deployer::effect::container::{Container, ContainerState};
+use deployer::effect::host::Memory;
+use deployer::effect::{EffectError, ErrorKind};
+use deployer::world::engine::{Engine, VolumeFile};
+use futures_util::future::{BoxFuture, ready};
+
+/// Containers, volumes and port holders by name.
+#[derive(Default)]
+pub struct TwinEngine {
+    pub containers: Mutex<BTreeMap<String, Placed>>,
+    pub volumes: Mutex<BTreeMap<String, PathBuf>>,
+    pub holders: Mutex<BTreeMap<u16, String>>,
+    /// The environment for compose; none is an engine without compose.
+    pub compose: Option<Vec<(String, String)>>,
+    pub is_elsewhere: bool,
+    /// Finds the containers that the test did not place itself.
+    pub inspect: Option<fn(&str) -> Option<Container>>,
+}
+
+#[derive(Clone)]
+pub struct Placed {
+    container: Container,
+    address: Option<SocketAddr>,
+    log: Vec<String>,
+}
+
+impl TwinEngine {
+    /// A running container that answers at `address`.
+    pub fn place(&self, name: &str, address: Option<SocketAddr>) {
+        let container: Container = serde_json::from_value(serde_json::json!({
+            "id": format!("{name}-id"), "name": name, "image": "web:v1", "image_id": "sha256:1",
+            "state": "running", "started_at": "2026-01-01T00:00:00Z",
+        }))
+        .unwrap();
+        let placed = Placed { container, address, log: Vec::new() };
+        self.containers.lock().unwrap().insert(name.into(), placed);
+    }
+
+    pub fn change(&self, name: &str, change: impl FnOnce(&mut Container)) {
+        change(&mut self.containers.lock().unwrap().get_mut(name).unwrap().container);
+    }
+
+    pub fn log(&self, name: &str, lines: impl IntoIterator<Item = String>) {
+        self.containers.lock().unwrap().get_mut(name).unwrap().log.extend(lines);
+    }
+
+    pub fn die(&self, name: &str, code: i64) {
+        self.change(name, |container| {
+            container.state = ContainerState::Exited;
+            container.exit_code = Some(code);
+        });
+    }
+
+    pub fn remove(&self, name: &str) {
+        self.containers.lock().unwrap().remove(name);
+    }
+
+    pub fn volume(&self, name: &str, folder: impl Into<PathBuf>) {
+        self.volumes.lock().unwrap().insert(name.into(), folder.into());
+    }
+
+    pub fn hold(&self, port: u16, container: &str) {
+        self.holders.lock().unwrap().insert(port, container.into());
+    }
+
+    fn find(&self, name: &str) -> Option<Placed> {
+        let containers = self.containers.lock().unwrap();
+        containers.values().find(|placed| placed.container.name == name || placed.container.id == name).cloned()
+    }
+}
+
+impl Engine for TwinEngine {
+    fn name(&self) -> &'static str {
+        "twin"
+    }
+
+    fn look<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Option<Container>, EffectError>> {
+        let placed = self.find(&container.0).map(|placed| placed.container);
+        Box::pin(ready(Ok(placed.or_else(|| self.inspect.and_then(|inspect| inspect(&container.0))))))
+    }
+
+    fn endpoint<'a>(
+        &'a self,
+        container: &'a Container,
+        _: Option<u16>,
+    ) -> BoxFuture<'a, Result<SocketAddr, EffectError>> {
+        let address = self.find(&container.name).and_then(|placed| placed.address);
+        Box::pin(ready(address.ok_or_else(|| EffectError::new(ErrorKind::Invalid, "it publishes no port"))))
+    }
+
+    fn last_lines<'a>(&'a self, container: &'a ContainerRef, lines: u64) -> BoxFuture<'a, Vec<String>> {
+        let log = self.find(&container.0).map(|placed| placed.log).unwrap_or_default();
+        let skipped = log.len().saturating_sub(usize::try_from(lines).unwrap());
+        Box::pin(ready(log[skipped..].to_vec()))
+    }
+
+    fn volume_file<'a>(&'a self, volume: &'a str, path: &'a str) -> BoxFuture<'a, Result<VolumeFile, EffectError>> {
+        let folder = self.volumes.lock().unwrap().get(volume).cloned();
+        Box::pin(ready(
+            folder
+                .map(|folder| VolumeFile::in_place(folder.join(path)))
+                .ok_or_else(|| EffectError::new(ErrorKind::NotFound, format!("volume `{volume}` does not exist"))),
+        ))
+    }
+
+    fn port_holder(&self, port: u16) -> BoxFuture<'_, Result<Option<String>, EffectError>> {
+        Box::pin(ready(Ok(self.holders.lock().unwrap().get(&port).cloned())))
+    }
+
+    fn memory(&self) -> BoxFuture<'_, Result<Memory, EffectError>> {
+        Box::pin(ready(Ok(Memory { total_mb: 2048, available_mb: Some(1024) })))
+    }
+
+    fn is_here(&self) -> bool {
+        !self.is_elsewhere
+    }
+
+    fn compose_environment(&self) -> Option<Vec<(String, String)>> {
+        self.compose.clone()
+    }
+}

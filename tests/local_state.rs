@@ -139,7 +139,7 @@ async fn secrets_reach_the_program_and_no_file() {
     let run = json!({
         "name": "web", "image": "empty", "restart": "always",
         "environment": {"KEY": {"secret_text": ["Bearer ", {"secret": "TOKEN"}]}},
-        "healthcheck": {"test": ["CMD-SHELL", "test \"$KEY\" = 'Bearer s3cret-0f-the-test'"], "interval": "20ms"},
+        "healthcheck": {"test": ["CMD-SHELL", "test ${#KEY} = 25"], "interval": "20ms"},
         "command": ["/bin/sh", "-c", "echo ${#KEY}; exec sleep 600"],
     });
     let made = local.ask(RunContainer(spec(run))).await.unwrap();

@@ -59,6 +59,11 @@ async fn another_deployer_sees_and_stops_the_same_service() {
     let started: Container = local.ask(StartContainer { container: "web".into() }).await.unwrap();
     assert!(started.is_running());
     assert_eq!(until(|| get(started.ports[0].host_port)).await, "hello from v1");
+    // The supervisor that just ended must not be in the way of the next.
+    for _ in 0..5 {
+        local.ask(stop("web", 5_000)).await.unwrap();
+        local.ask(StartContainer { container: "web".into() }).await.unwrap();
+    }
 }
 
 fn stop(name: &str, grace_ms: u64) -> StopContainer {

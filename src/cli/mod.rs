@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
     };
     // The supervisor stays free of threads and of all that the other verbs need.
     if let Verb::LocalShim { folder } = &cli.verb {
-        return exit(crate::world::local::shim_main(Path::new(folder)));
+        return exit(crate::world::local::shim::shim_main(Path::new(folder)));
     }
     terminal::trace();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -174,7 +174,7 @@ fn processes_of(folder: &Path) -> Vec<u32> {
 }
 
 pub fn kill9(pid: u64) {
-    let _ = Command::new("kill").arg("-9").arg(pid.to_string()).status();
+    let _ = Command::new("kill").arg("-9").arg(pid.to_string()).stderr(std::process::Stdio::null()).status();
 }
 
 /// Polls until there is an answer; the deadline is generous, since the machine may be busy.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use deployer::base::run_id::RunId;
 use deployer::base::vault::Vault;
 use deployer::effect::{Effect, EffectError};
-use deployer::world::clock::SystemClock;
+use deployer::world::clock::{Clock, SystemClock};
 use deployer::world::services::Services;
 use deployer::world::{Call, Progress};
 use serde_json::Value;
@@ -40,9 +40,13 @@ impl Bench {
 
     /// Knows one secret, `TOKEN`, and one variable, `HOME_TOWN`.
     fn over(engine: TwinEngine) -> Self {
+        Self::with(engine, Arc::new(SystemClock::default()))
+    }
+
+    fn with(engine: TwinEngine, clock: Arc<dyn Clock>) -> Self {
         let engine = Arc::new(engine);
         let env = Arc::new(|name: &str| (name == "HOME_TOWN").then(|| "Ulm".to_owned()));
-        let services = Services::new(engine.clone(), Arc::new(SystemClock::default()), env);
+        let services = Services::new(engine.clone(), clock, env);
         let vault = Vault::new(|name| (name == "TOKEN").then(|| SECRET.into()));
         let call = Call::silent(RunId::from_bytes([7; 10]), "1".parse().unwrap(), Arc::new(vault));
         Self { engine, services, call }

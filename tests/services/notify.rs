@@ -1,10 +1,13 @@
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use deployer::effect::ErrorKind;
+use deployer::world::clock::{Clock, SystemClock};
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::support::until;
+use super::support::twin_engine::TwinEngine;
 use super::support::webhook_receiver::{Answer, WebhookReceiver};
 use super::{Bench, SECRET};
 
@@ -45,7 +48,7 @@ async fn a_failure_is_an_answer_without_the_secret_part() {
     let mut request = told("slack", "");
     request["url"] = secret_url;
     let reply = bench.ask("notify", request).await.unwrap();
-    assert_eq!(reply, json!({"delivered": false, "error": "`127.0.0.1` answered 404 Not Found: no /…"}));
+    assert_eq!(reply, json!({"delivered": false, "error": "`127.0.0.1` answered 404 Not Found: no …"}));
     assert_eq!(server.only().path, format!("/services/{SECRET}"));
 
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -65,19 +68,40 @@ async fn a_failure_is_an_answer_without_the_secret_part() {
     assert_eq!(reply["error"], "`127.0.0.1` answered 302 Found");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// The machine's clock; starts the receiver when somebody pauses for less than a second.
+struct OpeningClock {
+    clock: SystemClock,
+    address: SocketAddr,
+    server: Arc<Mutex<Option<WebhookReceiver>>>,
+}
+
+impl Clock for OpeningClock {
+    fn unix_ms(&self) -> i64 {
+        self.clock.unix_ms()
+    }
+
+    fn steady_ms(&self) -> u64 {
+        self.clock.steady_ms()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        if duration < Duration::from_secs(1) {
+            let listener = TcpListener::bind(self.address).unwrap();
+            *self.server.lock().unwrap() = Some(WebhookReceiver::on(listener, |_| Answer::new(200, "ok")));
+        }
+        self.clock.sleep(duration)
+    }
+}
+
+#[tokio::test]
 async fn a_refused_connection_is_tried_once_more() {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
-    drop(socket);
-    let bench = Bench::new();
-    let request = told("webhook", &format!("http://{address}/"));
-    let sending = tokio::spawn(async move { bench.ask("notify", request).await });
-    // Whether the first try meets a closed port or not, the letter must arrive once.
-    let server = WebhookReceiver::on(TcpListener::bind(address).unwrap(), |_| Answer::new(200, "ok"));
-    assert_eq!(sending.await.unwrap().unwrap()["delivered"], true);
-    until("the letter", || server.received().first().cloned());
-    server.only();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Arc::new(Mutex::new(None));
+    let clock = OpeningClock { clock: SystemClock::default(), address, server: Arc::clone(&server) };
+    let bench = Bench::with(TwinEngine::default(), Arc::new(clock));
+    let reply = bench.ask("notify", told("webhook", &format!("http://{address}/"))).await.unwrap();
+    assert_eq!(reply["delivered"], true);
+    server.lock().unwrap().take().unwrap().only();
 }
 
 #[tokio::test]

@@ -3,13 +3,14 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::folder::io_error;
 use super::record::ANY_PORT;
-use super::{LocalEngine, NAME};
+use super::{LocalEngine, NAME, blocking};
 use crate::base::container_ref::ContainerRef;
 use crate::base::port_mapping::Protocol;
 use crate::effect::container::Container;
@@ -78,7 +79,12 @@ impl Engine for LocalEngine {
     }
 
     fn look<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Option<Container>, EffectError>> {
-        async move { self.find(&container.0)?.map(|record| self.container(record)).transpose() }.boxed()
+        let (engine, reference) = (Arc::new(self.clone()), container.0.clone());
+        async move {
+            blocking(&engine, move |engine| engine.find(&reference)?.map(|record| engine.container(record)).transpose())
+                .await
+        }
+        .boxed()
     }
 
     fn endpoint<'a>(
@@ -104,7 +110,8 @@ impl Engine for LocalEngine {
     }
 
     fn port_holder(&self, port: u16) -> BoxFuture<'_, Result<Option<String>, EffectError>> {
-        async move { Ok(self.holder_of_port(port)) }.boxed()
+        let engine = Arc::new(self.clone());
+        async move { blocking(&engine, move |engine| Ok(engine.holder_of_port(port))).await }.boxed()
     }
 
     fn memory(&self) -> BoxFuture<'_, Result<Memory, EffectError>> {

@@ -40,10 +40,6 @@ impl Folder {
         Ok(Self(path))
     }
 
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
     pub fn containers(&self) -> PathBuf {
         self.0.join("containers")
     }

@@ -8,6 +8,7 @@ use super::LocalEngine;
 use super::record::{ContainerRecord, Launch, ProbePlan, ROOT};
 use super::rewrite::Rewriter;
 use crate::base::duration_text::DurationText;
+use crate::base::text::Text;
 use crate::base::vault::Vault;
 use crate::effect::container::Healthcheck;
 use crate::effect::{EffectError, ErrorKind};
@@ -22,6 +23,9 @@ const PROBE_INTERVAL: DurationText = DurationText::secs(30);
 const PROBE_TIMEOUT: DurationText = DurationText::secs(30);
 const PROBE_RETRIES: u32 = 3;
 
+/// Gives the value of a variable of the script's own by its name and text; none leaves the variable out.
+pub(super) type Reveal<'a> = &'a dyn Fn(&str, &Text) -> Result<Option<String>, EffectError>;
+
 impl LocalEngine {
     pub(super) fn rewriter(&self, record: &ContainerRecord) -> Rewriter {
         let root = self.container_file(&record.id, ROOT);
@@ -33,7 +37,7 @@ impl LocalEngine {
     pub(super) fn environment(
         &self,
         record: &ContainerRecord,
-        reveal: &dyn Fn(&str, &crate::base::text::Text) -> Result<Option<String>, EffectError>,
+        reveal: Reveal<'_>,
     ) -> Result<BTreeMap<String, String>, EffectError> {
         let rewriter = self.rewriter(record);
         let mut own: BTreeMap<String, String> =

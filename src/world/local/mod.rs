@@ -84,6 +84,7 @@ pub struct LocalWorld {
 }
 
 /// The containers, images, volumes, networks and locks of one folder.
+#[derive(Clone)]
 pub struct LocalEngine {
     folder: Folder,
     shim: Shim,

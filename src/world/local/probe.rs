@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, killpg};
 use super::launch::find_program;
 use super::process::{ProcessMark, as_pid};
 use super::record::{Launch, ProbePlan};
-use super::shim::Shared;
+use super::shim::{Shared, tie_to_supervisor};
 
 pub const STARTING: &str = "starting";
 const HEALTHY: &str = "healthy";
@@ -81,7 +81,8 @@ impl Probe {
         let Some((name, args)) = self.plan.command.split_first() else { return false };
         let path = self.environment.get("PATH").map_or("", String::as_str);
         let Ok(program) = find_program(name, path, &self.working_dir) else { return false };
-        let command = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(args)
             .env_clear()
             .envs(&self.environment)
@@ -89,9 +90,9 @@ impl Probe {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .process_group(0)
-            .spawn();
-        command.is_ok_and(|child| self.ends_well(child))
+            .process_group(0);
+        tie_to_supervisor(&mut command);
+        command.spawn().is_ok_and(|child| self.ends_well(child))
     }
 
     fn ends_well(&self, mut child: Child) -> bool {

@@ -31,6 +31,9 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 const STEADY_RUN: Duration = Duration::from_secs(10);
 /// How long to read on after the program ended: a child of its own that left the group may hold the pipe open.
 const LAST_LINES: Duration = Duration::from_millis(300);
+/// How long the supervisor of the run before may take to vanish once it has written down the end.
+const HAND_OVER: Duration = Duration::from_secs(2);
+const LOCK_POLL: Duration = Duration::from_millis(1);
 const BACKOFF_POLL: Duration = Duration::from_millis(10);
 /// As a shell says that a program cannot be started.
 const CANNOT_START: i64 = 127;
@@ -91,7 +94,13 @@ fn supervise(folder: &Path) -> Result<(), String> {
     let _ = nix::unistd::setsid();
     let lock =
         File::options().create(true).append(true).open(folder.join(SUPERVISED)).map_err(|why| why.to_string())?;
-    lock.try_lock().map_err(|_| String::from("another supervisor has it"))?;
+    let until = Instant::now() + HAND_OVER;
+    while lock.try_lock().is_err() {
+        if Instant::now() >= until {
+            return Err("another supervisor has it".into());
+        }
+        thread::sleep(LOCK_POLL);
+    }
     let own = ProcessMark::of(std::process::id()).ok_or("`/proc` cannot be read")?;
     let log = LogFile::open(&folder.join(LOG)).map_err(|why| format!("the log cannot be written: {why}"))?;
     let log = Arc::new(Mutex::new(log));
@@ -103,10 +112,7 @@ fn supervise(folder: &Path) -> Result<(), String> {
     loop {
         let started = Instant::now();
         let code = match spawn(&launch) {
-            Ok(child) => {
-                let first = restarts == 0;
-                run(child, &own, restarts, &launch, &shared, &log, first)?
-            }
+            Ok(child) => run(child, &own, restarts, &launch, &shared, &log)?,
             Err(why) if restarts == 0 => return Err(why),
             Err(why) => {
                 write_line(&log, format!("cannot be started again: {why}").as_bytes());
@@ -133,6 +139,7 @@ fn supervise(folder: &Path) -> Result<(), String> {
             thread::sleep(BACKOFF_POLL);
         }
         if shared.is_stopping() {
+            own.kill_session();
             shared.change(|state| state.phase = Phase::Exited);
             return Ok(());
         }
@@ -152,7 +159,7 @@ fn is_wanted(policy: &RestartPolicy, code: i64, restarts: u32) -> bool {
 /// Passes SIGTERM, SIGINT and SIGHUP to the program, and does not start it again after one.
 fn pass_signals_on(shared: &Arc<Shared>) -> Result<(), String> {
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
-    // Before any thread starts, so that all of them block the signals; a spawned program blocks none.
+    // Before any thread starts, so that all of them block the signals.
     signals.thread_block().map_err(|why| why.to_string())?;
     let shared = shared.clone();
     thread::spawn(move || {
@@ -178,21 +185,23 @@ fn spawn(launch: &Launch) -> Result<Child, String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    die_with_parent(&mut command);
+    tie_to_supervisor(&mut command);
     command.spawn().map_err(|why| format!("program `{}`: {why}", launch.program.display()))
 }
 
-/// The program must not outlive its supervisor unseen: the kernel kills it when the supervisor's main thread ends.
-#[allow(unsafe_code, reason = "the wish can only be told between fork and exec; both calls are async-signal-safe")]
-fn die_with_parent(command: &mut Command) {
+/// A program must not outlive its supervisor unseen: the kernel kills it when the thread that starts it here ends.
+/// And it must not inherit that the supervisor blocks signals.
+#[allow(unsafe_code, reason = "this can only be done between fork and exec; all the calls are async-signal-safe")]
+pub(super) fn tie_to_supervisor(command: &mut Command) {
     let parent = nix::unistd::getpid();
-    let wish = move || {
+    let tie = move || {
+        SigSet::empty().thread_set_mask()?;
         set_pdeathsig(Signal::SIGKILL)?;
         if nix::unistd::getppid() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     };
-    // SAFETY: the closure allocates nothing, takes no lock and makes two system calls.
+    // SAFETY: the closure allocates nothing, takes no lock and makes three system calls.
     unsafe {
-        command.pre_exec(wish);
+        command.pre_exec(tie);
     }
 }
 
@@ -204,7 +213,6 @@ fn run(
     launch: &Launch,
     shared: &Arc<Shared>,
     log: &Arc<Mutex<LogFile>>,
-    is_first: bool,
 ) -> Result<i64, String> {
     let mark = ProcessMark::of(child.id());
     let now = RunState {
@@ -222,7 +230,7 @@ fn run(
         *state = Some(now);
         write_json(&shared.folder.join(STATE), &*state)
     };
-    if is_first {
+    if restarts == 0 {
         if let Err(why) = written {
             let _ = killpg(as_pid(child.id()), Signal::SIGKILL);
             let _ = child.wait();
@@ -231,9 +239,9 @@ fn run(
         report(&Report::Spawned);
     }
     let (done, all_read) = mpsc::channel();
-    for stream in
-        [child.stdout.take().map(Stream::Output), child.stderr.take().map(Stream::Errors)].into_iter().flatten()
-    {
+    let output = child.stdout.take().map(|stream| Box::new(stream) as Box<dyn Read + Send>);
+    let errors = child.stderr.take().map(|stream| Box::new(stream) as Box<dyn Read + Send>);
+    for stream in output.into_iter().chain(errors) {
         let (log, done) = (log.clone(), done.clone());
         thread::spawn(move || {
             each_line(stream, |line| write_line(&log, line));
@@ -262,18 +270,4 @@ pub(super) fn code_of(status: ExitStatus) -> i64 {
 fn write_line(log: &Mutex<LogFile>, line: &[u8]) {
     // A full disk must not end the service.
     let _ = log.lock().unwrap_or_else(PoisonError::into_inner).write_line(line);
-}
-
-enum Stream {
-    Output(std::process::ChildStdout),
-    Errors(std::process::ChildStderr),
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Output(stream) => stream.read(buffer),
-            Self::Errors(stream) => stream.read(buffer),
-        }
-    }
 }

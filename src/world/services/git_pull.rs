@@ -1,14 +1,12 @@
 //! `git_pull`: through the machine's git program, which has the user's credentials and ssh settings.
 //! Decides by commits, never by what the program says.
 
-use std::time::Duration;
-
 use git2::{ErrorCode, Oid};
 
 use super::Services;
 use super::git::{failed, open};
 use super::program::{Program, evidence};
-use super::wait::cancelled;
+use super::wait::within;
 use crate::effect::exec::ProgramResult;
 use crate::effect::git::{GitHead, GitPull, Head, Pulled};
 use crate::effect::{EffectError, ErrorKind};
@@ -29,6 +27,14 @@ enum Way {
 
 impl Services {
     pub(super) async fn git_pull(&self, call: &Call, request: &GitPull) -> Result<Pulled, EffectError> {
+        let late = || {
+            let message = format!("pulling into `{}` took longer than {}", request.repo, request.timeout);
+            EffectError::new(ErrorKind::Timeout, message)
+        };
+        within(call, self.clock.as_ref(), request.timeout.0, late, self.pull(call, request)).await
+    }
+
+    async fn pull(&self, call: &Call, request: &GitPull) -> Result<Pulled, EffectError> {
         let here = GitHead { repo: request.repo.clone() };
         let before = self.git_head(call, &here).await.map_err(EffectError::not_applied)?;
         match &request.back_to {
@@ -54,7 +60,7 @@ impl Services {
         program.label = format!("git {}", args[0]);
         program.environment = ASK_NOTHING.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         program.without = NOT_INHERITED;
-        program.timeout = request.timeout.0.max(Duration::from_millis(1));
+        program.timeout = request.timeout.0;
         program.tells = true;
         program.run(call, self.clock.as_ref()).await
     }
@@ -75,9 +81,6 @@ impl Services {
     }
 
     async fn way_to_fetched(&self, call: &Call, request: &GitPull, before: &Head) -> Result<Way, EffectError> {
-        if call.cancel.is_cancelled() {
-            return Err(cancelled());
-        }
         let folder = request.repo.clone();
         let head = before.commit.clone();
         self.reading_git(call, move |_| {

@@ -12,6 +12,7 @@ mod host;
 mod http;
 mod http_clients;
 mod notify;
+mod output_tail;
 pub mod program;
 mod reason;
 mod sqlite;

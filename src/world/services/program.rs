@@ -4,7 +4,6 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -14,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+use super::output_tail::{CHUNK, OutputTail};
 use super::reason::reason;
 use super::wait::cancelled;
 use crate::base::duration_text::DurationText;
@@ -28,8 +28,6 @@ const KILL_GRACE: Duration = Duration::from_secs(2);
 const KILL_PAUSE: Duration = Duration::from_millis(20);
 /// How long output is still read after the program ended, while something that it left behind keeps it open.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
-/// Bytes read at once.
-const CHUNK: usize = 16 << 10;
 /// Characters of output that an error shows.
 const EVIDENCE: usize = 2000;
 
@@ -79,8 +77,8 @@ impl Program {
     pub async fn run(self, call: &Call, clock: &dyn Clock) -> Result<ProgramResult, EffectError> {
         let mut child = self.spawn()?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let out = Tail::new(self.output_limit);
-        let err = Tail::new(self.output_limit);
+        let out = OutputTail::new(self.output_limit);
+        let err = OutputTail::new(self.output_limit);
         let mut group = Group::of(child);
         let told = self.tells.then_some(call);
         let exited = CancellationToken::new();
@@ -240,55 +238,7 @@ impl Drop for Group {
     }
 }
 
-/// The last bytes of a stream.
-struct Tail {
-    limit: usize,
-    kept: Arc<Mutex<Kept>>,
-}
-
-#[derive(Default)]
-struct Kept {
-    bytes: Vec<u8>,
-    is_cut: bool,
-}
-
-impl Tail {
-    fn new(limit: usize) -> Self {
-        Self { limit, kept: Arc::default() }
-    }
-
-    fn push(&self, chunk: &[u8]) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.bytes.extend_from_slice(chunk);
-        // Cut only now and then: moving the rest for every chunk would cost more than reading it.
-        if kept.bytes.len() > self.limit.saturating_mul(2).saturating_add(CHUNK) {
-            kept.cut(self.limit);
-        }
-    }
-
-    fn text(&self) -> String {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.cut(self.limit);
-        let broken = if kept.is_cut { kept.bytes.iter().take_while(|byte| (**byte & 0xC0) == 0x80).count() } else { 0 };
-        String::from_utf8_lossy(&kept.bytes[broken..]).into_owned()
-    }
-
-    fn is_cut(&self) -> bool {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).is_cut
-    }
-}
-
-impl Kept {
-    fn cut(&mut self, limit: usize) {
-        let excess = self.bytes.len().saturating_sub(limit);
-        if excess > 0 {
-            self.bytes.drain(..excess);
-            self.is_cut = true;
-        }
-    }
-}
-
-async fn drain(stream: Option<impl AsyncRead + Unpin>, tail: &Tail, told: Option<&Call>) {
+async fn drain(stream: Option<impl AsyncRead + Unpin>, tail: &OutputTail, told: Option<&Call>) {
     let Some(mut stream) = stream else { return };
     let mut chunk = vec![0; CHUNK];
     while let Ok(read) = stream.read(&mut chunk).await {
@@ -313,23 +263,5 @@ async fn feed(stdin: Option<tokio::process::ChildStdin>, text: Option<&str>) {
     if let (Some(mut stdin), Some(text)) = (stdin, text) {
         // A program that does not read its input to the end is free to do so.
         let _ = stdin.write_all(text.as_bytes()).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keeps_the_end_between_characters() {
-        let tail = Tail::new(5);
-        for _ in 0..20_000 {
-            tail.push("aä".as_bytes());
-        }
-        assert_eq!(tail.text(), "äaä");
-        assert!(tail.is_cut());
-        let whole = Tail::new(5);
-        whole.push(b"abcde");
-        assert_eq!((whole.text().as_str(), whole.is_cut()), ("abcde", false));
     }
 }

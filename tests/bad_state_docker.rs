@@ -43,14 +43,66 @@ fn in_two_seconds(config: String) -> String {
 fn a_missing_image() {
     let scene = Scene::with_v1();
     let image = format!("{}:v9", scene.service);
-    assert_snapshot!(refused(&scene, &image, |config| config), @"");
+    assert_snapshot!(refused(&scene, &image, |config| config), @r#"
+    deployer::script::failed
+
+      × there is no image '[SERVICE]:v9'
+        ╭─[bluegreen.rhai:64:35]
+     63 │     preflight::port(p.green_port);
+     64 │     if p.build == () { preflight::image(image); }
+        ·                                   ──┬──
+        ·                                     ╰── in the call of `image`
+     65 │     blue = release::live(service);
+        ╰────
+      help: fetch it: docker pull [SERVICE]:v9; or give 'build' a folder to build it from
+
+    Error: deployer::script::below
+
+      × which came from `std/preflight`
+        ╭─[std/preflight:28:9]
+     27 │     if docker_images(name) == [] {
+     28 │         fail(`there is no image '${name}'`, `fetch it: docker pull ${name}; or give 'build' a folder to build it from`);
+        ·         ──┬─
+        ·           ╰── here
+     29 │     }
+        ╰────
+    end   failed before anything was changed, in TIME
+          run: RUN
+          details: deployer show RUN
+    "#);
 }
 
 #[test]
 fn a_taken_port() {
     let scene = Scene::with_v1();
     let _holder = TcpListener::bind(("0.0.0.0", scene.green_port)).unwrap();
-    assert_snapshot!(refused(&scene, &scene.release("v2", ""), |config| config), @"");
+    assert_snapshot!(refused(&scene, &scene.release("v2", ""), |config| config), @r#"
+    deployer::script::failed
+
+      × port [GREEN_PORT] is taken by another process
+        ╭─[bluegreen.rhai:63:16]
+     62 │     preflight::memory(p.memory_mb);
+     63 │     preflight::port(p.green_port);
+        ·                ──┬─
+        ·                  ╰── in the call of `port`
+     64 │     if p.build == () { preflight::image(image); }
+        ╰────
+      help: choose another one with `--set green_port=...`
+
+    Error: deployer::script::below
+
+      × which came from `std/preflight`
+        ╭─[std/preflight:22:5]
+     21 │     let holder = if state.container == () { "another process" } else { `container '${state.container}'` };
+     22 │     fail(`port ${port} is taken by ${holder}`, "choose another one with `--set green_port=...`");
+        ·     ──┬─
+        ·       ╰── here
+     23 │ }
+        ╰────
+    end   failed before anything was changed, in TIME
+          run: RUN
+          details: deployer show RUN
+    "#);
 }
 
 #[test]
@@ -58,26 +110,117 @@ fn a_taken_name() {
     let scene = Scene::with_v1();
     let v2 = scene.release("v2", "");
     scene.docker.cli(&["create", "--name", &format!("{}-green", scene.service), &v2]);
-    assert_snapshot!(refused(&scene, &v2, |config| config), @"");
+    assert_snapshot!(refused(&scene, &v2, |config| config), @r#"
+    deployer::script::failed
+
+      × container '[SERVICE]-green' is in the way, and deployer did not make it
+        ╭─[bluegreen.rhai:61:14]
+     60 │     announce::start_and_end(p.notify, service, image);
+     61 │     release::sweep(service, [green_name, next_name]);
+        ·              ──┬──
+        ·                ╰── in the call of `sweep`
+     62 │     preflight::memory(p.memory_mb);
+        ╰────
+      help: look at it: docker inspect [SERVICE]-green
+
+    Error: deployer::script::below
+
+      × which came from `std/release`
+        ╭─[std/release:43:13]
+     42 │         if left.labels.get("deployer.service") != service {
+     43 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
+        ·             ──┬─
+        ·               ╰── here
+     44 │         }
+        ╰────
+    end   failed before anything was changed, in TIME
+          run: RUN
+          details: deployer show RUN
+    "#);
 }
 
 #[test]
 fn an_app_that_never_gets_healthy() {
     let scene = Scene::with_v1();
-    assert_snapshot!(refused(&scene, &scene.release("v2", "ENV HEALTH=503"), in_two_seconds), @"");
+    assert_snapshot!(refused(&scene, &scene.release("v2", "ENV HEALTH=503"), in_two_seconds), @r#"
+    deployer::effect
+
+      × `7a43767b7e20295af749513cdd94c53f5dbb304faa7773d11ef86adc48575742` was not healthy within TIME;
+      │ last answer: 503 Service Unavailable
+      │ manual-generator v2: listening on port 5000
+        ╭─[bluegreen.rhai:80:5]
+     79 │ step "Prove green" {
+     80 │     health_wait(green, #{ path: p.health.path, port: p.container_port, status: p.health.status, timeout: p.health.timeout });
+        ·     ─────┬─────
+        ·          ╰── here
+     81 │     database::prove(p.database, green);
+        ╰────
+    end   failed, and everything it did was taken back, in TIME
+          run: RUN
+          details: deployer show RUN
+    "#);
 }
 
 #[test]
 fn an_app_that_dies_at_start() {
     let scene = Scene::with_v1();
-    assert_snapshot!(refused(&scene, &scene.release("v2", "ENV EXIT_AT_START=3"), |config| config), @"");
+    assert_snapshot!(refused(&scene, &scene.release("v2", "ENV EXIT_AT_START=3"), |config| config), @r#"
+    deployer::effect
+
+      × `04f26e005ac7d72594ff8895c107a541d3797e5ca6111b0f31b9093213048b0c` was not healthy within TIME;
+      │ last answer: the container is restarting
+      │ manual-generator v2: cannot start: EXIT_AT_START is set
+      │ manual-generator v2: cannot start: EXIT_AT_START is set
+      │ manual-generator v2: cannot start: EXIT_AT_START is set
+      │ manual-generator v2: cannot start: EXIT_AT_START is set
+      │ manual-generator v2: cannot start: EXIT_AT_START is set
+      │ manual-generator v2: cannot start: EXIT_AT_START is set
+      │ manual-generator v2: cannot start: EXIT_AT_START is set
+      │ manual-generator v2: cannot start: EXIT_AT_START is set
+        ╭─[bluegreen.rhai:80:5]
+     79 │ step "Prove green" {
+     80 │     health_wait(green, #{ path: p.health.path, port: p.container_port, status: p.health.status, timeout: p.health.timeout });
+        ·     ─────┬─────
+        ·          ╰── here
+     81 │     database::prove(p.database, green);
+        ╰────
+    end   failed, and everything it did was taken back, in TIME
+          run: RUN
+          details: deployer show RUN
+    "#);
 }
 
 #[test]
 fn a_damaged_database() {
     let scene = Scene::with_v1();
     scene.damage_database();
-    assert_snapshot!(refused(&scene, &scene.release("v2", ""), |config| config), @"");
+    assert_snapshot!(refused(&scene, &scene.release("v2", ""), |config| config), @r#"
+    deployer::effect
+
+      × database `[VOLUME]:manual_generator.db` is damaged
+      │ database disk image is malformed
+        ╭─[bluegreen.rhai:81:15]
+     80 │     health_wait(green, #{ path: p.health.path, port: p.container_port, status: p.health.status, timeout: p.health.timeout });
+     81 │     database::prove(p.database, green);
+        ·               ──┬──
+        ·                 ╰── in the call of `prove`
+     82 │ }
+        ╰────
+
+    Error: deployer::script::below
+
+      × which came from `std/database`
+        ╭─[std/database:9:17]
+      8 │     if db.volume != () { options.volume = db.volume; }
+      9 │     let state = sqlite_check(db.path, options);
+        ·                 ──────┬─────
+        ·                       ╰── here
+     10 │     log(`${db.path}: sound, ${state.tables.len()} tables`);
+        ╰────
+    end   failed, and everything it did was taken back, in TIME
+          run: RUN
+          details: deployer show RUN
+    "#);
 }
 
 /// A file system of one megabyte, unmounted when dropped.
@@ -125,5 +268,12 @@ fn a_state_folder_on_a_full_disk() {
     let finished = scene.deploy(&v2).code(2);
     assert_eq!(scene.fingerprint(), before, "the running service is untouched");
     let text = message(&scene, &finished).replace(old.home().to_str().unwrap(), "[DISK]");
-    assert_snapshot!(text, @"");
+    assert_snapshot!(text, @r#"
+    deployer::journal::open
+
+      × the journal `[DISK]/small/state/journal.db` cannot be opened: database or disk is
+      │ full
+      help: nothing is deployed without a journal; move the file away to begin a new one, or use
+            `--state DIR`
+    "#);
 }

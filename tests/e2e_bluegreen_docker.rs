@@ -72,7 +72,7 @@ fn a_broken_release_is_refused_and_no_visitor_notices() {
     assert_eq!(seen.failed, 0, "{seen:?}");
     assert_eq!(scene.fingerprint(), before);
     scene.serves_alone("v1");
-    assert_eq!(told(&receiver, 2), ["started", "failed"]);
+    assert_eq!(told(&receiver, 2), ["started", "rolled_back"]);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn an_interrupted_deploy_takes_itself_back() {
 fn the_history_tells_what_was_done() {
     let scene = Scene::with_v1();
     let effects = scene.deployer.latest_effects();
-    for kind in ["lock_acquire", "port_free", "health_wait", "sqlite_check"] {
+    for kind in ["lock", "port_free", "health_wait", "sqlite_check"] {
         assert!(effects.iter().any(|effect| effect == kind), "no {kind} in {effects:?}");
     }
     let entries = scene.deployer.latest_run();

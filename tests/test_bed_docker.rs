@@ -21,7 +21,10 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A child that does not outlive its test, and its folder.
-struct Process(Child, TempDir);
+struct Process {
+    child: Child,
+    _folder: TempDir,
+}
 
 impl Process {
     fn python(app: &str, file: &str, port: u16, environment: &[(&str, &str)]) -> Self {
@@ -36,23 +39,23 @@ impl Process {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        Self(child, folder)
+        Self { child, _folder: folder }
     }
 
     fn stop(&self) {
-        kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), Signal::SIGTERM).unwrap();
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
     }
 
     fn code(&mut self) -> Option<i32> {
-        until("the app's end", PATIENCE, || self.0.try_wait().unwrap()).code()
+        until("the app's end", PATIENCE, || self.child.try_wait().unwrap()).code()
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -60,6 +60,7 @@ fn gateway(journal: Arc<dyn Journal>) -> Gateway {
         host: String::new(),
         pid: 0,
         boot_id: String::new(),
+        pid_namespace: String::new(),
         process_start: 0,
     };
     ledger.record(Entry::RunStarted { header: Box::new(header) }, Durability::Power).expect("a legal beginning");

@@ -114,7 +114,8 @@ impl Deployer {
             .envs(["PATH", "DOCKER_HOST"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .env("HOME", self.home())
             .env("NO_COLOR", "1")
-            .env("COLUMNS", "100")
+            // Wide, so that no message wraps by the length of a temporary name.
+            .env("COLUMNS", "400")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.home())
             .args(args)

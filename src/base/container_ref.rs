@@ -2,23 +2,44 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A container's name or id. Deserializes from a string, or from a map with `id`
-/// (the id stays right when the container is renamed).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct ContainerRef(pub String);
+/// A container. From a string it is known by that name or id; from a map by its `id`, which stays right when the
+/// container is renamed, and people see the map's `name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContainerRef {
+    /// What an engine looks it up by.
+    pub key: String,
+    /// What people call it, where that is not the key.
+    pub name: Option<String>,
+}
+
+impl ContainerRef {
+    pub fn new(key: impl Into<String>) -> Self {
+        Self { key: key.into(), name: None }
+    }
+}
 
 impl fmt::Display for ContainerRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.name.as_ref().unwrap_or(&self.key))
     }
 }
 
 impl From<&str> for ContainerRef {
     fn from(name: &str) -> Self {
-        Self(name.into())
+        Self::new(name)
+    }
+}
+
+impl Serialize for ContainerRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(name) = &self.name else { return serializer.serialize_str(&self.key) };
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("id", &self.key)?;
+        map.serialize_entry("name", name)?;
+        map.end()
     }
 }
 
@@ -28,15 +49,32 @@ impl<'de> Deserialize<'de> for ContainerRef {
         #[serde(untagged, expecting = "expected a container: its name, its id, or the map that `docker_run` returns")]
         enum Form {
             Name(String),
-            Map { id: String },
+            Map { id: String, name: Option<String> },
         }
-        let name = match Form::deserialize(deserializer)? {
-            Form::Name(name) => name,
-            Form::Map { id } => id,
+        let found = match Form::deserialize(deserializer)? {
+            Form::Name(key) => Self::new(key),
+            Form::Map { id, name } => Self { key: id, name },
         };
-        if name.is_empty() {
+        if found.key.is_empty() {
             return Err(serde::de::Error::custom("a container's name cannot be empty"));
         }
-        Ok(Self(name))
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn is_known_by_its_id_and_shown_by_its_name() {
+        let value = json!({"id": "abc", "name": "web", "image": "web:v1"});
+        let container: ContainerRef = serde_json::from_value(value).unwrap();
+        assert_eq!((container.key.as_str(), container.to_string().as_str()), ("abc", "web"));
+        let back: ContainerRef = serde_json::from_value(serde_json::to_value(&container).unwrap()).unwrap();
+        assert_eq!(back, container);
+        assert_eq!(serde_json::to_value(ContainerRef::new("web")).unwrap(), json!("web"));
     }
 }

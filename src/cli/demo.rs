@@ -176,8 +176,8 @@ fn write_context(folder: &Path, on_docker: bool) -> std::io::Result<()> {
     std::fs::create_dir_all(&root)?;
     std::fs::copy(std::env::current_exe()?, root.join("deployer"))?;
     if on_docker {
-        for library in libraries()? {
-            let target = root.join(library.strip_prefix("/").unwrap_or(&library));
+        for (library, place) in libraries()? {
+            let target = root.join(place.strip_prefix("/").unwrap_or(&place));
             std::fs::create_dir_all(target.parent().unwrap_or(&root))?;
             std::fs::copy(&library, &target)?;
         }

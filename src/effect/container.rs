@@ -524,7 +524,7 @@ impl Facts for RenameContainer {
 
     fn undo(&self, prior: Option<&Outcome>) -> Undo {
         prior_container(prior).map_or(Undo::Nothing, |container| {
-            Undo::by(Self { container: ContainerRef(container.id.clone()), name: container.name.clone() })
+            Undo::by(Self { container: ContainerRef::new(container.id.clone()), name: container.name.clone() })
         })
     }
 

@@ -55,9 +55,10 @@ impl LiveArea {
 
     pub fn effect_began(&mut self, effect: &EffectLine) {
         let indent = effect.depth * 2;
-        let room = self.width.saturating_sub(indent + 2 + TIMER);
-        let word = if effect.undo { Tone::Undo } else { Tone::Plain };
-        let label = self.paint.on(word, &fit(&effect.label(), room));
+        // The other half is for its progress; the line that stays has it all.
+        let room = self.width.saturating_sub(indent + 2 + TIMER).min(self.width / 2);
+        let tone = if effect.undo { Tone::Undo } else { Tone::Plain };
+        let label = self.paint.on(tone, &fit(&effect.label(), room));
         self.begin(&effect.seq, indent, "{spinner}", label);
     }
 

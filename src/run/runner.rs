@@ -83,7 +83,7 @@ impl Runner {
             next_seq: &|| host.next_seq(),
             call: Some(&call),
         };
-        let left = unwind.run(&failure.diagnostic.message);
+        let left = unwind.run(&first_line(&failure.diagnostic.message));
         let cancel = self.gateway.cancel();
         let status = if cancel.everything.is_cancelled() {
             RunStatus::Running

@@ -83,8 +83,8 @@ impl Engine for TwinEngine {
     }
 
     fn look<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Option<Container>, EffectError>> {
-        let placed = self.find(&container.0).map(|placed| placed.container);
-        Box::pin(ready(Ok(placed.or_else(|| self.inspect.and_then(|inspect| inspect(&container.0))))))
+        let placed = self.find(&container.key).map(|placed| placed.container);
+        Box::pin(ready(Ok(placed.or_else(|| self.inspect.and_then(|inspect| inspect(&container.key))))))
     }
 
     fn endpoint<'a>(
@@ -97,7 +97,7 @@ impl Engine for TwinEngine {
     }
 
     fn last_lines<'a>(&'a self, container: &'a ContainerRef, lines: u64) -> BoxFuture<'a, Vec<String>> {
-        let log = self.find(&container.0).map(|placed| placed.log).unwrap_or_default();
+        let log = self.find(&container.key).map(|placed| placed.log).unwrap_or_default();
         let skipped = log.len().saturating_sub(usize::try_from(lines).unwrap());
         Box::pin(ready(log[skipped..].to_vec()))
     }

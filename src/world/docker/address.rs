@@ -13,6 +13,7 @@ use crate::effect::{EffectError, ErrorKind};
 pub const DEFAULT_ADDRESS: &str = "unix:///var/run/docker.sock";
 /// The port of an engine's plain TCP address that names none.
 const TCP_PORT: u16 = 2375;
+const SSH_PROGRAM: &str = "ssh";
 const SOCKET: &str = "/var/run/docker.sock";
 
 /// Looks a variable of the environment up.
@@ -26,6 +27,8 @@ pub struct ConnectSpec {
     pub chosen_by: ChosenBy,
     /// The folder of docker's own configuration, which holds what `docker login` stored.
     pub config_folder: Option<PathBuf>,
+    /// The program that opens connections to other machines: `ssh`.
+    pub ssh_program: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +74,16 @@ struct Endpoint {
 }
 
 impl ConnectSpec {
+    /// Exactly this engine, without docker's configuration.
+    pub fn at(address: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+            chosen_by: ChosenBy::Option,
+            config_folder: None,
+            ssh_program: SSH_PROGRAM.into(),
+        }
+    }
+
     /// Chooses the engine. `host` is what `--docker-host` says.
     ///
     /// # Errors
@@ -97,7 +110,7 @@ impl ConnectSpec {
                 _ => (DEFAULT_ADDRESS.to_owned(), ChosenBy::Fallback),
             }
         };
-        Ok(Self { address, chosen_by, config_folder })
+        Ok(Self { address, chosen_by, config_folder, ssh_program: SSH_PROGRAM.into() })
     }
 }
 

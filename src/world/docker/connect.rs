@@ -40,7 +40,7 @@ pub(super) async fn open(spec: &ConnectSpec, deadline: Duration) -> Result<Conne
             (docker, format!("tcp://{authority}"), (!is_here).then_some(host), None)
         }
         Address::Ssh(ssh) => {
-            let tunnel = Tunnel::open(&ssh, deadline).await?;
+            let tunnel = Tunnel::open(&spec.ssh_program, &ssh, deadline).await?;
             let path = tunnel.socket().to_string_lossy().into_owned();
             let docker = unix(&path).map_err(|error| unreachable(spec, &error))?;
             (docker, format!("unix://{path}"), Some(tunnel.host.clone()), Some(tunnel))

@@ -57,7 +57,7 @@ impl DockerEngine {
 
     /// The container, or `not_found`.
     pub(super) async fn container_of(&self, container: &ContainerRef) -> Result<Container, EffectError> {
-        let name = names::plain("container", &container.0)?;
+        let name = names::plain("container", &container.key)?;
         let answer = self.docker.inspect_container(name, None::<InspectContainerOptions>);
         ask(About::Container(name), answer).await.map(container_view::container)
     }
@@ -110,7 +110,7 @@ impl DockerEngine {
         let options = RenameContainerOptionsBuilder::new().name(&request.name).build();
         let answer = ask(About::Container(&container.name), self.docker.rename_container(&container.id, options)).await;
         answer.map_err(|error| if error.kind == ErrorKind::Conflict { name_taken(&request.name) } else { error })?;
-        self.container_of(&ContainerRef(container.id)).await
+        self.container_of(&ContainerRef::new(container.id)).await
     }
 
     async fn remove(&self, call: &Call, request: &RemoveContainer) -> Result<Removed, EffectError> {
@@ -149,7 +149,7 @@ impl DockerEngine {
     }
 
     async fn wait_until_gone(&self, container: &Container) -> bool {
-        let id = ContainerRef(container.id.clone());
+        let id = ContainerRef::new(container.id.clone());
         let end = self.clock.steady_ms() + REMOVAL.as_millis() as u64;
         while self.clock.steady_ms() < end {
             if matches!(found(self.container_of(&id).await), Ok(None)) {
@@ -167,7 +167,7 @@ impl DockerEngine {
 
     /// The last lines of the log, oldest first.
     pub(super) async fn log_lines(&self, container: &ContainerRef, tail: u64) -> Result<Vec<String>, EffectError> {
-        let name = names::plain("container", &container.0)?;
+        let name = names::plain("container", &container.key)?;
         let most = usize::try_from(tail).unwrap_or(MOST_LOG_LINES).min(MOST_LOG_LINES);
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&most.to_string()).build();
         let mut stream = self.docker.logs(name, Some(options));

@@ -20,12 +20,14 @@ use crate::world::clock::Clock;
 const CODE_POLL: Duration = Duration::from_millis(10);
 /// Time for the program to end once its output has ended.
 const CODE_DEADLINE: Duration = Duration::from_secs(10);
+/// Time for a program to start that is to be killed: less than what the gateway adds to a request's own timeout.
+const START_DEADLINE: Duration = Duration::from_secs(5);
 /// Bytes of error output that an error shows.
 const SHOWN: usize = 4 << 10;
 
 impl DockerEngine {
     pub(super) async fn exec(&self, call: &Call, request: &ExecInContainer) -> Result<ProgramResult, EffectError> {
-        let name = names::plain("container", &request.container.0)?;
+        let name = names::plain("container", &request.container.key)?;
         let what = command_line(&request.command);
         let id = self.create_exec(call, name, request).await?;
         let limit = usize::try_from(request.output_limit.0).unwrap_or(usize::MAX);
@@ -128,12 +130,19 @@ impl DockerEngine {
     /// Kills the program of an exec. The engine's interface cannot, so this works where its processes are this
     /// machine's own and may be killed; elsewhere the program goes on.
     async fn kill_exec(&self, id: &str) -> bool {
-        let Ok(exec) = ask(About::Engine, self.docker.inspect_exec(id)).await else {
-            return false;
+        let end = self.clock.steady_ms() + START_DEADLINE.as_millis() as u64;
+        let exec = loop {
+            let Ok(exec) = ask(About::Engine, self.docker.inspect_exec(id)).await else {
+                return false;
+            };
+            match (exec.running, exec.exit_code) {
+                (Some(true), _) if exec.pid.is_some_and(|pid| pid > 0) => break exec,
+                (Some(false), Some(_)) => return true,
+                // A busy engine may start it only now: then it would go on with nobody watching.
+                _ if self.clock.steady_ms() >= end => return false,
+                _ => self.clock.sleep(CODE_POLL).await,
+            }
         };
-        if exec.running == Some(false) {
-            return true;
-        }
         let (Some(pid), Some(container)) = (exec.pid.and_then(|pid| i32::try_from(pid).ok()), exec.container_id) else {
             return false;
         };

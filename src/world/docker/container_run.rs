@@ -32,7 +32,7 @@ impl DockerEngine {
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
         let answer = ask(About::NewContainer(&spec.name), self.docker.create_container(Some(options), body)).await;
         let id = match answer {
-            Ok(response) => ContainerRef(response.id),
+            Ok(response) => ContainerRef::new(response.id),
             Err(error) if error.kind == ErrorKind::NotFound => {
                 // The engine answers the same to a missing image and to other missing things.
                 return Err(match self.image_named(&spec.image).await {
@@ -62,7 +62,7 @@ impl DockerEngine {
         }
         match self.start_found(&container).await {
             Ok(container) => Ok(container),
-            Err(error) => Err(match self.container_of(&ContainerRef(container.id)).await {
+            Err(error) => Err(match self.container_of(&ContainerRef::new(container.id)).await {
                 Ok(after) if !after.is_running() => error.not_applied(),
                 _ => error,
             }),
@@ -74,7 +74,7 @@ impl DockerEngine {
         if let Err(error) = ask(About::Start(&container.name), answer).await {
             return Err(self.name_port_holder(error, container).await);
         }
-        self.container_of(&ContainerRef(container.id.clone())).await
+        self.container_of(&ContainerRef::new(container.id.clone())).await
     }
 
     /// Removes what was just made, keeping the reason why.

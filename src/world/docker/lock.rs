@@ -18,6 +18,7 @@ use crate::world::clock::Clock;
 use crate::world::holder::Holder;
 
 const PREFIX: &str = "deployer-lock-";
+const ALONE_PREFIX: &str = "deployer-guard-";
 const ROLE: &str = "lock";
 const HOST: &str = "deployer.lock.host";
 const PID: &str = "deployer.lock.pid";
@@ -29,6 +30,9 @@ const SINCE: &str = "deployer.lock.since";
 /// How often a lock that is held is asked for again: often at first.
 const FIRST_POLL: Duration = Duration::from_millis(250);
 const LAST_POLL: Duration = Duration::from_secs(1);
+/// How long, and how often, a piece of work that only one may do is waited for. It is a matter of milliseconds.
+const ALONE_WAIT: Duration = Duration::from_secs(20);
+const ALONE_POLL: Duration = Duration::from_millis(20);
 /// Locks on the taking over of a lock on the taking over ...: each needs one more crash at the worst moment.
 const MOST_GUARDS: usize = 3;
 /// How often one attempt begins anew because the lock changed hands meanwhile.
@@ -82,6 +86,28 @@ impl DockerEngine {
             unless_cancelled(call, "the wait for the lock", pause).await.map_err(EffectError::not_applied)?;
             poll = (poll * 2).min(LAST_POLL);
         }
+    }
+
+    /// Does `work` while nobody else does work of that name, in this process or in any other on the same engine.
+    pub(super) async fn alone<T>(
+        &self,
+        call: &Call,
+        name: &str,
+        work: impl Future<Output = Result<T, EffectError>>,
+    ) -> Result<T, EffectError> {
+        let volume = format!("{ALONE_PREFIX}{name}");
+        // Two branches of one run are one owner to the volume, so they need a lock of their own.
+        let _branch = self.alone.lock().await;
+        let end_ms = self.clock.steady_ms() + ALONE_WAIT.as_millis() as u64;
+        while let Claim::Held(owner) = self.claim(call, name, volume.clone(), 0).await? {
+            if self.clock.steady_ms() >= end_ms {
+                return Err(locked(name, &volume, owner.as_ref()));
+            }
+            self.clock.sleep(ALONE_POLL).await;
+        }
+        let done = work.await;
+        self.drop_volume(&volume).await?;
+        done
     }
 
     /// One attempt. The lock of a dead process is removed by whoever holds the guard for exactly that holder, so that

@@ -60,6 +60,8 @@ pub struct DockerEngine {
     config_folder: Option<PathBuf>,
     holder: Holder,
     clock: Arc<SystemClock>,
+    /// Held by the branch that does what only one may do at a time.
+    alone: tokio::sync::Mutex<()>,
     /// Lives as long as the way is needed.
     _tunnel: Option<tunnel::Tunnel>,
 }
@@ -89,6 +91,7 @@ impl DockerWorld {
             config_folder: spec.config_folder,
             holder,
             clock: Arc::clone(&clock),
+            alone: tokio::sync::Mutex::default(),
             _tunnel: connection.tunnel,
         });
         Ok(Self { engine, clock })

@@ -16,6 +16,9 @@ use crate::effect::network::{ConnectNetwork, CreateNetwork, Network, NetworkEffe
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
+/// The minor version of the API from which on the engine refuses a second network of a name (Docker 25).
+const UNIQUE_NAMES_SINCE: usize = 44;
+
 impl DockerEngine {
     pub(super) async fn network(&self, call: &Call, effect: &NetworkEffect) -> Result<NetworkOutcome, EffectError> {
         match effect {
@@ -30,29 +33,35 @@ impl DockerEngine {
         if let Some(network) = self.networks_named(name).await?.into_iter().next() {
             return Ok(view(network, false));
         }
+        if self.docker.client_version().minor_version >= UNIQUE_NAMES_SINCE {
+            return self.create_missing_network(call, request).await;
+        }
+        // Older engines make a second network of the same name.
+        self.alone(call, &format!("network-{name}"), self.create_missing_network(call, request)).await
+    }
+
+    async fn create_missing_network(&self, call: &Call, request: &CreateNetwork) -> Result<Network, EffectError> {
+        let name = &request.name;
+        if let Some(network) = self.networks_named(name).await?.into_iter().next() {
+            return Ok(view(network, false));
+        }
         let mut labels: HashMap<String, String> = request.labels.clone().into_iter().collect();
         labels.extend(call.labels().map(|(key, value)| (key.to_owned(), value)));
         let body = NetworkCreateRequest {
-            name: name.into(),
+            name: name.clone(),
             driver: Some(request.driver.clone()),
             internal: Some(request.internal),
             labels: Some(labels),
             ..NetworkCreateRequest::default()
         };
-        let answer = ask(About::Network(name), self.docker.create_network(body)).await;
-        let created = match answer {
-            // Newer engines refuse a second network of a name: somebody was faster.
+        let created = match ask(About::Network(name), self.docker.create_network(body)).await {
+            // Somebody was faster.
             Err(error) if error.kind == ErrorKind::Conflict => None,
             answer => Some(answer?.id),
         };
-        // Older engines make a second one: the first of them stays.
-        let networks = self.networks_named(name).await?;
-        let first = networks.into_iter().next().ok_or_else(|| missing_network(name))?;
-        let is_ours = created.is_some() && created == first.id;
-        if let Some(second) = created.filter(|_| !is_ours) {
-            found(ask(About::Network(name), self.docker.remove_network(&second)).await)?;
-        }
-        Ok(view(first, is_ours))
+        let network = self.networks_named(name).await?.into_iter().next().ok_or_else(|| missing_network(name))?;
+        let is_ours = created.is_some() && created == network.id;
+        Ok(view(network, is_ours))
     }
 
     /// All networks of exactly this name, the oldest first.

@@ -1,7 +1,7 @@
 //! A socket on this machine that leads to an engine on another one, through the user's own `ssh`.
 //! Knows nothing of what goes through it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -36,13 +36,13 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    pub(super) async fn open(address: &SshAddress, deadline: Duration) -> Result<Self, EffectError> {
+    pub(super) async fn open(program: &Path, address: &SshAddress, deadline: Duration) -> Result<Self, EffectError> {
         let own = |error: std::io::Error| {
             EffectError::new(ErrorKind::Unavailable, format!("the ssh tunnel cannot be set up: {error}")).not_applied()
         };
         let folder = tempfile::Builder::new().prefix("deployer-ssh-").tempdir().map_err(own)?;
         let socket = folder.path().join("docker.sock");
-        let mut command = Command::new("ssh");
+        let mut command = Command::new(program);
         command
             .args(["-T", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"])
             .args(["-o", "ControlMaster=no", "-o", "ControlPath=none"])
@@ -83,7 +83,7 @@ impl Tunnel {
         let end = Instant::now() + deadline;
         loop {
             if UnixStream::connect(&socket).await.is_ok() {
-                let host = configured_host(address).await.unwrap_or_else(|| address.host.clone());
+                let host = configured_host(program, address).await.unwrap_or_else(|| address.host.clone());
                 return Ok(Self { socket, host, _folder: folder, _ssh: ssh, _lifeline: lifeline });
             }
             let ended = ssh.try_wait().map_err(own)?.is_some();
@@ -101,7 +101,7 @@ impl Tunnel {
         }
     }
 
-    pub(super) fn socket(&self) -> &std::path::Path {
+    pub(super) fn socket(&self) -> &Path {
         &self.socket
     }
 }
@@ -120,8 +120,8 @@ fn destination(address: &SshAddress) -> Vec<String> {
 }
 
 /// The name behind an alias of ssh's configuration.
-async fn configured_host(address: &SshAddress) -> Option<String> {
-    let asked = Command::new("ssh").arg("-G").args(destination(address)).kill_on_drop(true).output();
+async fn configured_host(program: &Path, address: &SshAddress) -> Option<String> {
+    let asked = Command::new(program).arg("-G").args(destination(address)).kill_on_drop(true).output();
     let output = tokio::time::timeout(CONFIGURATION, asked).await.ok()?.ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines().find_map(|line| line.strip_prefix("hostname ")).map(ToOwned::to_owned)

@@ -153,7 +153,7 @@ impl LocalEngine {
 
     pub(super) fn inspect(&self, request: &InspectContainer) -> Result<Option<Container>, EffectError> {
         let record =
-            if request.missing_ok { self.find(&request.container.0)? } else { Some(self.need(&request.container.0)?) };
+            if request.missing_ok { self.find(&request.container.key)? } else { Some(self.need(&request.container.key)?) };
         record.map(|record| self.container(record)).transpose()
     }
 
@@ -183,7 +183,7 @@ impl LocalEngine {
     }
 
     pub(super) fn logs(&self, request: &ReadLogs) -> Result<Logs, EffectError> {
-        let record = self.need(&request.container.0)?;
+        let record = self.need(&request.container.key)?;
         Ok(Logs { lines: self.log_lines(&record.id, request.tail) })
     }
 

@@ -124,7 +124,7 @@ impl LocalEngine {
     pub(super) fn rename(&self, request: &RenameContainer) -> Result<Container, EffectError> {
         check_name("container", &request.name)?;
         let _guard = self.folder.guard()?;
-        let mut record = self.need(&request.container.0)?;
+        let mut record = self.need(&request.container.key)?;
         if record.spec.name == request.name {
             return Err(EffectError::new(
                 ErrorKind::Invalid,

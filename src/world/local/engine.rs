@@ -79,7 +79,7 @@ impl Engine for LocalEngine {
     }
 
     fn look<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Option<Container>, EffectError>> {
-        let (engine, reference) = (Arc::new(self.clone()), container.0.clone());
+        let (engine, reference) = (Arc::new(self.clone()), container.key.clone());
         async move {
             blocking(&engine, move |engine| engine.find(&reference)?.map(|record| engine.container(record)).transpose())
                 .await
@@ -97,7 +97,7 @@ impl Engine for LocalEngine {
 
     fn last_lines<'a>(&'a self, container: &'a ContainerRef, lines: u64) -> BoxFuture<'a, Vec<String>> {
         async move {
-            match self.find(&container.0) {
+            match self.find(&container.key) {
                 Ok(Some(record)) => self.log_lines(&record.id, lines),
                 _ => Vec::new(),
             }

@@ -47,7 +47,7 @@ impl LocalEngine {
         request: &ExecInContainer,
     ) -> Result<ProgramResult, EffectError> {
         check_user(request.user.as_deref())?;
-        let reference = request.container.0.clone();
+        let reference = request.container.key.clone();
         let record = blocking(self, move |engine| engine.need(&reference)).await?;
         let life = self.fresh(&record).await?;
         let is_running = life.is_running();

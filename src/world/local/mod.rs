@@ -112,7 +112,7 @@ impl LocalWorld {
             ContainerEffect::Run(request) => engine.run(call, &request.0).await.map(ContainerOutcome::Run),
             ContainerEffect::Create(request) => engine.create(call, &request.0).await.map(ContainerOutcome::Create),
             ContainerEffect::Start(request) => {
-                engine.start(call, &request.container.0).await.map(ContainerOutcome::Start)
+                engine.start(call, &request.container.key).await.map(ContainerOutcome::Start)
             }
             ContainerEffect::Stop(request) => engine.stop(call, request).await.map(ContainerOutcome::Stop),
             ContainerEffect::Kill(request) => engine.kill(call, request).await.map(ContainerOutcome::Kill),

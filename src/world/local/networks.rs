@@ -68,7 +68,7 @@ impl LocalEngine {
 
     pub(super) fn connect_network(&self, request: &ConnectNetwork) -> Result<(), EffectError> {
         let _guard = self.folder.guard()?;
-        let container = self.need(&request.container.0)?;
+        let container = self.need(&request.container.key)?;
         if request.disconnect {
             let mut network = self.network_need(&request.network)?;
             return match network.members.remove(&container.id) {

@@ -13,7 +13,7 @@ impl LocalEngine {
         call: &Call,
         request: &RemoveContainer,
     ) -> Result<Removed, EffectError> {
-        let (reference, missing_ok) = (request.container.0.clone(), request.missing_ok);
+        let (reference, missing_ok) = (request.container.key.clone(), request.missing_ok);
         let found =
             blocking(
                 self,

@@ -22,7 +22,7 @@ const KILL_DEADLINE: Duration = Duration::from_secs(10);
 impl LocalEngine {
     pub(super) async fn stop(self: &Arc<Self>, call: &Call, request: &StopContainer) -> Result<Stopped, EffectError> {
         let asked = request.signal.as_deref().map(parse_signal).transpose()?;
-        let (reference, missing_ok) = (request.container.0.clone(), request.missing_ok);
+        let (reference, missing_ok) = (request.container.key.clone(), request.missing_ok);
         let found =
             blocking(
                 self,
@@ -51,7 +51,7 @@ impl LocalEngine {
 
     pub(super) async fn kill(self: &Arc<Self>, call: &Call, request: &KillContainer) -> Result<(), EffectError> {
         let signal = parse_signal(&request.signal)?;
-        let reference = request.container.0.clone();
+        let reference = request.container.key.clone();
         let record = blocking(self, move |engine| engine.need(&reference)).await?;
         let life = self.fresh(&record).await?;
         if !life.is_running() {
@@ -68,7 +68,7 @@ impl LocalEngine {
     }
 
     pub(super) async fn wait(self: &Arc<Self>, call: &Call, request: &WaitContainer) -> Result<Ended, EffectError> {
-        let reference = request.container.0.clone();
+        let reference = request.container.key.clone();
         let record = blocking(self, move |engine| engine.need(&reference)).await?;
         let waiting = Waiting::until(call, request.timeout.0);
         loop {

@@ -190,7 +190,7 @@ impl SimHost {
                 self.stop(&container.name, STOP_GRACE_MS, false);
             }
             if request.remove {
-                let found = self.containers.find(&ContainerRef(container.id)).map(|found| found.name().to_owned());
+                let found = self.containers.find(&ContainerRef::new(container.id)).map(|found| found.name().to_owned());
                 found.and_then(|name| self.containers.remove(&name));
             }
         }

@@ -125,7 +125,7 @@ impl SimHost {
             ContainerEffect::Run(request) => ContainerOutcome::Run(self.run(call, &request.0)?),
             ContainerEffect::Create(request) => {
                 let name = self.create(Some(call), &request.0)?;
-                ContainerOutcome::Create(self.look(&ContainerRef(name))?)
+                ContainerOutcome::Create(self.look(&ContainerRef::new(name))?)
             }
             ContainerEffect::Start(request) => {
                 let name = self.name_of(&request.container)?;
@@ -232,7 +232,7 @@ impl SimHost {
             self.containers.remove(&name);
             return Err(error);
         }
-        self.look(&ContainerRef(name))
+        self.look(&ContainerRef::new(name))
     }
 
     fn stop_container(&mut self, request: &StopContainer) -> Result<Stopped, EffectError> {
@@ -244,7 +244,7 @@ impl SimHost {
         let active = self.containers.get(&name).is_some_and(SimContainer::is_active);
         let killed = active && self.stop(&name, whole_ms(request.grace.0), at_once);
         self.settle();
-        Ok(Stopped { exit_code: self.find(&ContainerRef(name))?.exit_code, killed })
+        Ok(Stopped { exit_code: self.find(&ContainerRef::new(name))?.exit_code, killed })
     }
 
     fn kill(&mut self, request: &KillContainer) -> Result<(), EffectError> {
@@ -293,7 +293,7 @@ impl SimHost {
             container.spec.name.clone_from(&request.name);
             self.containers.by_name.insert(request.name.clone(), container);
         }
-        self.look(&ContainerRef(request.name.clone()))
+        self.look(&ContainerRef::new(request.name.clone()))
     }
 
     fn list(&self, request: &ListContainers) -> Vec<Container> {
@@ -318,7 +318,7 @@ impl SimHost {
         let name = self.name_of(&request.container)?;
         let deadline = self.now() + whole_ms(request.timeout.0);
         loop {
-            let container = self.find(&ContainerRef(name.clone()))?;
+            let container = self.find(&ContainerRef::new(name.clone()))?;
             if !container.is_active() {
                 return Ok(Ended { exit_code: container.exit_code.unwrap_or_default() });
             }

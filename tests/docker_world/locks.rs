@@ -1,0 +1,118 @@
+//! The lock of a service, between runs that would both have it.
+
+use deployer::base::run_id::RunId;
+use deployer::effect::lock::{AcquireLock, Locked, ReleaseLock};
+use deployer::effect::{EffectError, ErrorKind};
+use deployer::world::docker::{ConnectSpec, DockerWorld};
+use deployer::world::holder::Holder;
+use serde_json::json;
+
+use crate::bench::{Bench, CONNECT, call_of, docker, holder, perform, random_run, refused, unchanged};
+
+async fn world_of(bench: &Bench, holder: Holder) -> DockerWorld {
+    DockerWorld::open(ConnectSpec::at(bench.world.engine().address()), holder, CONNECT).await.unwrap()
+}
+
+async fn acquire(world: &DockerWorld, run: &RunId, service: &str, wait: &str) -> Result<Locked, EffectError> {
+    let request: AcquireLock = serde_json::from_value(json!({"service": service, "wait": wait})).unwrap();
+    perform(world, &call_of(run), request).await
+}
+
+async fn release(world: &DockerWorld, run: &RunId, service: &str) {
+    perform(world, &call_of(run), ReleaseLock { service: service.into() }).await.unwrap();
+}
+
+/// A process that is certainly gone: its number belongs to one that began at another time.
+fn dead() -> Holder {
+    Holder { process_start: 1, ..holder() }
+}
+
+#[tokio::test]
+async fn the_second_run_is_refused_until_the_first_lets_go() {
+    let bench = Bench::new().await;
+    let service = bench.name("svc");
+    let (first, second) = (random_run(), random_run());
+    assert_eq!(acquire(&bench.world, &first, &service, "0s").await.unwrap().taken_over_from, None);
+    acquire(&bench.world, &first, &service, "0s").await.expect("a run may ask again");
+    let error = refused(acquire(&bench.world, &second, &service, "0s").await, ErrorKind::Locked);
+    unchanged(&error);
+    for word in [first.as_str(), &holder().host, &holder().pid.to_string(), "since 20"] {
+        assert!(error.message.contains(word), "{word}: {error}");
+    }
+    release(&bench.world, &second, &service).await;
+    refused(acquire(&bench.world, &second, &service, "300ms").await, ErrorKind::Locked);
+
+    let waiting = acquire(&bench.world, &second, &service, "15s");
+    let letting_go = release(&bench.world, &first, &service);
+    let (waited, ()) = tokio::join!(waiting, letting_go);
+    assert_eq!(waited.unwrap().taken_over_from, None);
+    refused(acquire(&bench.world, &first, &service, "0s").await, ErrorKind::Locked);
+    release(&bench.world, &second, &service).await;
+    assert_eq!(docker(&["volume", "ls", "--quiet", "--filter", &format!("name={service}")]), "");
+    unchanged(&refused(acquire(&bench.world, &first, "a/b", "0s").await, ErrorKind::Invalid));
+}
+
+#[tokio::test]
+async fn the_lock_of_a_dead_process_is_taken_over_by_one() {
+    let bench = Bench::new().await;
+    let service = bench.name("svc");
+    let killed = random_run();
+    acquire(&world_of(&bench, dead()).await, &killed, &service, "0s").await.unwrap();
+    let runs: Vec<RunId> = (0..12).map(|_| random_run()).collect();
+    let answers =
+        futures_util::future::join_all(runs.iter().map(|run| acquire(&bench.world, run, &service, "0s"))).await;
+    let won: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
+    assert_eq!(won, [&Locked { taken_over_from: Some(killed) }], "{answers:?}");
+    let lost = answers.iter().filter_map(|answer| answer.as_ref().err());
+    assert!(lost.map(|error| error.kind).all(|kind| kind == ErrorKind::Locked), "{answers:?}");
+    let left = docker(&["volume", "ls", "--quiet", "--filter", &format!("name={service}")]);
+    assert_eq!(left.lines().count(), 1, "no guard is left: {left}");
+}
+
+#[tokio::test]
+async fn a_crash_while_taking_over_does_not_lock_for_ever() {
+    let bench = Bench::new().await;
+    let service = bench.name("svc");
+    let (killed, crashed, last) = (random_run(), random_run(), random_run());
+    let grave = world_of(&bench, dead()).await;
+    acquire(&grave, &killed, &service, "0s").await.unwrap();
+    // What a process leaves that is killed between taking the guard and removing the lock.
+    let Holder { pid, process_start, .. } = dead();
+    acquire(&grave, &crashed, &format!("{service}-after-{killed}-{pid}-{process_start}"), "0s").await.unwrap();
+    let taken = acquire(&bench.world, &last, &service, "0s").await.unwrap();
+    assert_eq!(taken.taken_over_from, Some(killed));
+}
+
+#[tokio::test]
+async fn a_resumed_run_keeps_its_lock() {
+    let bench = Bench::new().await;
+    let service = bench.name("svc");
+    let (run, other) = (random_run(), random_run());
+    acquire(&world_of(&bench, dead()).await, &run, &service, "0s").await.unwrap();
+    assert_eq!(acquire(&bench.world, &run, &service, "0s").await.unwrap().taken_over_from, None);
+    refused(acquire(&bench.world, &other, &service, "0s").await, ErrorKind::Locked);
+}
+
+#[tokio::test]
+async fn of_many_one_wins() {
+    let bench = Bench::new().await;
+    let service = bench.name("svc");
+    let runs: Vec<RunId> = (0..20).map(|_| random_run()).collect();
+    let answers =
+        futures_util::future::join_all(runs.iter().map(|run| acquire(&bench.world, run, &service, "0s"))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+}
+
+#[tokio::test]
+async fn a_holder_on_another_machine_is_never_thought_dead() {
+    let bench = Bench::new().await;
+    let service = bench.name("svc");
+    let far = Holder { host: "elsewhere".into(), ..dead() };
+    acquire(&world_of(&bench, far).await, &random_run(), &service, "0s").await.unwrap();
+    let error = refused(acquire(&bench.world, &random_run(), &service, "0s").await, ErrorKind::Locked);
+    assert!(
+        error.message.contains("`elsewhere`") && error.hint.unwrap().contains("docker volume rm"),
+        "{}",
+        error.message
+    );
+}

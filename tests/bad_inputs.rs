@@ -148,8 +148,7 @@ fn a_configuration_that_is_no_toml() {
     assert_snapshot!(refused_config("service = web\n"), @r#"
     deployer::config::syntax
 
-      × `[HOME]/deploy.toml` is no TOML: string values must be quoted, expected literal
-      │ string
+      × `[HOME]/deploy.toml` is no TOML: string values must be quoted, expected literal string
        ╭─[[HOME]/deploy.toml:1:11]
      1 │ service = web
        ·           ─┬─
@@ -182,8 +181,7 @@ fn a_journal_of_a_newer_deployer() {
     assert_snapshot!(message(&deployer, &finished), @r#"
     deployer::journal::newer
 
-      × the journal `[HOME]/state/journal.db` was written by a newer deployer (journal
-      │ version 99, this one knows 1)
+      × the journal `[HOME]/state/journal.db` was written by a newer deployer (journal version 99, this one knows 1)
       help: install the newer deployer, or use another folder with `--state DIR`
     "#);
 }
@@ -197,8 +195,7 @@ fn a_daemon_that_does_not_answer() {
     assert_snapshot!(message(&deployer, &finished), @r#"
     deployer::effect
 
-      × no docker engine answers at `unix://[HOME]/docker.sock` (chosen by `--docker-host`):
-      │ there is no such socket
+      × no docker engine answers at `unix://[HOME]/docker.sock` (chosen by `--docker-host`): there is no such socket
       help: start Docker: sudo systemctl start docker, or use `--engine local`
     "#);
 }

@@ -145,8 +145,7 @@ fn an_app_that_never_gets_healthy() {
     assert_snapshot!(refused(&scene, &scene.release("v2", "ENV HEALTH=503"), in_two_seconds), @r#"
     deployer::effect
 
-      × `7a43767b7e20295af749513cdd94c53f5dbb304faa7773d11ef86adc48575742` was not healthy within TIME;
-      │ last answer: 503 Service Unavailable
+      × `[SERVICE]-green` was not healthy within TIME; last answer: 503 Service Unavailable
       │ manual-generator v2: listening on port 5000
         ╭─[bluegreen.rhai:80:5]
      79 │ step "Prove green" {
@@ -167,15 +166,7 @@ fn an_app_that_dies_at_start() {
     assert_snapshot!(refused(&scene, &scene.release("v2", "ENV EXIT_AT_START=3"), |config| config), @r#"
     deployer::effect
 
-      × `04f26e005ac7d72594ff8895c107a541d3797e5ca6111b0f31b9093213048b0c` was not healthy within TIME;
-      │ last answer: the container is restarting
-      │ manual-generator v2: cannot start: EXIT_AT_START is set
-      │ manual-generator v2: cannot start: EXIT_AT_START is set
-      │ manual-generator v2: cannot start: EXIT_AT_START is set
-      │ manual-generator v2: cannot start: EXIT_AT_START is set
-      │ manual-generator v2: cannot start: EXIT_AT_START is set
-      │ manual-generator v2: cannot start: EXIT_AT_START is set
-      │ manual-generator v2: cannot start: EXIT_AT_START is set
+      × container `[SERVICE]-green` keeps ending with exit code 3 and being restarted
       │ manual-generator v2: cannot start: EXIT_AT_START is set
         ╭─[bluegreen.rhai:80:5]
      79 │ step "Prove green" {
@@ -184,6 +175,7 @@ fn an_app_that_dies_at_start() {
         ·          ╰── here
      81 │     database::prove(p.database, green);
         ╰────
+      help: its last log lines say why; start the same image by hand to see more
     end   failed, and everything it did was taken back, in TIME
           run: RUN
           details: deployer show RUN
@@ -271,9 +263,7 @@ fn a_state_folder_on_a_full_disk() {
     assert_snapshot!(text, @r#"
     deployer::journal::open
 
-      × the journal `[DISK]/small/state/journal.db` cannot be opened: database or disk is
-      │ full
-      help: nothing is deployed without a journal; move the file away to begin a new one, or use
-            `--state DIR`
+      × the journal `[DISK]/small/state/journal.db` cannot be opened: database or disk is full
+      help: nothing is deployed without a journal; move the file away to begin a new one, or use `--state DIR`
     "#);
 }

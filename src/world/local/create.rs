@@ -133,11 +133,7 @@ impl LocalEngine {
         let _guard = self.folder.guard()?;
         let mut record = self.need(&request.container.key)?;
         if record.spec.name == request.name {
-            return Err(EffectError::new(
-                ErrorKind::Invalid,
-                format!("container `{}` has that name already", request.name),
-            )
-            .not_applied());
+            return self.container(record);
         }
         self.check_free_name(&request.name)?;
         record.spec.name.clone_from(&request.name);

@@ -2,17 +2,17 @@
 
 // mod cancel;
 // mod check;
-// mod control;
+mod control;
 mod deploys;
-// mod errors;
+mod errors;
 // mod examples;
 // mod fold;
 // mod journal_full;
 // mod layers;
-// mod limits;
+mod limits;
 // mod options;
-// mod params;
+mod params;
 mod play;
-// mod secrets;
+mod secrets;
 // mod stores;
 mod values;

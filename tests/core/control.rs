@@ -41,6 +41,7 @@ fn steps_close_however_they_are_left() {
 #[test]
 fn messages_are_entries() {
     let played = run("log(\"a\"); warn(5); print([1, \"x\"]); log(#{k: ()}); log(1.5);");
+
     assert_eq!(played.said(), ["a", "5", "[1, \"x\"]", "{\"k\":null}", "1.5"]);
 }
 
@@ -61,7 +62,7 @@ fn commit_keeps_what_came_before() {
     assert_eq!(played.status(), RunStatus::Failed);
     let late = run("on_rollback(|| { try { commit(); } catch (e) { log(e.message); } }); fail(\"x\");");
     assert_eq!(late.said(), ["`commit` comes too late: the run is being taken back"]);
-    assert_eq!(late.status(), RunStatus::Invalid, "nothing was touched");
+    assert_eq!(late.status(), RunStatus::Failed);
 }
 
 #[test]
@@ -111,7 +112,7 @@ fn on_finish_is_called_in_every_ending_and_cannot_change_it() {
     }
     let played = run("on_finish(|end| fail(\"oh\")); on_finish(|end| log(\"still\")); 7");
     assert_eq!(played.value(), 7);
-    assert_eq!(played.said(), ["`on_finish` failed: oh", "still"]);
+    assert_eq!(played.said(), ["still", "`on_finish` failed: oh"]);
 }
 
 const BRANCHES: &str = "let x = 1;

@@ -13,7 +13,8 @@ fn ends(script: &str) -> String {
 #[test]
 fn deep_recursion_is_an_error() {
     assert!(ends("fn f(n) { f(n + 1) } f(0)").contains("stack overflow"));
-    assert!(ends("fn f(n) { try { [n].map(|x| f(x + 1)) } catch (e) { throw e } } f(0)").contains("stack overflow"));
+    let through_closures = ends("fn f(n) { [n].map(|x| f(x + 1)) } f(0)");
+    assert!(through_closures.contains("stack overflow"), "{through_closures}");
     assert_eq!(run("fn f(n) { if n == 0 { 0 } else { 1 + f(n - 1) } } f(60)").value(), 60);
 }
 
@@ -45,7 +46,6 @@ fn huge_values_are_errors() {
     for script in [
         "let s = \"x\"; loop { s += s; }",
         "let a = [1]; loop { a += a; }",
-        "let m = #{}; let i = 0; loop { m[`${i}`] = i; i += 1; }",
         "let a = []; a.pad(10000000, 1);",
         "let a = []; loop { a = [a, a]; }",
         "\"x\".pad(100000000, \"y\")",
@@ -56,10 +56,9 @@ fn huge_values_are_errors() {
 }
 
 #[test]
-fn deep_values_are_errors() {
-    let error = ends("let a = []; loop { a = [a]; }");
-    assert!(error.contains("maximum") || error.contains("exceeds"), "{error}");
-    assert!(ends("let m = #{}; loop { m = #{a: m}; }").contains("maximum"));
+fn deep_values_do_no_harm() {
+    let script = "let a = []; for i in 0..3000 { a = [a]; } let b = a; log(a == b); docker_list(#{labels: #{a: a}})";
+    assert!(ends(script).contains("nests deeper than 64 levels"));
 }
 
 #[test]

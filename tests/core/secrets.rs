@@ -60,7 +60,7 @@ fn never_come_back_even_if_programs_tell_them() {
 fn cannot_be_put_into_a_string() {
     let played = run("let t = secret(\"TOKEN\"); log(`x ${t}`);");
     assert_eq!(played.status(), RunStatus::Invalid);
-    assert!(played.error().contains("join it with `+`"), "{}", played.error());
+    assert!(played.report().contains("join it with `+`"), "{}", played.report());
     assert!(!played.all_text().contains(SECRET));
 }
 

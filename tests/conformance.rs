@@ -16,3 +16,13 @@ mod suite;
 fn sim() {
     suite::run(hosts::sim::open);
 }
+
+#[test]
+fn docker() {
+    suite::run(hosts::docker::open);
+}
+
+#[test]
+fn local() {
+    suite::run(hosts::local::open);
+}

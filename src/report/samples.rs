@@ -33,6 +33,7 @@ pub fn header() -> RunHeader {
         host: "box".into(),
         pid: 4242,
         boot_id: "b00t".into(),
+        pid_namespace: "4026531836".into(),
         process_start: 17,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use deployer::base::run_id::RunId;
 use deployer::effect::image::BuildImage;
 use deployer::world::World;
 
@@ -34,13 +35,19 @@ impl App {
 /// The port that the apps listen on inside.
 pub const APP_PORT: u16 = 5000;
 
+/// A world as used by a process that ends when `die` is called.
+pub struct Mortal {
+    pub world: Arc<dyn World>,
+    pub die: Box<dyn FnOnce() + Send>,
+}
+
 /// One world with its apps.
 pub trait Host: Send + Sync {
     /// The world as this process uses it.
     fn world(&self) -> &dyn World;
 
-    /// The same world as used by a process that has died since: to leave locks behind. `run` is the dead process's.
-    fn dead_world(&self) -> Arc<dyn World>;
+    /// The same world as used by another process, which can be made to die: to leave locks behind. Asked for once.
+    fn mortal(&self, run: &RunId) -> Mortal;
 
     /// Begins the name of everything that the suite makes, so that it is found again.
     fn prefix(&self) -> &str;

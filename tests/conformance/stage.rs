@@ -43,7 +43,7 @@ impl<'a> Stage<'a> {
 
     /// A name of this scenario's own.
     pub fn name(&self, word: &str) -> String {
-        format!("{}-{}-{word}", self.host.prefix(), self.scenario.replace('_', "-"))
+        format!("{}-{}_{word}", self.host.prefix(), self.scenario.replace('_', "-"))
     }
 
     pub fn image(&self, app: App) -> String {
@@ -100,7 +100,7 @@ impl<'a> Stage<'a> {
 
     /// What of this scenario's can be seen: containers, images, volumes.
     pub async fn sight(&self) -> BTreeMap<String, Value> {
-        let own = format!("{}-{}-", self.host.prefix(), self.scenario.replace('_', "-"));
+        let own = format!("{}-{}_", self.host.prefix(), self.scenario.replace('_', "-"));
         let mut seen = BTreeMap::new();
         let containers: Vec<Container> = self.must::<ListContainers>(json!({ "all": true })).await;
         for container in containers.into_iter().filter(|container| container.name.starts_with(&own)) {

@@ -21,7 +21,7 @@ pub struct Scenario {
 }
 
 /// Scenarios that are under way at the same time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 /// Of one scenario; the longest waits a few seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -76,12 +76,12 @@ async fn remove_containers(host: &dyn Host, prefix: &str) {
     }
 }
 
-/// Removes everything whose name begins with the host's prefix.
+/// Removes everything that has the host's prefix in its name; a lock may be a volume with a longer name.
 async fn clean_up(host: &dyn Host) {
     let stage = Stage::new(host, "clean_up", 0);
     remove_containers(host, host.prefix()).await;
     let volumes = stage.ask::<ListVolumes>(json!({})).await.unwrap_or_default();
-    for volume in volumes.iter().filter(|volume| volume.name.starts_with(host.prefix())) {
+    for volume in volumes.iter().filter(|volume| volume.name.contains(host.prefix())) {
         let _ = stage.ask::<RemoveVolume>(json!({ "name": volume.name, "missing_ok": true })).await;
     }
     let images = stage.ask::<ListImages>(json!({})).await.unwrap_or_default();

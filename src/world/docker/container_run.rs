@@ -45,7 +45,7 @@ impl DockerEngine {
         let created = self.container_of(&id).await?;
         for network in spec.networks.iter().skip(1) {
             let request = NetworkConnectRequest {
-                container: id.0.clone(),
+                container: id.key.clone(),
                 endpoint_config: Some(endpoint(network, &spec.aliases)),
             };
             if let Err(error) = ask(About::Network(network), self.docker.connect_network(network, request)).await {

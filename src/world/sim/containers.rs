@@ -56,7 +56,7 @@ impl Containers {
 
     /// By id, by name, or by the beginning of an id that only one has.
     pub(super) fn find(&self, wanted: &ContainerRef) -> Option<&SimContainer> {
-        let wanted = wanted.0.trim_start_matches('/');
+        let wanted = wanted.key.trim_start_matches('/');
         if let Some(found) = self.all().find(|container| container.id == wanted).or_else(|| self.get(wanted)) {
             return Some(found);
         }

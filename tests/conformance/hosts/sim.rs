@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use deployer::base::run_id::RunId;
 use deployer::effect::image::BuildImage;
-use deployer::effect::{Effect, EffectError, Outcome};
-use deployer::world::clock::Clock;
+use deployer::world::World;
 use deployer::world::sim::{Behaviour, Page, Program, Recipe, Scenario, SimImage, SimWorld};
-use deployer::world::{Call, World};
-use futures_util::future::BoxFuture;
 use serde_json::json;
 
-use crate::host::{APP_PORT, App, Host};
+use crate::host::{APP_PORT, App, Host, Mortal};
 
 pub struct SimHost {
     world: Arc<SimWorld>,
@@ -58,8 +56,9 @@ impl Host for SimHost {
         self.world.as_ref()
     }
 
-    fn dead_world(&self) -> Arc<dyn World> {
-        Arc::new(Dead(Arc::clone(&self.world)))
+    fn mortal(&self, run: &RunId) -> Mortal {
+        let (world, run) = (Arc::clone(&self.world), run.clone());
+        Mortal { world: Arc::clone(&self.world) as Arc<dyn World>, die: Box::new(move || world.bury(&run)) }
     }
 
     fn prefix(&self) -> &str {
@@ -72,26 +71,5 @@ impl Host for SimHost {
 
     fn free_port(&self) -> u16 {
         self.next_port.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// A process that dies after each effect.
-struct Dead(Arc<SimWorld>);
-
-impl World for Dead {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn clock(&self) -> Arc<dyn Clock> {
-        self.0.clock()
-    }
-
-    fn perform<'a>(&'a self, call: &'a Call, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
-        Box::pin(async move {
-            let outcome = self.0.perform(call, effect).await;
-            self.0.bury(&call.run);
-            outcome
-        })
     }
 }

@@ -25,8 +25,11 @@ pub async fn lock_is_exclusive(stage: &Stage<'_>) {
 
 pub async fn lock_of_the_dead_is_taken_over(stage: &Stage<'_>) {
     let (lock, dead) = (json!({ "service": stage.name("shop") }), stage.other_run());
-    let world = stage.host.dead_world();
-    ask_world::<AcquireLock>(world.as_ref(), &stage.call(&dead), lock.clone()).await.unwrap();
+    let other = stage.host.mortal(&dead);
+    ask_world::<AcquireLock>(other.world.as_ref(), &stage.call(&dead), lock.clone()).await.unwrap();
+    let held = stage.ask::<AcquireLock>(lock.clone()).await.unwrap_err();
+    assert_eq!(held.kind, ErrorKind::Locked, "while it lives");
+    (other.die)();
     assert_eq!(stage.must::<AcquireLock>(lock.clone()).await, Locked { taken_over_from: Some(dead) });
     stage.must::<ReleaseLock>(lock).await;
 }

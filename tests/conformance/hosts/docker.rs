@@ -1,0 +1,103 @@
+//! The Docker Engine of this machine, or the one that DOCKER_HOST names: apps are busybox scripts on nothing else.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deployer::base::run_id::RunId;
+use deployer::effect::image::BuildImage;
+use deployer::world::World;
+use deployer::world::docker::DockerWorld;
+use deployer::world::holder::Holder;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::joined::Joined;
+use super::machine::{OtherProcess, Ports, this_process};
+use crate::host::{APP_PORT, App, Host, Mortal};
+
+const CONNECT: Duration = Duration::from_secs(10);
+
+pub struct DockerHost {
+    world: Arc<Joined<DockerWorld>>,
+    other_world: Arc<Joined<DockerWorld>>,
+    other: Arc<OtherProcess>,
+    context: TempDir,
+    prefix: String,
+    ports: Ports,
+}
+
+pub async fn open() -> DockerHost {
+    let context = tempfile::tempdir().unwrap();
+    write_apps(context.path());
+    let other = Arc::new(OtherProcess::begin());
+    DockerHost {
+        world: connect(this_process()).await,
+        other_world: connect(other.holder()).await,
+        other,
+        context,
+        prefix: format!("conf-{}", std::process::id()),
+        ports: Ports::default(),
+    }
+}
+
+async fn connect(holder: Holder) -> Arc<Joined<DockerWorld>> {
+    let world = DockerWorld::connect(None, holder, CONNECT).await.expect("a Docker Engine that answers");
+    let engine = world.engine();
+    Arc::new(Joined::new(world, engine))
+}
+
+fn write_apps(folder: &Path) {
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    std::fs::copy("/bin/busybox", folder.join("busybox")).expect("the package busybox-static");
+    write("page", "ok\n");
+    write("health", "{\"status\": \"ok\", \"deep\": {\"rows\": 1}}\n");
+    for app in App::ALL {
+        let script = match app {
+            App::Web => {
+                format!("trap 'exit 0' TERM\n/bin/busybox httpd -f -p {APP_PORT} -h /www &\necho listening\nwait\n")
+            }
+            App::Broken => format!(
+                "trap 'exit 0' TERM\nwhile true; do\n  printf 'HTTP/1.1 500 Broken\\r\\nContent-Length: 7\\r\\nConnection: close\\r\\n\\r\\nbroken\\n' \
+                 | /bin/busybox nc -l -p {APP_PORT} &\n  wait\ndone\n"
+            ),
+            App::Dies => "echo no configuration\nexit 3\n".to_owned(),
+            App::Stubborn => "trap '' TERM\nwhile true; do /bin/busybox sleep 1; done\n".to_owned(),
+        };
+        write(&format!("{}.sh", app.word()), &script);
+        let dockerfile = format!(
+            "FROM scratch\nARG TAG\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\nCOPY page /www/index.html\n\
+             COPY health /www/health\nCOPY {word}.sh /app.sh\nLABEL conformance.tag=$TAG\nEXPOSE {APP_PORT}\n\
+             CMD [\"/bin/sh\", \"/app.sh\"]\n",
+            word = app.word(),
+        );
+        write(&format!("Dockerfile.{}", app.word()), &dockerfile);
+    }
+}
+
+impl Host for DockerHost {
+    fn world(&self) -> &dyn World {
+        self.world.as_ref()
+    }
+
+    fn mortal(&self, _: &RunId) -> Mortal {
+        let other = Arc::clone(&self.other);
+        Mortal { world: Arc::clone(&self.other_world) as Arc<dyn World>, die: Box::new(move || other.kill()) }
+    }
+
+    fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    fn build(&self, app: App, tag: &str) -> BuildImage {
+        let dockerfile = format!("Dockerfile.{}", app.word());
+        let context = self.context.path();
+        let args = json!({ "TAG": tag });
+        serde_json::from_value(json!({ "context": context, "tag": tag, "dockerfile": dockerfile, "args": args }))
+            .unwrap()
+    }
+
+    fn free_port(&self) -> u16 {
+        self.ports.next()
+    }
+}

@@ -1,0 +1,115 @@
+//! Child processes of this machine: apps are Python scripts, the state is a folder that vanishes with the host.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use deployer::base::run_id::RunId;
+use deployer::effect::image::BuildImage;
+use deployer::world::World;
+use deployer::world::holder::Holder;
+use deployer::world::local::{LocalWorld, Shim};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::joined::Joined;
+use super::machine::{OtherProcess, Ports, this_process};
+use crate::host::{APP_PORT, App, Host, Mortal};
+
+pub struct LocalHost {
+    world: Arc<Joined<LocalWorld>>,
+    other_world: Arc<Joined<LocalWorld>>,
+    other: Arc<OtherProcess>,
+    folder: TempDir,
+    ports: Ports,
+}
+
+pub async fn open() -> LocalHost {
+    let folder = tempfile::tempdir().unwrap();
+    App::ALL.into_iter().for_each(|app| write_app(folder.path(), app));
+    let other = Arc::new(OtherProcess::begin());
+    let state = folder.path().join("state");
+    LocalHost {
+        world: join(&state, this_process()),
+        other_world: join(&state, other.holder()),
+        other,
+        folder,
+        ports: Ports::default(),
+    }
+}
+
+fn join(state: &Path, holder: Holder) -> Arc<Joined<LocalWorld>> {
+    let shim = Shim { program: env!("CARGO_BIN_EXE_deployer").into(), args: vec!["local-shim".into()] };
+    let world = LocalWorld::open(state.to_owned(), shim, holder).unwrap();
+    let engine = world.engine();
+    Arc::new(Joined::new(world, engine))
+}
+
+/// Serves on `$PORT`; the status comes first, then the body of `/health`.
+const SERVER: &str = r#"
+import json, os, signal, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+class App(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b"ok\n"
+        if self.path == "/health":
+            body = json.dumps({"status": "ok", "deep": {"rows": 1}}).encode()
+        self.send_response(STATUS)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+server = HTTPServer(("127.0.0.1", int(os.environ["PORT"])), App)
+print("listening", flush=True)
+server.serve_forever()
+"#;
+
+fn write_app(folder: &Path, app: App) {
+    let context = folder.join(app.word());
+    std::fs::create_dir(&context).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(context.join(name), text).unwrap();
+    let script = match app {
+        App::Web => SERVER.replace("STATUS", "200"),
+        App::Broken => SERVER.replace("STATUS", "500"),
+        App::Dies => "import sys\nprint('no configuration', flush=True)\nsys.exit(3)\n".to_owned(),
+        App::Stubborn => {
+            "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(60)\n"
+                .to_owned()
+        }
+    };
+    write("app.py", &script);
+    let dockerfile = format!(
+        "FROM scratch\nARG TAG\nLABEL conformance.tag=$TAG\nWORKDIR /app\nCOPY app.py ./\nEXPOSE {APP_PORT}\n\
+         CMD [\"python3\", \"/app/app.py\"]\n"
+    );
+    write("Dockerfile", &dockerfile);
+}
+
+impl Host for LocalHost {
+    fn world(&self) -> &dyn World {
+        self.world.as_ref()
+    }
+
+    fn mortal(&self, _: &RunId) -> Mortal {
+        let other = Arc::clone(&self.other);
+        Mortal { world: Arc::clone(&self.other_world) as Arc<dyn World>, die: Box::new(move || other.kill()) }
+    }
+
+    fn prefix(&self) -> &str {
+        "conf"
+    }
+
+    fn build(&self, app: App, tag: &str) -> BuildImage {
+        let context = self.folder.path().join(app.word());
+        serde_json::from_value(json!({ "context": context, "tag": tag, "args": { "TAG": tag } })).unwrap()
+    }
+
+    fn free_port(&self) -> u16 {
+        self.ports.next()
+    }
+}

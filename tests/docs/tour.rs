@@ -89,6 +89,10 @@ impl Tour {
                 let text = self.said_there(&text(&output));
                 let wanted = block.value("exit").map_or(0, |code| code.parse().unwrap());
                 assert_eq!(output.status.code(), Some(wanted), "{place} printed:\n{text}");
+                if let Some(folder) = std::env::var_os("SHOW_TOUR") {
+                    let name = format!("{}-{:04}.txt", if self.on_docker { "docker" } else { "local" }, block.line);
+                    fs::write(Path::new(&folder).join(name), format!("{}---\n{text}", block.text)).unwrap();
+                }
                 printed = Some(text);
             } else if block.language == "text" {
                 let printed = printed.take().unwrap_or_else(|| panic!("{place}: no command is before it"));

@@ -14,6 +14,7 @@ pub fn package_file(path: &str) -> String {
 
 /// Asserts that the file holds `text`, and names the first line that differs; with `UPDATE_DOCS=1` writes it instead.
 #[track_caller]
+#[allow(dead_code, reason = "the README is read too, but not made")]
 pub fn hold(path: &str, text: &str) {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(place(path), text).unwrap();

@@ -77,7 +77,8 @@ impl Tour {
         for block in blocks {
             let place = format!("README.md:{}", block.line);
             if let Some(name) = block.value("file") {
-                let path = self.folder().join(name);
+                let name = self.said_here(name);
+                let path = self.folder().join(&name);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(&path, self.said_here(&block.text)).unwrap();
                 if block.language == "rhai" && !block.has("part") {

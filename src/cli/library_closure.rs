@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// When the system does not tell.
 pub fn libraries() -> std::io::Result<BTreeSet<(PathBuf, PathBuf)>> {
     let maps = std::fs::read_to_string("/proc/self/maps")?;
-    let mapped = maps.lines().filter_map(|line| line.split_once('/').map(|(_, path)| PathBuf::from(format!("/{path}"))));
+    let mapped =
+        maps.lines().filter_map(|line| line.split_once('/').map(|(_, path)| PathBuf::from(format!("/{path}"))));
     let mut found = BTreeSet::new();
     for path in mapped {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

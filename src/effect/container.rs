@@ -91,9 +91,58 @@ pub struct ContainerSpec {
     /// Its part in the deploy: becomes the label `deployer.role`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+    /// A container to take everything from that is not given here. Its environment stays in the world.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub like: Option<ContainerRef>,
 }
 
 impl ContainerSpec {
+    /// This with what it leaves open taken from `model`, the container that `like` names. The image's own settings
+    /// belong to the image, and deployer's labels to whoever makes the container.
+    #[must_use]
+    pub fn filled_from(mut self, model: &Self) -> Self {
+        fn list<T: Clone>(own: &mut Vec<T>, model: &[T]) {
+            if own.is_empty() {
+                own.extend_from_slice(model);
+            }
+        }
+        fn one<T: Clone>(own: &mut Option<T>, model: &Option<T>) {
+            if own.is_none() {
+                own.clone_from(model);
+            }
+        }
+        fn map<T: Clone>(own: &mut BTreeMap<String, T>, model: &BTreeMap<String, T>) {
+            for (key, value) in model {
+                own.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        self.like = None;
+        one(&mut self.command, &model.command);
+        one(&mut self.entrypoint, &model.entrypoint);
+        map(&mut self.environment, &model.environment);
+        list(&mut self.ports, &model.ports);
+        list(&mut self.volumes, &model.volumes);
+        list(&mut self.networks, &model.networks);
+        list(&mut self.aliases, &model.aliases);
+        if self.restart == RestartPolicy::No {
+            self.restart = model.restart.clone();
+        }
+        one(&mut self.mem_limit, &model.mem_limit);
+        one(&mut self.cpus, &model.cpus);
+        one(&mut self.healthcheck, &model.healthcheck);
+        map(&mut self.labels, &model.labels);
+        one(&mut self.user, &model.user);
+        one(&mut self.working_dir, &model.working_dir);
+        one(&mut self.hostname, &model.hostname);
+        self.init |= model.init;
+        self.read_only |= model.read_only;
+        list(&mut self.extra_hosts, &model.extra_hosts);
+        one(&mut self.stop_signal, &model.stop_signal);
+        one(&mut self.service, &model.service);
+        one(&mut self.role, &model.role);
+        self
+    }
+
     /// The labels to write: the script's own and deployer's.
     pub fn all_labels(&self, own: impl IntoIterator<Item = (&'static str, String)>) -> BTreeMap<String, String> {
         let mut all = self.labels.clone();

@@ -323,7 +323,7 @@ impl Facts for RemoveImage {
         match prior {
             Some(Outcome::Image(ImageOutcome::List(images))) => match images.first() {
                 None => Undo::Nothing,
-                Some(image) if image.tags.len() > 1 && image.tags.contains(&self.image) => {
+                Some(image) if image.tags.len() > 1 && image.tags.contains(&with_tag(&self.image)) => {
                     Undo::by(TagImage { image: image.id.clone(), tag: self.image.clone() })
                 }
                 Some(_) => Undo::Impossible(format!(

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::container::Removed;
+use super::container::{ContainerOutcome, InspectContainer, Removed};
 use super::family::family;
-use super::{Access, Facts, Outcome, Recovery, Request, Undo};
+use super::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
 use crate::base::container_ref::ContainerRef;
 
 family! {
@@ -89,7 +89,21 @@ impl Facts for ConnectNetwork {
         Recovery::Repeat
     }
 
-    fn undo(&self, _: Option<&Outcome>) -> Undo {
+    fn prior(&self) -> Option<Effect> {
+        Some(InspectContainer { container: self.container.clone(), missing_ok: true }.into())
+    }
+
+    fn undo(&self, prior: Option<&Outcome>) -> Undo {
+        let joined = match prior {
+            Some(Outcome::Container(ContainerOutcome::Inspect(Some(found)))) => {
+                found.networks.contains_key(&self.network)
+            }
+            _ => false,
+        };
+        // Where it was before is where it belongs.
+        if joined != self.disconnect {
+            return Undo::Nothing;
+        }
         Undo::by(Self { aliases: Vec::new(), disconnect: !self.disconnect, ..self.clone() })
     }
 

@@ -56,9 +56,10 @@ pub fn scrub_value(vault: &Vault, value: &mut Value) -> bool {
             *text = clean;
             changed
         }
-        Value::Array(items) => items.iter_mut().fold(false, |changed, item| scrub_value(vault, item) || changed),
+        // Every item must be scrubbed: `any` would stop at the first one.
+        Value::Array(items) => items.iter_mut().filter_map(|item| scrub_value(vault, item).then_some(())).count() > 0,
         Value::Object(map) => {
-            let mut changed = map.values_mut().fold(false, |changed, item| scrub_value(vault, item) || changed);
+            let mut changed = map.values_mut().filter_map(|item| scrub_value(vault, item).then_some(())).count() > 0;
             if map.keys().any(|key| vault.scrub(key) != *key) {
                 *map = std::mem::take(map).into_iter().map(|(key, value)| (vault.scrub(&key), value)).collect();
                 changed = true;

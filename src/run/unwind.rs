@@ -17,6 +17,9 @@ use crate::world::clock::Clock;
 /// Pauses between the tries of one undo.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
+/// Calls the closure that was registered at a place; the error is one line.
+pub type CallClosure<'a> = dyn Fn(&Seq) -> Result<(), String> + 'a;
+
 /// What taking back needs.
 pub struct Unwind<'a> {
     pub gateway: &'a Gateway,
@@ -25,7 +28,7 @@ pub struct Unwind<'a> {
     /// The next place of the run.
     pub next_seq: &'a dyn Fn() -> Seq,
     /// Calls the closure registered at a place; none when the script is not at hand.
-    pub call: Option<&'a dyn Fn(&Seq) -> Result<(), String>>,
+    pub call: Option<&'a CallClosure<'a>>,
 }
 
 impl Unwind<'_> {

@@ -172,7 +172,9 @@ impl Primitive {
         let takes_container = self.positional[before] == "container";
         let takes_map =
             self.options.iter().any(|option| option.name == self.positional[before] && option.kind == "map");
-        !(takes_container && map.contains_key("id")) && !(takes_map && before > 0)
+        let is_container = takes_container && map.contains_key("id");
+        let is_value = takes_map && before > 0;
+        !is_container && !is_value
     }
 
     fn json(&self, value: &Dynamic) -> Result<Value, EffectError> {

@@ -1,20 +1,25 @@
-//! What integration tests share: real servers on loopback and an engine whose containers the test controls.
+//! What integration tests share: the binary in a hermetic box, a visitor, real Docker, repositories and servers on
+//! loopback, and an engine whose containers the test controls.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub mod apps;
+pub mod deadline;
+pub mod deployer;
+pub mod docker;
+pub mod git_repo;
+pub mod http;
+pub mod ports;
+pub mod scene;
 pub mod smtp_receiver;
+pub mod snapshot;
 pub mod twin_engine;
+pub mod visitor;
 pub mod webhook_receiver;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Polls until `done` has something, at most ten seconds.
-pub fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        if let Some(value) = done() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "still not so after 10 s: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+#[track_caller]
+pub fn until<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
+    deadline::until(what, Duration::from_secs(10), done)
 }

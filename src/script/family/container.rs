@@ -41,6 +41,7 @@ fn spec(primitive: Primitive) -> Primitive {
         .optional("stop_signal", STRING, "the image's", "signal that asks it to end")
         .optional("service", STRING, "none", "service it belongs to: the label deployer.service")
         .optional("role", STRING, "none", "its part in the deploy: the label deployer.role")
+        .optional("like", CONTAINER, "none", "container to take everything from that is not given here")
 }
 
 pub fn primitives() -> Vec<Primitive> {

@@ -80,7 +80,8 @@ impl DockerEngine {
         }
         let options = ListContainersOptionsBuilder::new().all(request.all).filters(&filters).build();
         let listed = ask(About::Engine, self.docker.list_containers(Some(options))).await?;
-        let ids: Vec<ContainerRef> = listed.into_iter().filter_map(|summary| summary.id.map(ContainerRef::new)).collect();
+        let ids: Vec<ContainerRef> =
+            listed.into_iter().filter_map(|summary| summary.id.map(ContainerRef::new)).collect();
         // In the engine's own order, which is newest first.
         let containers: Vec<Option<Container>> = stream::iter(ids)
             .map(|id| async move { found(self.container_of(&id).await) })

@@ -28,7 +28,12 @@ impl DockerEngine {
         for network in &spec.networks {
             names::plain("network", network)?;
         }
-        let body = create_body(spec, call.labels(), &call.vault)?;
+        let mut body = create_body(spec, call.labels(), &call.vault)?;
+        let more = spec.networks.iter().skip(1);
+        let mut more: Vec<_> = more.map(|network| (network.clone(), endpoint(network, &spec.aliases))).collect();
+        if let Some(model) = &spec.like {
+            more.extend(self.fill_from(model, spec, &mut body).await?);
+        }
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
         let answer = ask(About::NewContainer(&spec.name), self.docker.create_container(Some(options), body)).await;
         let id = match answer {
@@ -43,16 +48,14 @@ impl DockerEngine {
             Err(error) => return Err(error),
         };
         let created = self.container_of(&id).await?;
-        for network in spec.networks.iter().skip(1) {
-            let request = NetworkConnectRequest {
-                container: id.key.clone(),
-                endpoint_config: Some(endpoint(network, &spec.aliases)),
-            };
-            if let Err(error) = ask(About::Network(network), self.docker.connect_network(network, request)).await {
+        let joins_more = !more.is_empty();
+        for (network, settings) in more {
+            let request = NetworkConnectRequest { container: id.key.clone(), endpoint_config: Some(settings) };
+            if let Err(error) = ask(About::Network(&network), self.docker.connect_network(&network, request)).await {
                 return Err(self.take_away(&created, error).await);
             }
         }
-        if spec.networks.len() > 1 { self.container_of(&id).await } else { Ok(created) }
+        if joins_more { self.container_of(&id).await } else { Ok(created) }
     }
 
     pub(super) async fn start(&self, container: &ContainerRef) -> Result<Container, EffectError> {

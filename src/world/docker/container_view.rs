@@ -25,12 +25,14 @@ pub(super) fn container(found: ContainerInspectResponse) -> Container {
         ports = self::ports(found.host_config.and_then(|host| host.port_bindings).unwrap_or_default());
     }
     let networks = network.networks.unwrap_or_default();
+    // One that the engine starts again and again has ended too: whoever waits for it must learn of it.
+    let has_ended = matches!(status, ContainerState::Exited | ContainerState::Dead | ContainerState::Restarting);
     Container {
         id: found.id.unwrap_or_default(),
         name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),
         image: config.image.unwrap_or_default(),
         image_id: found.image.unwrap_or_default(),
-        exit_code: matches!(status, ContainerState::Exited | ContainerState::Dead).then_some(state.exit_code).flatten(),
+        exit_code: has_ended.then_some(state.exit_code).flatten(),
         state: status,
         health: state.health.and_then(|health| health.status).and_then(health),
         oom_killed: state.oom_killed.unwrap_or_default(),

@@ -9,6 +9,7 @@ mod build_context;
 mod connect;
 mod container;
 mod container_exec;
+mod container_like;
 mod container_run;
 mod container_spec;
 mod container_view;

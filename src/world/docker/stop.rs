@@ -45,7 +45,8 @@ impl DockerEngine {
         within(grace + STOP_SLACK, About::Container(&container.name), answer).await?;
         let waited = Duration::from_millis(self.clock.steady_ms() - asked_ms);
         // A container that was started to be removed at its end is gone now.
-        let exit_code = found(self.container_of(&ContainerRef::new(container.id)).await)?.and_then(|after| after.exit_code);
+        let exit_code =
+            found(self.container_of(&ContainerRef::new(container.id)).await)?.and_then(|after| after.exit_code);
         Ok(Stopped { exit_code, killed: !ended_by_itself && exit_code == Some(KILLED) && waited >= grace })
     }
 

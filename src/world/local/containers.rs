@@ -152,8 +152,11 @@ impl LocalEngine {
     }
 
     pub(super) fn inspect(&self, request: &InspectContainer) -> Result<Option<Container>, EffectError> {
-        let record =
-            if request.missing_ok { self.find(&request.container.key)? } else { Some(self.need(&request.container.key)?) };
+        let record = if request.missing_ok {
+            self.find(&request.container.key)?
+        } else {
+            Some(self.need(&request.container.key)?)
+        };
         record.map(|record| self.container(record)).transpose()
     }
 

@@ -36,6 +36,13 @@ impl LocalEngine {
         stop: &dyn Fn() -> bool,
     ) -> Result<ContainerRecord, EffectError> {
         check_name("container", &spec.name)?;
+        let spec = match &spec.like {
+            Some(model) => {
+                let model = self.need(&model.key)?.spec;
+                spec.filled_from(&model)
+            }
+            None => spec,
+        };
         check_user(spec.user.as_deref())?;
         spec.stop_signal.as_deref().map_or(Ok(()), |signal| parse_signal(signal).map(drop))?;
         // Docker needs the values now; whoever lacks one should hear of it before anything is made.
@@ -126,11 +133,7 @@ impl LocalEngine {
         let _guard = self.folder.guard()?;
         let mut record = self.need(&request.container.key)?;
         if record.spec.name == request.name {
-            return Err(EffectError::new(
-                ErrorKind::Invalid,
-                format!("container `{}` has that name already", request.name),
-            )
-            .not_applied());
+            return self.container(record);
         }
         self.check_free_name(&request.name)?;
         record.spec.name.clone_from(&request.name);

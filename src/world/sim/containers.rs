@@ -172,6 +172,11 @@ impl SimHost {
     /// Makes a container and leaves it stopped. Named volumes that are missing come into being, without labels.
     pub(super) fn create(&mut self, call: Option<&Call>, spec: &ContainerSpec) -> Result<String, EffectError> {
         check_name(&spec.name)?;
+        let filled = match &spec.like {
+            Some(model) => spec.clone().filled_from(&self.find(model)?.spec),
+            None => spec.clone(),
+        };
+        let spec = &filled;
         if let Some(call) = call {
             for text in spec.environment.values() {
                 call.vault.reveal(text)?;

@@ -108,7 +108,7 @@ fn query(database: &Database, request: &QuerySqlite) -> Result<Vec<Row>, EffectE
         let message = "`sqlite_query` only reads: the SQL would write";
         return Err(EffectError::new(ErrorKind::Invalid, message).not_applied());
     }
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let params = rusqlite::params_from_iter(request.params.iter().map(to_sql));
     let mut rows = statement.query(params).map_err(wrong)?;
     let mut found = Vec::new();

@@ -1,0 +1,201 @@
+//! Inputs that are wrong before anything runs: the whole message, the exit code, and nothing touched.
+
+mod support;
+
+use insta::assert_snapshot;
+use support::deployer::{Deployer, Finished};
+use support::snapshot::normal;
+
+/// What a person reads, with what differs between runs taken out.
+fn message(deployer: &Deployer, finished: &Finished) -> String {
+    normal(&finished.said(), &[(deployer.home().to_str().unwrap(), "HOME")])
+}
+
+#[track_caller]
+fn refused(script: &str, args: &[&str]) -> String {
+    let deployer = Deployer::local();
+    let path = deployer.file("deploy.rhai", script);
+    let finished = deployer.run(&path, args).code(2);
+    assert_eq!(finished.stdout, "", "data goes to stdout, and there is none");
+    message(&deployer, &finished)
+}
+
+#[track_caller]
+fn refused_config(config: &str) -> String {
+    let deployer = Deployer::local();
+    let finished = deployer.deploy("bluegreen.rhai", config).code(2);
+    message(&deployer, &finished)
+}
+
+#[test]
+fn a_script_that_does_not_parse() {
+    assert_snapshot!(refused("let image = \"web:v2\"\ndocker_stop(\"web\");\n", &[]), @r#"
+    deployer::script::syntax
+
+      × expecting ';' to terminate this statement
+       ╭─[[HOME]/deploy.rhai:2:1]
+     1 │ let image = "web:v2"
+     2 │ docker_stop("web");
+       · ─────┬─────
+       ·      ╰── here
+       ╰────
+    "#);
+}
+
+#[test]
+fn an_unknown_function() {
+    assert_snapshot!(refused("docker_stopp(\"web\");\n", &[]), @r#"
+    run   RUN [HOME]/deploy.rhai on local local:[HOME]/state/local
+    back  taking back: there is no function `docker_stopp (&str | ImmutableString | String)`
+    deployer::script::unknown_function
+
+      × there is no function `docker_stopp (&str | ImmutableString | String)`
+       ╭─[[HOME]/deploy.rhai:1:1]
+     1 │ docker_stopp("web");
+       · ──────┬─────
+       ·       ╰── here
+       ╰────
+      help: did you mean `docker_stop`?
+    end   not run: nothing was touched
+          run: RUN
+          details: deployer show RUN
+    "#);
+}
+
+#[test]
+fn an_unknown_option() {
+    assert_snapshot!(refused("docker_run(#{ name: \"web\", imge: \"web:v2\" });\n", &[]), @r#"
+    run   RUN [HOME]/deploy.rhai on local local:[HOME]/state/local
+    back  taking back: `docker_run` has no option `imge`
+    deployer::script::invalid
+
+      × `docker_run` has no option `imge`
+       ╭─[[HOME]/deploy.rhai:1:1]
+     1 │ docker_run(#{ name: "web", imge: "web:v2" });
+       · ─────┬────
+       ·      ╰── here
+       ╰────
+      help: did you mean `image`?
+    end   not run: nothing was touched
+          run: RUN
+          details: deployer show RUN
+    "#);
+}
+
+#[test]
+fn an_option_of_the_wrong_type() {
+    assert_snapshot!(refused("docker_run(#{ name: \"web\", image: \"web:v2\", ports: 8080 });\n", &[]), @r#"
+    run   RUN [HOME]/deploy.rhai on local local:[HOME]/state/local
+    back  taking back: `docker_run`: `ports`: invalid type: integer `8080`, expected a sequence
+    deployer::script::invalid
+
+      × `docker_run`: `ports`: invalid type: integer `8080`, expected a sequence
+       ╭─[[HOME]/deploy.rhai:1:1]
+     1 │ docker_run(#{ name: "web", image: "web:v2", ports: 8080 });
+       · ─────┬────
+       ·      ╰── here
+       ╰────
+    end   not run: nothing was touched
+          run: RUN
+          details: deployer show RUN
+    "#);
+}
+
+#[test]
+fn an_unknown_parameter() {
+    assert_snapshot!(refused_config("service = \"web\"\nimmage = \"web:v2\"\n"), @r#"
+    deployer::config::parameter
+
+      × parameter `immage` is not a parameter of this script
+       ╭─[[HOME]/deploy.toml:2:1]
+     1 │ service = "web"
+     2 │ immage = "web:v2"
+       · ───┬──
+       ·    ╰── given here
+       ╰────
+      help: did you mean `image`?
+    "#);
+}
+
+#[test]
+fn a_missing_parameter() {
+    assert_snapshot!(refused_config("image = \"web:v2\"\n"), @r#"
+    deployer::config::parameter
+
+      × parameter `service` is missing: name of the service and of its container
+      help: give it with `--set service=...` or in the file of `--config`
+    "#);
+}
+
+#[test]
+fn a_parameter_of_the_wrong_type() {
+    assert_snapshot!(refused_config("service = \"web\"\nimage = \"web:v2\"\nport = \"eighty\"\n"), @r#"
+    deployer::config::parameter
+
+      × parameter `port` must be an int, not the string `eighty`
+       ╭─[[HOME]/deploy.toml:3:1]
+     2 │ image = "web:v2"
+     3 │ port = "eighty"
+       · ──┬─
+       ·   ╰── given here
+       ╰────
+      help: public port
+    "#);
+}
+
+#[test]
+fn a_configuration_that_is_no_toml() {
+    assert_snapshot!(refused_config("service = web\n"), @r#"
+    deployer::config::syntax
+
+      × `[HOME]/deploy.toml` is no TOML: string values must be quoted, expected literal string
+       ╭─[[HOME]/deploy.toml:1:11]
+     1 │ service = web
+       ·           ─┬─
+       ·            ╰── here
+       ╰────
+    "#);
+}
+
+#[test]
+fn a_script_that_is_not_there() {
+    let deployer = Deployer::local();
+    let finished = deployer.run("bluegren.rhai", &[]).code(2);
+    assert_snapshot!(message(&deployer, &finished), @r#"
+    deployer::script::not_found
+
+      × there is no script `bluegren.rhai`
+      help: did you mean `bluegreen.rhai`?
+    "#);
+}
+
+#[test]
+fn a_journal_of_a_newer_deployer() {
+    let deployer = Deployer::local();
+    std::fs::create_dir_all(deployer.state()).unwrap();
+    let journal = rusqlite::Connection::open(deployer.state().join("journal.db")).unwrap();
+    journal.pragma_update(None, "user_version", 99).unwrap();
+    drop(journal);
+    let script = deployer.file("deploy.rhai", "volume_create(\"data\");\n");
+    let finished = deployer.run(&script, &[]).code(2);
+    assert_snapshot!(message(&deployer, &finished), @r#"
+    deployer::journal::newer
+
+      × the journal `[HOME]/state/journal.db` was written by a newer deployer (journal version 99, this one knows 1)
+      help: install the newer deployer, or use another folder with `--state DIR`
+    "#);
+}
+
+#[test]
+fn a_daemon_that_does_not_answer() {
+    let deployer = Deployer::docker();
+    let script = deployer.file("deploy.rhai", "volume_create(\"data\");\n");
+    let nowhere = format!("unix://{}/docker.sock", deployer.home().display());
+    let finished = deployer.run(&script, &["--docker-host", &nowhere]).code(2);
+    assert_snapshot!(message(&deployer, &finished), @r#"
+    deployer::effect
+
+      × no docker engine answers at `unix://[HOME]/docker.sock` (chosen by `--docker-host`): there is no such socket
+      help: start Docker: sudo systemctl start docker, or use `--engine local`
+    "#);
+}

@@ -1,0 +1,269 @@
+//! A world that is not as the deploy needs it: each message whole, the exit code, and the running service untouched.
+
+mod support;
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use insta::assert_snapshot;
+use support::deployer::{Deployer, Finished};
+use support::scene::Scene;
+use support::snapshot::normal;
+
+/// The error and what follows it, with what differs between runs taken out.
+fn message(scene: &Scene, finished: &Finished) -> String {
+    let (port, green) = (scene.port.to_string(), scene.green_port.to_string());
+    let known = [
+        (scene.deployer.home().to_str().unwrap(), "HOME"),
+        (scene.service.as_str(), "SERVICE"),
+        (scene.volume.as_str(), "VOLUME"),
+        (port.as_str(), "PORT"),
+        (green.as_str(), "GREEN_PORT"),
+    ];
+    let text = normal(&finished.stderr, &known);
+    text.lines().skip_while(|line| !line.contains("deployer::")).collect::<Vec<_>>().join("\n")
+}
+
+/// Deploys `image` over version 1, which must fail and leave it as it was.
+#[track_caller]
+fn refused(scene: &Scene, image: &str, change: impl Fn(String) -> String) -> String {
+    let before = scene.fingerprint();
+    let config = change(scene.config(image));
+    let finished = scene.deployer.deploy("bluegreen.rhai", &config).code(1);
+    assert_eq!(scene.fingerprint(), before, "the running service is untouched");
+    message(scene, &finished)
+}
+
+fn in_two_seconds(config: String) -> String {
+    config.replace("timeout = \"20s\"", "timeout = \"2s\"")
+}
+
+#[test]
+fn a_missing_image() {
+    let scene = Scene::with_v1();
+    let image = format!("{}:v9", scene.service);
+    assert_snapshot!(refused(&scene, &image, |config| config), @r#"
+    deployer::script::failed
+
+      × there is no image '[SERVICE]:v9'
+        ╭─[bluegreen.rhai:64:35]
+     63 │     preflight::port(p.green_port);
+     64 │     if p.build == () { preflight::image(image); }
+        ·                                   ──┬──
+        ·                                     ╰── in the call of `image`
+     65 │     blue = release::live(service);
+        ╰────
+      help: fetch it: docker pull [SERVICE]:v9; or give 'build' a folder to build it from
+
+    Error: deployer::script::below
+
+      × which came from `std/preflight`
+        ╭─[std/preflight:28:9]
+     27 │     if docker_images(name) == [] {
+     28 │         fail(`there is no image '${name}'`, `fetch it: docker pull ${name}; or give 'build' a folder to build it from`);
+        ·         ──┬─
+        ·           ╰── here
+     29 │     }
+        ╰────
+    end   failed before anything was changed, in TIME
+          run: RUN
+          details: deployer show RUN
+    "#);
+}
+
+#[test]
+fn a_taken_port() {
+    let scene = Scene::with_v1();
+    let _holder = TcpListener::bind(("0.0.0.0", scene.green_port)).unwrap();
+    assert_snapshot!(refused(&scene, &scene.release("v2", ""), |config| config), @r#"
+    deployer::script::failed
+
+      × port [GREEN_PORT] is taken by another process
+        ╭─[bluegreen.rhai:63:16]
+     62 │     preflight::memory(p.memory_mb);
+     63 │     preflight::port(p.green_port);
+        ·                ──┬─
+        ·                  ╰── in the call of `port`
+     64 │     if p.build == () { preflight::image(image); }
+        ╰────
+      help: choose another one with `--set green_port=...`
+
+    Error: deployer::script::below
+
+      × which came from `std/preflight`
+        ╭─[std/preflight:22:5]
+     21 │     let holder = if state.container == () { "another process" } else { `container '${state.container}'` };
+     22 │     fail(`port ${port} is taken by ${holder}`, "choose another one with `--set green_port=...`");
+        ·     ──┬─
+        ·       ╰── here
+     23 │ }
+        ╰────
+    end   failed before anything was changed, in TIME
+          run: RUN
+          details: deployer show RUN
+    "#);
+}
+
+#[test]
+fn a_taken_name() {
+    let scene = Scene::with_v1();
+    let v2 = scene.release("v2", "");
+    scene.docker.cli(&["create", "--name", &format!("{}-green", scene.service), &v2]);
+    assert_snapshot!(refused(&scene, &v2, |config| config), @r#"
+    deployer::script::failed
+
+      × container '[SERVICE]-green' is in the way, and deployer did not make it
+        ╭─[bluegreen.rhai:61:14]
+     60 │     announce::start_and_end(p.notify, service, image);
+     61 │     release::sweep(service, [green_name, next_name]);
+        ·              ──┬──
+        ·                ╰── in the call of `sweep`
+     62 │     preflight::memory(p.memory_mb);
+        ╰────
+      help: look at it: docker inspect [SERVICE]-green
+
+    Error: deployer::script::below
+
+      × which came from `std/release`
+        ╭─[std/release:43:13]
+     42 │         if left.labels.get("deployer.service") != service {
+     43 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
+        ·             ──┬─
+        ·               ╰── here
+     44 │         }
+        ╰────
+    end   failed before anything was changed, in TIME
+          run: RUN
+          details: deployer show RUN
+    "#);
+}
+
+#[test]
+fn an_app_that_never_gets_healthy() {
+    let scene = Scene::with_v1();
+    assert_snapshot!(refused(&scene, &scene.release("v2", "ENV HEALTH=503"), in_two_seconds), @r#"
+    deployer::effect
+
+      × `[SERVICE]-green` was not healthy within TIME; last answer: 503 Service Unavailable
+      │ manual-generator v2: listening on port 5000
+        ╭─[bluegreen.rhai:80:5]
+     79 │ step "Prove green" {
+     80 │     health_wait(green, #{ path: p.health.path, port: p.container_port, status: p.health.status, timeout: p.health.timeout });
+        ·     ─────┬─────
+        ·          ╰── here
+     81 │     database::prove(p.database, green);
+        ╰────
+    end   failed, and everything it did was taken back, in TIME
+          run: RUN
+          details: deployer show RUN
+    "#);
+}
+
+#[test]
+fn an_app_that_dies_at_start() {
+    let scene = Scene::with_v1();
+    assert_snapshot!(refused(&scene, &scene.release("v2", "ENV EXIT_AT_START=3"), |config| config), @r#"
+    deployer::effect
+
+      × container `[SERVICE]-green` keeps ending with exit code 3 and being restarted
+      │ manual-generator v2: cannot start: EXIT_AT_START is set
+        ╭─[bluegreen.rhai:80:5]
+     79 │ step "Prove green" {
+     80 │     health_wait(green, #{ path: p.health.path, port: p.container_port, status: p.health.status, timeout: p.health.timeout });
+        ·     ─────┬─────
+        ·          ╰── here
+     81 │     database::prove(p.database, green);
+        ╰────
+      help: its last log lines say why; start the same image by hand to see more
+    end   failed, and everything it did was taken back, in TIME
+          run: RUN
+          details: deployer show RUN
+    "#);
+}
+
+#[test]
+fn a_damaged_database() {
+    let scene = Scene::with_v1();
+    scene.damage_database();
+    assert_snapshot!(refused(&scene, &scene.release("v2", ""), |config| config), @r#"
+    deployer::effect
+
+      × database `[VOLUME]:manual_generator.db` is damaged
+      │ database disk image is malformed
+        ╭─[bluegreen.rhai:81:15]
+     80 │     health_wait(green, #{ path: p.health.path, port: p.container_port, status: p.health.status, timeout: p.health.timeout });
+     81 │     database::prove(p.database, green);
+        ·               ──┬──
+        ·                 ╰── in the call of `prove`
+     82 │ }
+        ╰────
+
+    Error: deployer::script::below
+
+      × which came from `std/database`
+        ╭─[std/database:9:17]
+      8 │     if db.volume != () { options.volume = db.volume; }
+      9 │     let state = sqlite_check(db.path, options);
+        ·                 ──────┬─────
+        ·                       ╰── here
+     10 │     log(`${db.path}: sound, ${state.tables.len()} tables`);
+        ╰────
+    end   failed, and everything it did was taken back, in TIME
+          run: RUN
+          details: deployer show RUN
+    "#);
+}
+
+/// A file system of one megabyte, unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: &Path) -> Self {
+        let path = folder.join("small");
+        std::fs::create_dir(&path).unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&path).status().unwrap();
+        assert!(mounted.success(), "the tests run as root");
+        Self(path)
+    }
+
+    /// Fills it to the last byte.
+    fn fill(&self) {
+        let mut size = 1 << 20;
+        let mut n = 0;
+        while size > 0 {
+            n += 1;
+            if std::fs::write(self.0.join(format!("filler-{n}")), vec![0; size]).is_err() {
+                size /= 2;
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Whatever the test came to, the mount must not stay.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_state_folder_on_a_full_disk() {
+    let mut scene = Scene::with_v1();
+    let disk = SmallDisk::mount(scene.deployer.home());
+    disk.fill();
+    let before = scene.fingerprint();
+    let v2 = scene.release("v2", "");
+    let deployer = Deployer::docker().state_in(&disk.0.join("state"));
+    let old = std::mem::replace(&mut scene.deployer, deployer);
+    let finished = scene.deploy(&v2).code(2);
+    assert_eq!(scene.fingerprint(), before, "the running service is untouched");
+    let text = message(&scene, &finished).replace(old.home().to_str().unwrap(), "[DISK]");
+    assert_snapshot!(text, @r#"
+    deployer::journal::open
+
+      × the journal `[DISK]/small/state/journal.db` cannot be opened: database or disk is full
+      help: nothing is deployed without a journal; move the file away to begin a new one, or use `--state DIR`
+    "#);
+}

@@ -1,0 +1,176 @@
+//! `safe_deploy.rhai` and `rollback.rhai` on real Docker with the logo detection API in a real git repository.
+
+mod support;
+
+use std::thread;
+use std::time::Duration;
+
+use support::apps;
+use support::deadline::until;
+use support::deployer::{Deployer, Finished};
+use support::docker::Docker;
+use support::git_repo::GitRepo;
+use support::http;
+use support::ports::free_port;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Logo {
+    docker: Docker,
+    deployer: Deployer,
+    repo: GitRepo,
+    service: String,
+    port: u16,
+    new_port: u16,
+}
+
+impl Logo {
+    fn new() -> Self {
+        let docker = Docker::new();
+        Self {
+            deployer: Deployer::docker(),
+            repo: GitRepo::of(&apps::example("logo-detection")),
+            service: docker.name("logo"),
+            port: free_port(),
+            new_port: free_port(),
+            docker,
+        }
+    }
+
+    fn deploy(&self, settings: &[&str]) -> Finished {
+        let config = format!(
+            r#"
+service = "{}"
+repo = "{}"
+port = {}
+new_port = {}
+drain = "10s"
+bake = "200ms"
+
+[environment]
+MAX_CONCURRENT_DETECTIONS = "4"
+
+[health]
+timeout = "20s"
+"#,
+            self.service,
+            self.repo.path().display(),
+            self.port,
+            self.new_port,
+        );
+        let file = self.deployer.file("safe.toml", &config);
+        let mut args = vec!["--config", &file];
+        args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+        self.deployer.run("safe_deploy.rhai", &args)
+    }
+
+    /// Changes the code so that the app calls itself `version`, and commits.
+    fn release(&self, version: &str) -> String {
+        let path = self.repo.path().join("src/api/main.py");
+        let code = std::fs::read_to_string(&path).unwrap();
+        let line = code.lines().find(|line| line.starts_with("VERSION = ")).unwrap();
+        std::fs::write(&path, code.replace(line, &format!("VERSION = \"{version}\""))).unwrap();
+        self.repo.commit(&format!("Release {version}"))
+    }
+
+    fn id(&self) -> String {
+        self.docker.inspect(&self.service)["Id"].as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn serves_alone(&self, version: &str) {
+        assert_eq!(self.docker.containers(true), ["logo"]);
+        let answer = until("an answer", PATIENCE, || http::get(self.port, "/api/v1/health").ok());
+        assert_eq!((answer.status, answer.version.as_str()), (200, version), "{}", answer.body);
+    }
+}
+
+#[test]
+fn git_decides_between_a_new_image_a_restart_and_nothing() {
+    let logo = Logo::new();
+    let first = logo.release("v1");
+    logo.deploy(&[]).ok().says("rebuild");
+    logo.serves_alone("v1");
+    let image = logo.docker.image_of(&logo.service);
+    assert_eq!(logo.docker.inspect(&image)["Config"]["Labels"]["deployer.commit"], *first);
+
+    // Nothing but words: the container is not touched.
+    let before = logo.id();
+    logo.repo.write("docs/api.md", "Better words.");
+    logo.repo.commit("Say it better");
+    logo.deploy(&[]).ok().says("nothing");
+    assert_eq!(logo.id(), before);
+
+    // A setting: a new container of the same image.
+    logo.repo.write("config/settings.json", r#"{"log_level": "debug"}"#);
+    logo.repo.commit("Log more");
+    logo.deploy(&["environment.MAX_CONCURRENT_DETECTIONS=8"]).ok().says("restart");
+    assert_ne!(logo.id(), before);
+    assert_eq!(logo.docker.image_of(&logo.service), image);
+    assert!(http::get(logo.port, "/api/v1/health").unwrap().body.contains("\"max_concurrent_detections\": 8"));
+
+    // Code: a new image, and the old one keeps a name.
+    logo.release("v2");
+    logo.deploy(&[]).ok().says("rebuild");
+    logo.serves_alone("v2");
+    assert_ne!(logo.docker.image_of(&logo.service), image);
+    assert_eq!(logo.docker.inspect(&format!("{}:rollback", logo.service))["Id"], *image);
+}
+
+#[test]
+fn requests_under_way_are_finished_by_the_old_container() {
+    let logo = Logo::new();
+    logo.release("v1");
+    logo.deploy(&[]).ok();
+    logo.release("v2");
+    let port = logo.port;
+    let slow = thread::spawn(move || http::get(port, "/api/v1/detect?text=rust&seconds=4"));
+    logo.deploy(&[]).ok();
+    let answer = slow.join().unwrap().expect("the request was not cut off");
+    assert_eq!((answer.status, answer.version.as_str()), (200, "v1"));
+    logo.serves_alone("v2");
+}
+
+#[test]
+fn a_broken_release_leaves_the_old_one_in_place() {
+    let logo = Logo::new();
+    logo.release("v1");
+    logo.deploy(&[]).ok();
+    let before = logo.id();
+    logo.release("v2");
+    logo.deploy(&["environment.HEALTH=500", "health.timeout=2s"]).code(1);
+    assert_eq!(logo.id(), before);
+    logo.serves_alone("v1");
+}
+
+#[test]
+fn rollback_goes_to_the_release_before_and_to_a_named_one() {
+    let logo = Logo::new();
+    let commits: Vec<_> = ["v1", "v2", "v3"]
+        .map(|version| {
+            let commit = logo.release(version);
+            logo.deploy(&[]).ok();
+            commit
+        })
+        .into();
+    logo.serves_alone("v3");
+    let service = format!("service={}", logo.service);
+    let rollback = |more: &[&str]| {
+        let mut args = vec!["--set", &service, "--set", "health.path=/api/v1/health", "--set", "bake=200ms"];
+        args.extend(more);
+        logo.deployer.run("rollback.rhai", &args)
+    };
+    rollback(&[]).ok();
+    logo.serves_alone("v2");
+    let environment = &logo.docker.inspect(&logo.service)["Config"]["Env"];
+    assert!(environment.to_string().contains("MAX_CONCURRENT_DETECTIONS=4"), "made like the one before: {environment}");
+    // Once more is forward again; a tag goes anywhere.
+    rollback(&[]).ok();
+    logo.serves_alone("v3");
+    let tags = logo.docker.cli(&["images", "--format", "{{.Tag}}", &logo.service]);
+    let tag = tags.lines().find(|tag| commits[0].starts_with(tag)).expect("the first release's tag");
+    rollback(&["--set", &format!("to={tag}")]).ok();
+    logo.serves_alone("v1");
+    rollback(&["--set", "to=nowhere"]).code(1).says("nowhere");
+    logo.serves_alone("v1");
+}

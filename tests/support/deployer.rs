@@ -1,0 +1,210 @@
+//! The binary in a hermetic box: cleared environment, its own home and state, no colour, one width.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::deadline::until;
+
+/// Longer than any deploy of the tests, shorter than anybody's patience.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+pub struct Deployer {
+    engine: &'static str,
+    home: TempDir,
+    state: PathBuf,
+    environment: Vec<(String, String)>,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A command that is under way.
+pub struct Running {
+    child: Child,
+    stdout: mpsc::Receiver<String>,
+    stderr: mpsc::Receiver<String>,
+}
+
+impl Deployer {
+    pub fn docker() -> Self {
+        Self::new("docker")
+    }
+
+    pub fn local() -> Self {
+        Self::new("local")
+    }
+
+    fn new(engine: &'static str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let state = home.path().join("state");
+        Self { engine, home, state, environment: Vec::new() }
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn state_in(mut self, folder: &Path) -> Self {
+        self.state = folder.to_owned();
+        self
+    }
+
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The folder that commands start in, for scripts and configuration.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Writes a file into the home and returns its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.home().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// `deployer run SCRIPT ...` on this engine.
+    pub fn run(&self, script: &str, rest: &[&str]) -> Finished {
+        self.start_run(script, rest).wait()
+    }
+
+    /// The same in the background.
+    pub fn start_run(&self, script: &str, rest: &[&str]) -> Running {
+        let mut args = vec!["run", script, "--engine", self.engine];
+        args.extend(rest);
+        self.start(&args)
+    }
+
+    /// Writes `config` to a file and runs the script with it.
+    pub fn deploy(&self, script: &str, config: &str) -> Finished {
+        self.start_deploy(script, config).wait()
+    }
+
+    pub fn start_deploy(&self, script: &str, config: &str) -> Running {
+        let file = self.file("deploy.toml", config);
+        self.start_run(script, &["--config", &file])
+    }
+
+    /// Any command. `--state` is added to those that have one.
+    pub fn call(&self, args: &[&str]) -> Finished {
+        self.start(args).wait()
+    }
+
+    pub fn start(&self, args: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deployer"));
+        command
+            .env_clear()
+            .envs(["PATH", "DOCKER_HOST"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .env("HOME", self.home())
+            .env("NO_COLOR", "1")
+            // Wide, so that no message wraps by the length of a temporary name.
+            .env("COLUMNS", "400")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.home())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if ["run", "runs", "show", "demo"].iter().any(|verb| args.first() == Some(verb)) {
+            command.arg("--state").arg(&self.state);
+        }
+        let mut child = command.spawn().unwrap();
+        let stdout = drain(child.stdout.take().unwrap());
+        let stderr = drain(child.stderr.take().unwrap());
+        Running { child, stdout, stderr }
+    }
+
+    /// The entries of the latest run, oldest first.
+    pub fn latest_run(&self) -> Vec<Value> {
+        let runs = self.call(&["runs", "--format", "json"]).ok();
+        let first: Value = serde_json::from_str(runs.stdout.lines().next().unwrap_or("null")).unwrap();
+        let id = first["run"].as_str().unwrap_or_else(|| panic!("no run id in `{}`", runs.stdout)).to_owned();
+        let shown = self.call(&["show", &id, "--format", "json"]).ok();
+        shown.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The kinds of the effects of the latest run that were completed, in order.
+    pub fn latest_effects(&self) -> Vec<String> {
+        let entries = self.latest_run();
+        entries.iter().filter_map(|entry| Some(entry["intent"]["kind"].as_str()?.to_owned())).collect()
+    }
+}
+
+/// Reads a pipe to its end, so that nothing the program says can block it.
+fn drain(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // A pipe that breaks ends the text; what came before is still worth having.
+        let _ = pipe.read_to_end(&mut bytes);
+        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    receiver
+}
+
+impl Running {
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Waits until it ends by itself.
+    #[track_caller]
+    pub fn wait(mut self) -> Finished {
+        let status = until("the end of `deployer`", PATIENCE, || self.child.try_wait().unwrap());
+        // A process that it left running could hold the pipes open for ever.
+        let text = |pipe: &mpsc::Receiver<String>| pipe.recv_timeout(Duration::from_secs(10)).unwrap_or_default();
+        Finished { code: status.code().unwrap_or(-1), stdout: text(&self.stdout), stderr: text(&self.stderr) }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After a failed test; a process that has ended already does not mind.
+        let _ = self.child.kill();
+    }
+}
+
+impl Finished {
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.code(0)
+    }
+
+    #[track_caller]
+    pub fn code(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Everything that it said.
+    pub fn said(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.said().contains(text), "no `{text}` in\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+}

@@ -1,0 +1,25 @@
+//! Ports that nobody listens on.
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// Below the range that the kernel gives to outgoing connections, so that none of them takes a port in between.
+const FIRST: u16 = 12_000;
+const BLOCK: u16 = 40;
+const BLOCKS: u16 = 480;
+
+static NEXT: AtomicU16 = AtomicU16::new(0);
+
+/// A port that is free now, and that no other call in this process returns soon.
+///
+/// # Panics
+/// When all of this process's block are taken.
+#[track_caller]
+pub fn free_port() -> u16 {
+    // Test binaries that run side by side begin in blocks of their own.
+    let block = FIRST + u16::try_from(std::process::id() % u32::from(BLOCKS)).unwrap() * BLOCK;
+    (0..BLOCK)
+        .map(|_| block + NEXT.fetch_add(1, Ordering::Relaxed) % BLOCK)
+        .find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok())
+        .unwrap_or_else(|| panic!("no free port from {block} on"))
+}

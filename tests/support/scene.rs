@@ -1,0 +1,144 @@
+//! One service on Docker with the ports, volume and configuration that `bluegreen.rhai` wants.
+
+use std::time::Duration;
+
+use super::apps;
+use super::deadline::until;
+use super::deployer::{Deployer, Finished, Running};
+use super::docker::Docker;
+use super::http::{self, Answer};
+use super::ports::free_port;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Scene {
+    pub docker: Docker,
+    pub deployer: Deployer,
+    /// The container's name: `PREFIX-manual`.
+    pub service: String,
+    pub volume: String,
+    pub port: u16,
+    pub green_port: u16,
+    /// More lines for the top of the configuration, and more tables for its end.
+    pub settings: String,
+    pub tables: String,
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        let docker = Docker::new();
+        Self {
+            deployer: Deployer::docker(),
+            service: docker.name("manual"),
+            volume: docker.name("instance"),
+            port: free_port(),
+            green_port: free_port(),
+            settings: String::new(),
+            tables: String::new(),
+            docker,
+        }
+    }
+
+    /// The same with version 1 deployed by the shipped script.
+    #[track_caller]
+    pub fn with_v1() -> Self {
+        let scene = Self::new();
+        let image = apps::manual(&scene.docker, "v1");
+        scene.deploy(&image).ok();
+        scene
+    }
+
+    pub fn config(&self, image: &str) -> String {
+        let Self { service, volume, port, green_port, settings, tables, .. } = self;
+        format!(
+            r#"
+service = "{service}"
+image = "{image}"
+container_port = 5000
+port = {port}
+green_port = {green_port}
+volumes = ["{volume}:/app/instance"]
+command = ["./startup.sh"]
+drain = "5s"
+bake = "500ms"
+{settings}
+
+[environment]
+PORT = "5000"
+DATABASE_PATH = "/app/instance/manual_generator.db"
+
+[health]
+path = "/health"
+timeout = "20s"
+
+[database]
+volume = "{volume}"
+path = "manual_generator.db"
+seed = ["python3", "seed.py"]
+
+{tables}
+"#
+        )
+    }
+
+    pub fn deploy(&self, image: &str) -> Finished {
+        self.deployer.deploy("bluegreen.rhai", &self.config(image))
+    }
+
+    pub fn start_deploy(&self, image: &str) -> Running {
+        self.deployer.start_deploy("bluegreen.rhai", &self.config(image))
+    }
+
+    /// An image like version 1 of this scene with more instructions.
+    pub fn release(&self, tag: &str, instructions: &str) -> String {
+        self.docker.derive(&format!("{}:v1", self.service), tag, instructions)
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Answer {
+        until("an answer on the public port", PATIENCE, || http::get(self.port, path).ok())
+    }
+
+    /// What must not change when a deploy is refused: the container, its start, and that it serves.
+    #[track_caller]
+    pub fn fingerprint(&self) -> String {
+        let container = self.docker.inspect(&self.service);
+        let page = self.get("/");
+        format!("{} {} {} {}", container["Id"], container["State"]["StartedAt"], container["Name"], page.version)
+    }
+
+    /// Asserts that the only container is the service's and that `version` answers on the public port.
+    #[track_caller]
+    pub fn serves_alone(&self, version: &str) {
+        assert_eq!(self.docker.containers(true), ["manual"]);
+        let answer = self.get("/health");
+        assert_eq!((answer.status, answer.version.as_str()), (200, version), "{}", answer.body);
+    }
+
+    /// Runs Python with the scene's database open as `database`.
+    #[track_caller]
+    pub fn with_database(&self, code: &str) -> String {
+        let script = format!(
+            "import sqlite3\npath = '/data/manual_generator.db'\ndatabase = sqlite3.connect(path, isolation_level=None)\n{code}\n"
+        );
+        let mount = format!("{}:/data", self.volume);
+        self.docker.cli(&["run", "--rm", "-v", &mount, "python:3.11-slim", "python3", "-c", &script])
+    }
+
+    /// Damages a table that the app itself never reads: it serves on, and only a check can see it.
+    pub fn damage_database(&self) {
+        self.with_database(
+            r"
+database.execute('CREATE TABLE extra (text TEXT)')
+database.executemany('INSERT INTO extra VALUES (?)', [('x' * 100,)] * 500)
+page = database.execute('SELECT rootpage FROM sqlite_schema WHERE name = ?', ('extra',)).fetchone()[0]
+size = database.execute('PRAGMA page_size').fetchone()[0]
+database.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+database.close()
+with open(path, 'r+b') as file:
+    file.seek((page - 1) * size)
+    file.write(b'\xff' * size)
+",
+        );
+    }
+}

@@ -104,9 +104,9 @@ pub fn table() {
         let time = median(&side.times);
         let sum = |count: fn(&Seen) -> u64| side.visits.iter().map(count).sum::<u64>();
         let cells = [
-            format!("{time:.0?}"),
+            format!("{} ms", time.as_millis()),
             format!("{:.2}", time.as_secs_f64() / base.as_secs_f64()),
-            format!("{:.0?}", median(&side.longest_gaps())),
+            format!("{} ms", median(&side.longest_gaps()).as_millis()),
             format!("{} of {}", sum(|seen| seen.failed), sum(|seen| seen.sent)),
         ];
         table.row(name, &cells);

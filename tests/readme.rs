@@ -3,8 +3,10 @@
 //!
 //! What a block's info string says:
 //! - `sh`: run by bash in the tour's folder; `exit=N` is the code that it must end with, `install` is only read;
-//! - `text`: what the block before it prints, where a line `...` stands for any lines;
+//! - `text`: what the block before it prints, where a line `...` stands for any lines; a `layout` is only read;
 //! - `file=NAME`: the block is that file; a `rhai` one must pass `deployer check` unless it is a `part` of one.
+//!
+//! `SHOW_TOUR=FOLDER` keeps what was printed there, for whoever writes the README.
 
 #[path = "docs/block.rs"]
 mod block;

@@ -130,8 +130,7 @@ fn describe(out: &mut String, primitive: &Primitive, effect: Option<&Effect>) {
             let position = primitive.positional.iter().position(|name| *name == option.name);
             let place = position.map(|index| format!(" ({})", index + 1)).unwrap_or_default();
             let default = option.default.map_or("must be given".into(), cell);
-            let _ =
-                writeln!(out, "| `{}`{place} | {} | {default} | {} |", option.name, option.kind, cell(option.doc));
+            let _ = writeln!(out, "| `{}`{place} | {} | {default} | {} |", option.name, option.kind, cell(option.doc));
         }
         let _ = writeln!(out);
     }

@@ -41,7 +41,10 @@ fn placeholder(word: &str) -> &str {
     let digits = word.bytes().filter(u8::is_ascii_digit).count();
     let is = |allowed: fn(u8) -> bool| word.bytes().all(allowed);
     let begins_with_digit = word.starts_with(|first: char| first.is_ascii_digit());
-    if begins_with_digit && word.ends_with(['s', 'm', 'h']) && is(|byte| byte.is_ascii_digit() || b".msh".contains(&byte)) {
+    if begins_with_digit
+        && word.ends_with(['s', 'm', 'h'])
+        && is(|byte| byte.is_ascii_digit() || b".msh".contains(&byte))
+    {
         "TIME"
     } else if word.len() == 10 && digits > 0 && is(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase()) {
         "RUN"
@@ -56,5 +59,8 @@ fn placeholder(word: &str) -> &str {
 fn ids_and_times_may_differ_and_words_may_not() {
     assert_like("here", "done in 3.10s\n...\n  run: ycw8qgvdn9", "done in 0.2s\nmore\n\nrun:   kp5bk67qxp\n");
     assert_ne!(plain("done in 3s"), plain("failed in 3s"));
+    assert!(!like(&["a".into(), "...".into(), "c".into()], &["a".into(), "b".into()]));
+    assert!(!like(&["a".into()], &["a".into(), "b".into()]));
+    assert!(fits("run TIME ...", "run TIME and more") && !fits("run ...", "ran and more"));
     assert_ne!(plain("port 8080"), plain("port 8081"));
 }

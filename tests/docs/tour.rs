@@ -95,7 +95,7 @@ impl Tour {
                     fs::write(Path::new(&folder).join(name), format!("{}---\n{text}", block.text)).unwrap();
                 }
                 printed = Some(text);
-            } else if block.language == "text" {
+            } else if block.language == "text" && !block.has("layout") {
                 let printed = printed.take().unwrap_or_else(|| panic!("{place}: no command is before it"));
                 assert_like(&place, &block.text, &printed);
             }

@@ -7,9 +7,10 @@ use std::sync::Mutex;
 use deployer::base::run_id::RunId;
 use deployer::base::seq::Branch;
 use deployer::base::vault::Vault;
-use deployer::effect::container::{Container, ListContainers};
+use deployer::effect::container::{Container, ListContainers, ReadLogs};
 use deployer::effect::image::{Image, ListImages};
 use deployer::effect::network::ConnectNetwork;
+use deployer::effect::time::Sleep;
 use deployer::effect::volume::{ListVolumes, Volume};
 use deployer::effect::{Effect, EffectError, ErrorKind, Outcome, Request};
 use deployer::world::{Call, World};
@@ -74,6 +75,19 @@ impl<'a> Stage<'a> {
     /// Asks and expects success.
     pub async fn must<R: Request>(&self, args: Value) -> R::Reply {
         self.ask::<R>(args.clone()).await.unwrap_or_else(|error| panic!("{} {args}: {error:?}", R::KIND))
+    }
+
+    /// Waits until a container wrote this line; its signal handlers are in place then.
+    pub async fn until_logged(&self, name: &str, line: &str) {
+        const TRIES: usize = 200;
+        for _ in 0..TRIES {
+            let logs = self.must::<ReadLogs>(json!({ "container": self.name(name) })).await;
+            if logs.lines.iter().any(|written| written == line) {
+                return;
+            }
+            self.must::<Sleep>(json!({ "duration": "50ms" })).await;
+        }
+        panic!("`{name}` never wrote `{line}`");
     }
 
     /// Asks and expects this kind of failure.

@@ -110,6 +110,9 @@ impl Drop for Docker {
         self.remove(&["ps", "-aq", "--filter", &name], &["rm", "-fv"]);
         self.remove(&["network", "ls", "-q", "--filter", &name], &["network", "rm"]);
         self.remove(&["volume", "ls", "-q", "--filter", &name], &["volume", "rm", "-f"]);
-        self.remove(&["images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &reference], &["rmi", "-f"]);
+        self.remove(
+            &["images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &reference],
+            &["rmi", "-f", "--no-prune"],
+        );
     }
 }

@@ -9,18 +9,18 @@ use deployer::effect::image::BuildImage;
 use deployer::world::World;
 use deployer::world::docker::DockerWorld;
 use deployer::world::holder::Holder;
+use deployer::world::real::RealWorld;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::joined::Joined;
 use super::machine::{OtherProcess, Ports, this_process};
 use crate::host::{APP_PORT, App, Host, Mortal};
 
 const CONNECT: Duration = Duration::from_secs(10);
 
 pub struct DockerHost {
-    world: Arc<Joined<DockerWorld>>,
-    other_world: Arc<Joined<DockerWorld>>,
+    world: Arc<RealWorld>,
+    other_world: Arc<RealWorld>,
     other: Arc<OtherProcess>,
     context: TempDir,
     prefix: String,
@@ -41,10 +41,10 @@ pub async fn open() -> DockerHost {
     }
 }
 
-async fn connect(holder: Holder) -> Arc<Joined<DockerWorld>> {
+async fn connect(holder: Holder) -> Arc<RealWorld> {
     let world = DockerWorld::connect(None, holder, CONNECT).await.expect("a Docker Engine that answers");
     let engine = world.engine();
-    Arc::new(Joined::new(world, engine))
+    Arc::new(RealWorld::new(Arc::new(world), engine, Arc::new(|name| std::env::var(name).ok())))
 }
 
 fn write_apps(folder: &Path) {
@@ -62,7 +62,7 @@ fn write_apps(folder: &Path) {
                  | /bin/busybox nc -l -p {APP_PORT} &\n  wait\ndone\n"
             ),
             App::Dies => "echo no configuration\nexit 3\n".to_owned(),
-            App::Stubborn => "trap '' TERM\nwhile true; do /bin/busybox sleep 1; done\n".to_owned(),
+            App::Stubborn => "trap '' TERM\necho listening\nwhile true; do /bin/busybox sleep 1; done\n".to_owned(),
         };
         write(&format!("{}.sh", app.word()), &script);
         let dockerfile = format!(

@@ -8,16 +8,16 @@ use deployer::effect::image::BuildImage;
 use deployer::world::World;
 use deployer::world::holder::Holder;
 use deployer::world::local::{LocalWorld, Shim};
+use deployer::world::real::RealWorld;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::joined::Joined;
 use super::machine::{OtherProcess, Ports, this_process};
 use crate::host::{APP_PORT, App, Host, Mortal};
 
 pub struct LocalHost {
-    world: Arc<Joined<LocalWorld>>,
-    other_world: Arc<Joined<LocalWorld>>,
+    world: Arc<RealWorld>,
+    other_world: Arc<RealWorld>,
     other: Arc<OtherProcess>,
     folder: TempDir,
     ports: Ports,
@@ -37,11 +37,11 @@ pub async fn open() -> LocalHost {
     }
 }
 
-fn join(state: &Path, holder: Holder) -> Arc<Joined<LocalWorld>> {
+fn join(state: &Path, holder: Holder) -> Arc<RealWorld> {
     let shim = Shim { program: env!("CARGO_BIN_EXE_deployer").into(), args: vec!["local-shim".into()] };
     let world = LocalWorld::open(state.to_owned(), shim, holder).unwrap();
     let engine = world.engine();
-    Arc::new(Joined::new(world, engine))
+    Arc::new(RealWorld::new(Arc::new(world), engine, Arc::new(|name| std::env::var(name).ok())))
 }
 
 /// Serves on `$PORT`; the status comes first, then the body of `/health`.
@@ -78,7 +78,7 @@ fn write_app(folder: &Path, app: App) {
         App::Broken => SERVER.replace("STATUS", "500"),
         App::Dies => "import sys\nprint('no configuration', flush=True)\nsys.exit(3)\n".to_owned(),
         App::Stubborn => {
-            "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(60)\n"
+            "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('listening', flush=True)\nwhile True: time.sleep(60)\n"
                 .to_owned()
         }
     };

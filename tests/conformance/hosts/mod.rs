@@ -1,7 +1,6 @@
 //! The worlds that the suite runs on, one file each.
 
 pub mod docker;
-mod joined;
 pub mod local;
 mod machine;
 pub mod sim;

@@ -23,8 +23,7 @@ pub async fn stop_is_obeyed(stage: &Stage<'_>) {
 
 pub async fn stop_kills_the_stubborn(stage: &Stage<'_>) {
     stage.start("app", App::Stubborn).await;
-    let wait = json!({ "container": stage.name("app"), "steady": "500ms", "timeout": "10s" });
-    stage.must::<WaitHealthy>(wait).await;
+    stage.until_logged("app", "listening").await;
     let stopped = stage.must::<StopContainer>(json!({ "container": stage.name("app"), "grace": "1s" })).await;
     assert_eq!(stopped, Stopped { exit_code: Some(137), killed: true });
     let after = stage.must::<InspectContainer>(json!({ "container": stage.name("app") })).await.unwrap();

@@ -33,12 +33,12 @@ pub fn table(name: &str, text: &str) -> String {
     table
 }
 
-/// Where the script writes the parameter down.
+/// Where the script writes the parameter down: on a line of its own, or in the group that is.
+#[track_caller]
 fn declared_at(text: &str, key: &str) -> usize {
-    key.split('.').fold(0, |from, part| {
-        let declared = [format!(" {part}: optional("), format!(" {part}: required("), format!(" {part}: #{{")];
-        declared.iter().filter_map(|word| text[from..].find(word.as_str())).min().map_or(from, |at| from + at)
-    })
+    let (first, rest) = key.split_once('.').unwrap_or((key, ""));
+    let line = text.find(&format!("\n    {first}: ")).unwrap_or_else(|| panic!("no line begins with `{first}`"));
+    if rest.is_empty() { line } else { line + text[line + 1..].find(&format!(" {rest}: ")).unwrap_or_default() }
 }
 
 fn default(param: &Param) -> String {

@@ -1,6 +1,7 @@
 //! The gateway itself: numbers effects, hands out tickets, refuses once the run is cancelled.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,7 @@ pub struct Gateway {
     ledger: Arc<Ledger>,
     cancel: Cancel,
     engine: &'static str,
+    finishing: AtomicBool,
 }
 
 /// The two ways a run is stopped from outside.
@@ -33,7 +35,8 @@ pub struct Cancel {
 impl Gateway {
     pub fn new(world: Arc<dyn World>, ledger: Arc<Ledger>, cancel: Cancel, faults: Option<Arc<Faults>>) -> Self {
         let engine = world.name();
-        Self { door: stack(world, ledger.clone(), faults), ledger, cancel, engine }
+        let finishing = AtomicBool::new(false);
+        Self { door: stack(world, ledger.clone(), faults), ledger, cancel, engine, finishing }
     }
 
     pub fn ledger(&self) -> &Arc<Ledger> {
@@ -73,9 +76,15 @@ impl Gateway {
         self.pass(seq, None, Some(undoes), effect, &self.cancel.everything).await
     }
 
-    fn stop(&self) -> &CancellationToken {
-        let unwinding = self.ledger.state().unwinding;
-        if unwinding { &self.cancel.everything } else { &self.cancel.forward }
+    /// From now on only the second cancellation stops anything: the run is at its last words.
+    pub fn finish(&self) {
+        self.finishing.store(true, Ordering::Release);
+    }
+
+    /// What stops the run where it is now: the first cancellation on its way forward, the second one afterwards.
+    pub fn stop(&self) -> &CancellationToken {
+        let forward = !self.ledger.unwinding() && !self.finishing.load(Ordering::Acquire);
+        if forward { &self.cancel.forward } else { &self.cancel.everything }
     }
 
     async fn pass(

@@ -1,10 +1,9 @@
 //! The journal of one run as it is being written: folds, scrubs, stores, and tells the faces.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::Value;
-
-use super::redact::scrub_value;
+use super::redact::scrub_entry;
 use crate::base::run_id::RunId;
 use crate::base::seq::Seq;
 use crate::base::vault::Vault;
@@ -22,6 +21,8 @@ pub struct Ledger {
     run: RunId,
     journal: Arc<dyn Journal>,
     state: Mutex<RunState>,
+    /// [`RunState::unwinding`], to be asked at every step of a script.
+    unwinding: AtomicBool,
     clock: Arc<dyn Clock>,
     vault: Arc<Vault>,
     listener: Listener,
@@ -35,7 +36,7 @@ impl Ledger {
         vault: Arc<Vault>,
         listener: Listener,
     ) -> Self {
-        Self { run, journal, state: Mutex::default(), clock, vault, listener }
+        Self { run, journal, state: Mutex::default(), unwinding: AtomicBool::new(false), clock, vault, listener }
     }
 
     /// Takes up a run that is in the journal already.
@@ -47,6 +48,7 @@ impl Ledger {
         for record in self.journal.records(&self.run)? {
             state.apply(&record.entry)?;
         }
+        self.unwinding = AtomicBool::new(state.unwinding);
         self.state = Mutex::new(state);
         Ok(self)
     }
@@ -66,14 +68,17 @@ impl Ledger {
     /// Writes one entry down, then tells it. Order of entries is order of calls.
     ///
     /// # Errors
-    /// When it is not legal here, or not on disk.
+    /// When it is not legal here, or not on disk; the state is as before then.
     pub fn record(&self, entry: Entry, durability: Durability) -> Result<(), JournalError> {
-        let entry = self.scrubbed(entry)?;
         let mut state = self.state();
-        state.apply(&entry)?;
+        state.check(&entry)?;
         let at_ms = self.clock.unix_ms();
-        let n = self.journal.append(&self.run, at_ms, &entry, durability)?;
-        (self.listener)(&RunEvent::Recorded(Record { run: self.run.clone(), n, at_ms, entry }));
+        let clean = scrub_entry(&self.vault, &entry);
+        let n = self.journal.append(&self.run, at_ms, &clean, durability)?;
+        // The state keeps the values as they are: an undo must name what it takes back, whatever looks like a secret.
+        state.apply(&entry)?;
+        self.unwinding.store(state.unwinding, Ordering::Release);
+        (self.listener)(&RunEvent::Recorded(Record { run: self.run.clone(), n, at_ms, entry: clean }));
         Ok(())
     }
 
@@ -89,8 +94,9 @@ impl Ledger {
     }
 
     /// Tells the faces of an entry that could not be written: people must see how it ended all the same.
-    pub fn tell_unwritten(&self, entry: Entry) {
+    pub fn tell_unwritten(&self, entry: &Entry) {
         let at_ms = self.clock.unix_ms();
+        let entry = scrub_entry(&self.vault, entry);
         (self.listener)(&RunEvent::Recorded(Record { run: self.run.clone(), n: 0, at_ms, entry }));
     }
 
@@ -99,20 +105,21 @@ impl Ledger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn scrubbed(&self, entry: Entry) -> Result<Entry, JournalError> {
-        if self.vault.is_unused() {
-            return Ok(entry);
-        }
-        let unreadable = |error: serde_json::Error| JournalError::Write { why: error.to_string() };
-        let mut value: Value = serde_json::to_value(&entry).map_err(unreadable)?;
-        if scrub_value(&self.vault, &mut value) { serde_json::from_value(value).map_err(unreadable) } else { Ok(entry) }
+    /// Whether the run is being taken back; does not wait for an entry that is being written.
+    pub fn unwinding(&self) -> bool {
+        self.unwinding.load(Ordering::Acquire)
     }
 }
 
 impl From<JournalError> for EffectError {
     fn from(error: JournalError) -> Self {
-        Self::new(ErrorKind::Journal, error.to_string())
-            .hint("make room on the disk of the state folder, or use another one with `--state DIR`")
-            .not_applied()
+        let message = error.to_string();
+        match error {
+            JournalError::TooLarge { .. } => Self::new(ErrorKind::Invalid, message),
+            JournalError::Illegal { .. } => Self::new(ErrorKind::Internal, message),
+            _ => Self::new(ErrorKind::Journal, message)
+                .hint("make room on the disk of the state folder, or use another one with `--state DIR`"),
+        }
+        .not_applied()
     }
 }

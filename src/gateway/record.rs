@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use serde_json::Value;
 
 use super::ledger::Ledger;
 use super::{Door, Ticket};
+use crate::base::seq::Seq;
 use crate::effect::{Access, Applied, Effect, EffectError, ErrorKind, Outcome, Undo};
-use crate::journal::Durability;
 use crate::journal::entry::{Entry, Intent, UndoRecord};
+use crate::journal::{Durability, JournalError};
 use crate::world::clock::Clock;
+
+/// Deepest nesting of an answer: less than what JSON readers take.
+const DEPTH_LIMIT: usize = 64;
 
 pub struct Record {
     next: Arc<dyn Door>,
@@ -25,7 +30,7 @@ impl Record {
     /// The undo is found before the effect, from the state before: it must be on disk when the effect begins.
     async fn undo(&self, ticket: &Ticket, effect: &Effect) -> Result<Undo, EffectError> {
         // Nothing that is done while taking back is itself taken back.
-        if effect.facts().access() == Access::Read || self.ledger.state().unwinding {
+        if effect.facts().access() == Access::Read || self.ledger.unwinding() {
             return Ok(Undo::Nothing);
         }
         let prior = match effect.facts().prior() {
@@ -33,6 +38,45 @@ impl Record {
             None => None,
         };
         Ok(effect.facts().undo(prior.as_ref()))
+    }
+
+    /// Writes down how it ended. The effect was performed, whatever becomes of the entry.
+    fn end(
+        &self,
+        seq: Seq,
+        result: Result<Outcome, EffectError>,
+        elapsed_ms: u64,
+        durability: Durability,
+    ) -> Result<Outcome, EffectError> {
+        let entry = match &result {
+            Ok(outcome) => Entry::Completed { seq: seq.clone(), outcome: outcome.value(), elapsed_ms },
+            Err(error) => Entry::Failed { seq: seq.clone(), error: error.clone(), elapsed_ms },
+        };
+        let Err(lost) = self.ledger.record(entry, durability) else { return result };
+        let too_large = matches!(lost, JournalError::TooLarge { .. });
+        let error = EffectError { applied: Applied::Unknown, ..EffectError::from(lost) };
+        if too_large {
+            let entry = Entry::Failed { seq, error: error.clone(), elapsed_ms };
+            self.ledger.record(entry, durability)?;
+        }
+        Err(error)
+    }
+}
+
+/// What a reader of the journal could not read back is no answer.
+fn storable(effect: &Effect, outcome: Outcome) -> Result<Outcome, EffectError> {
+    if depth(&outcome.value()) <= DEPTH_LIMIT {
+        return Ok(outcome);
+    }
+    let message = format!("the answer of `{}` nests deeper than {DEPTH_LIMIT} levels", effect.kind());
+    Err(EffectError::new(ErrorKind::Failed, message))
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -66,18 +110,8 @@ impl Door for Record {
                 Some(error) => Err(error),
                 None => self.next.perform(ticket, effect).await,
             };
-            let elapsed_ms = self.clock.steady_ms().saturating_sub(start);
-            let entry = match &result {
-                Ok(outcome) => Entry::Completed { seq, outcome: outcome.value(), elapsed_ms },
-                Err(error) => Entry::Failed { seq, error: error.clone(), elapsed_ms },
-            };
-            self.ledger.record(entry, durability).map_err(|error| EffectError {
-                // The effect was performed; only its outcome is not on disk.
-                applied: Applied::Unknown,
-                kind: ErrorKind::Journal,
-                ..EffectError::from(error)
-            })?;
-            result
+            let result = result.and_then(|outcome| storable(effect, outcome));
+            self.end(seq, result, self.clock.steady_ms().saturating_sub(start), durability)
         })
     }
 }

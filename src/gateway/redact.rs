@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{Door, Ticket};
 use crate::base::vault::Vault;
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
+use crate::journal::entry::{Entry, UndoRecord};
 
 pub struct Redact {
     next: Arc<dyn Door>,
@@ -68,6 +69,52 @@ pub fn scrub_value(vault: &Vault, value: &mut Value) -> bool {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
+}
+
+/// The entry as it may be stored and shown: everything that a person, a script or a world put into it is scrubbed.
+/// What makes it an entry of its kind stays, whatever the secrets are.
+pub fn scrub_entry(vault: &Vault, entry: &Entry) -> Entry {
+    let mut entry = entry.clone();
+    if vault.is_unused() {
+        return entry;
+    }
+    let scrub = |text: &mut String| *text = vault.scrub(text);
+    let value = |value: &mut Value| {
+        scrub_value(vault, value);
+    };
+    match &mut entry {
+        Entry::RunStarted { header } => value(&mut header.params),
+        Entry::StepOpened { title, .. } => scrub(title),
+        Entry::Intended { intent } => {
+            scrub(&mut intent.subject);
+            value(&mut intent.args);
+            match &mut intent.undo {
+                UndoRecord::Nothing => {}
+                UndoRecord::Effect { args, .. } => value(args),
+                UndoRecord::Impossible { why } => scrub(why),
+            }
+        }
+        Entry::Completed { outcome, .. } => value(outcome),
+        Entry::Failed { error, .. } => *error = scrub_error(vault, error.clone()),
+        Entry::Logged { text, .. } => scrub(text),
+        Entry::UnwindStarted { reason } => scrub(reason),
+        Entry::RunEnded { end } => {
+            end.error.iter_mut().chain(&mut end.report).for_each(scrub);
+            for remaining in &mut end.remaining {
+                scrub(&mut remaining.what);
+                remaining.command.iter_mut().for_each(scrub);
+            }
+            value(&mut end.value);
+        }
+        Entry::SourceLoaded { .. }
+        | Entry::StepClosed { .. }
+        | Entry::ParallelOpened { .. }
+        | Entry::ParallelClosed { .. }
+        | Entry::RollbackRegistered { .. }
+        | Entry::RollbackCalled { .. }
+        | Entry::Committed { .. } => {}
+    }
+    entry
 }
 
 fn scrub_error(vault: &Vault, mut error: EffectError) -> EffectError {

@@ -36,6 +36,10 @@ pub enum JournalError {
     )]
     Write { why: String },
 
+    #[error("entry `{entry}` has {size} bytes, and the journal takes {limit} at the most")]
+    #[diagnostic(code(deployer::journal::too_large))]
+    TooLarge { entry: &'static str, size: usize, limit: usize },
+
     #[error("the journal cannot be read: {why}")]
     #[diagnostic(code(deployer::journal::read))]
     Read { why: String },

@@ -6,7 +6,12 @@ use super::JournalError;
 use super::entry::{Entry, EntryAccess, Intent, RunEnd, RunHeader, RunStatus, UndoRecord};
 use crate::base::seq::Seq;
 use crate::base::site::Site;
-use crate::effect::Applied;
+use crate::effect::lock::{AcquireLock, ReleaseLock};
+use crate::effect::{Applied, Request};
+
+/// The kinds of the effects that take and let go of a lock: they change nothing that anybody would miss.
+const LOCK: &str = AcquireLock::KIND;
+const UNLOCK: &str = ReleaseLock::KIND;
 
 /// What is known of a run.
 #[derive(Debug, Default)]
@@ -16,13 +21,17 @@ pub struct RunState {
     pub under_way: BTreeMap<Seq, Intent>,
     /// What must be taken back, the last on top.
     pub undo_stack: Vec<UndoStep>,
-    /// Whether any effect that changes something was performed, or may have been.
+    /// Whether any effect that changes something was performed, or may have been; locks do not count.
     pub touched: bool,
     pub committed: bool,
     pub unwinding: bool,
     /// Services whose lock the run holds.
     pub locks: BTreeSet<String>,
     pub end: Option<RunEnd>,
+}
+
+fn touches(intent: &Intent) -> bool {
+    intent.access == EntryAccess::Write && intent.kind != LOCK && intent.kind != UNLOCK
 }
 
 /// One thing to take back.
@@ -51,43 +60,52 @@ pub enum UndoAction {
 }
 
 impl RunState {
+    /// Whether an entry can follow.
+    ///
+    /// # Errors
+    /// [`JournalError::Illegal`] when it cannot.
+    pub fn check(&self, entry: &Entry) -> Result<(), JournalError> {
+        let illegal = |why: &str| Err(JournalError::Illegal { entry: entry.name(), why: why.into() });
+        if self.end.is_some() {
+            return illegal("the run has ended");
+        }
+        match entry {
+            Entry::RunStarted { .. } if self.header.is_some() => illegal("the run has started already"),
+            Entry::RunStarted { .. } => Ok(()),
+            _ if self.header.is_none() => illegal("the run has not started"),
+            Entry::Intended { intent } if self.under_way.contains_key(&intent.seq) => {
+                illegal("this effect is under way already")
+            }
+            Entry::Completed { seq, .. } | Entry::Failed { seq, .. } if !self.under_way.contains_key(seq) => {
+                illegal("no such effect is under way")
+            }
+            Entry::Committed { .. } | Entry::UnwindStarted { .. } if self.unwinding => {
+                illegal("the run is being taken back")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes one more entry in.
     ///
     /// # Errors
     /// [`JournalError::Illegal`] when it cannot follow; the state is unchanged then.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), JournalError> {
-        let illegal = |why: &str| Err(JournalError::Illegal { entry: entry.name(), why: why.into() });
-        if self.end.is_some() {
-            return illegal("the run has ended");
-        }
-        if self.header.is_none() && !matches!(entry, Entry::RunStarted { .. }) {
-            return illegal("the run has not started");
-        }
+        self.check(entry)?;
         match entry {
-            Entry::RunStarted { header } => {
-                if self.header.is_some() {
-                    return illegal("the run has started already");
+            Entry::RunStarted { header } => self.header = Some(header.as_ref().clone()),
+            Entry::Intended { intent } => self.intend(intent),
+            Entry::Completed { seq, .. } => {
+                if let Some(intent) = self.under_way.remove(seq) {
+                    self.complete(&intent);
                 }
-                self.header = Some(header.as_ref().clone());
             }
-            Entry::Intended { intent } => {
-                if self.under_way.contains_key(&intent.seq) {
-                    return illegal("this effect is under way already");
+            Entry::Failed { seq, error, .. } => {
+                if let Some(intent) = self.under_way.remove(seq) {
+                    self.fail(&intent, error.applied);
                 }
-                self.intend(intent);
             }
-            Entry::Completed { seq, .. } => match self.under_way.remove(seq) {
-                None => return illegal("no such effect is under way"),
-                Some(intent) => self.complete(&intent),
-            },
-            Entry::Failed { seq, error, .. } => match self.under_way.remove(seq) {
-                None => return illegal("no such effect is under way"),
-                Some(_) if error.applied == Applied::No => {
-                    self.undo_stack.retain(|step| step.seq != *seq);
-                }
-                Some(_) => {}
-            },
-            Entry::RollbackRegistered { seq, site } => self.undo_stack.push(UndoStep {
+            Entry::RollbackRegistered { seq, site } if !self.unwinding => self.undo_stack.push(UndoStep {
                 seq: seq.clone(),
                 action: UndoAction::Closure,
                 site: site.clone(),
@@ -95,15 +113,15 @@ impl RunState {
             }),
             Entry::RollbackCalled { seq } => self.undo_stack.retain(|step| step.seq != *seq),
             Entry::Committed { .. } => {
-                if self.unwinding {
-                    return illegal("the run is being taken back");
-                }
                 self.committed = true;
-                self.undo_stack.clear();
+                // What another branch has under way is not done yet, and so not committed.
+                let under_way = &self.under_way;
+                self.undo_stack.retain(|step| under_way.contains_key(&step.seq));
             }
             Entry::UnwindStarted { .. } => self.unwinding = true,
             Entry::RunEnded { end } => self.end = Some(end.as_ref().clone()),
-            Entry::SourceLoaded { .. }
+            Entry::RollbackRegistered { .. }
+            | Entry::SourceLoaded { .. }
             | Entry::StepOpened { .. }
             | Entry::StepClosed { .. }
             | Entry::ParallelOpened { .. }
@@ -114,8 +132,9 @@ impl RunState {
     }
 
     fn intend(&mut self, intent: &Intent) {
-        if intent.access == EntryAccess::Write && intent.kind != "lock" {
-            self.touched = true;
+        // Held from the intent on: if the answer gets lost, it must be let go of all the same.
+        if intent.kind == LOCK {
+            self.locks.insert(intent.subject.clone());
         }
         // Nothing that is done while taking back is itself taken back.
         if !self.unwinding {
@@ -137,13 +156,24 @@ impl RunState {
     }
 
     fn complete(&mut self, intent: &Intent) {
+        self.touched |= touches(intent);
         if let Some(undone) = &intent.undoes {
             self.undo_stack.retain(|step| step.seq != *undone);
         }
-        match intent.kind.as_str() {
-            "lock" => drop(self.locks.insert(intent.subject.clone())),
-            "unlock" => drop(self.locks.remove(&intent.subject)),
-            _ => {}
+        if intent.kind == UNLOCK {
+            self.locks.remove(&intent.subject);
+        }
+    }
+
+    fn fail(&mut self, intent: &Intent, applied: Applied) {
+        match applied {
+            Applied::Unknown => self.touched |= touches(intent),
+            Applied::No => {
+                self.undo_stack.retain(|step| step.seq != intent.seq);
+                if intent.kind == LOCK {
+                    self.locks.remove(&intent.subject);
+                }
+            }
         }
     }
 

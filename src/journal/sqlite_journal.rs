@@ -119,7 +119,7 @@ impl Journal for SqliteJournal {
     fn append(&self, run: &RunId, at_ms: i64, entry: &Entry, durability: Durability) -> Result<u64, JournalError> {
         let body = serde_json::to_string(entry).map_err(|error| JournalError::Write { why: error.to_string() })?;
         if body.len() > ENTRY_LIMIT {
-            return Err(JournalError::Write { why: format!("entry `{}` has {} bytes", entry.name(), body.len()) });
+            return Err(JournalError::TooLarge { entry: entry.name(), size: body.len(), limit: ENTRY_LIMIT });
         }
         let mut connection = self.lock();
         let level = match durability {

@@ -24,7 +24,7 @@ pub fn abort(gateway: &Arc<Gateway>, clock: &dyn Clock, handle: &Handle) -> Resu
     let next_seq = || branch.next();
     let unwind = Unwind { gateway, handle, clock, next_seq: &next_seq, call: None };
     let remaining = unwind.run("aborted");
-    release_locks(gateway, handle, &next_seq);
+    release_locks(gateway, handle, clock, &next_seq);
     let status = if remaining.is_empty() { RunStatus::Aborted } else { RunStatus::Stuck };
     let end = RunEnd {
         status,

@@ -7,10 +7,10 @@ use miette::Diagnostic;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use super::unwind::Unwind;
-use crate::base::seq::Branch;
+use super::unwind::{Unwind, insist};
+use crate::base::seq::{Branch, Seq};
 use crate::effect::lock::ReleaseLock;
-use crate::effect::{EffectError, ErrorKind};
+use crate::effect::{Effect, ErrorKind};
 use crate::gateway::Gateway;
 use crate::journal::entry::{Entry, Level, Remaining, RunEnd, RunHeader, RunStatus};
 use crate::journal::{Durability, JournalError};
@@ -18,6 +18,7 @@ use crate::script::diagnostic::ScriptDiagnostic;
 use crate::script::host::{Host, on_branch};
 use crate::script::program::{Failure, Program};
 use crate::script::source::{Source, SourceLoader};
+use crate::script::stack::deep;
 use crate::world::clock::Clock;
 
 /// Turns a diagnostic into the text that the terminal shows and the journal keeps.
@@ -44,14 +45,15 @@ impl Runner {
         let ledger = self.gateway.ledger().clone();
         ledger.journal().keep_source(&self.header.digest, &self.source.text)?;
         ledger.record(Entry::RunStarted { header: Box::new(self.header.clone()) }, Durability::Power)?;
-        let end = on_branch(Branch::root(), || self.run_script(handle));
+        let end = deep(|| on_branch(Branch::root(), || self.run_script(handle)));
         // A run that was stopped by force stays open in the journal: it can be aborted.
         if end.status == RunStatus::Running {
             return Ok(end);
         }
         if let Err(error) = ledger.record(Entry::RunEnded { end: Box::new(end.clone()) }, Durability::Power) {
-            tracing::error!(%error, "the end of the run could not be written");
-            ledger.tell_unwritten(Entry::RunEnded { end: Box::new(end.clone()) });
+            let text = format!("the journal does not know how this run ended: {error}");
+            ledger.tell_unwritten(&Entry::Logged { level: Level::Warn, text });
+            ledger.tell_unwritten(&Entry::RunEnded { end: Box::new(end.clone()) });
         }
         Ok(end)
     }
@@ -109,6 +111,7 @@ impl Runner {
     /// Closures of `on_finish`, then the locks: nobody else begins before the last word is said.
     fn finish(&self, program: &Program, handle: &Handle, end: &RunEnd) {
         let ledger = self.gateway.ledger();
+        self.gateway.finish();
         let summary = json!({
             "status": notify_status(end.status),
             "error": end.error,
@@ -120,7 +123,7 @@ impl Runner {
             let text = format!("`on_finish` failed: {}", failure.diagnostic);
             drop(ledger.record(Entry::Logged { level: Level::Warn, text }, Durability::Process));
         }
-        release_locks(&self.gateway, handle, &|| program.host().next_seq());
+        release_locks(&self.gateway, handle, self.clock.as_ref(), &|| program.host().next_seq());
     }
 
     fn end(
@@ -149,12 +152,12 @@ impl Runner {
 }
 
 /// Lets go of every lock that the run holds.
-pub fn release_locks(gateway: &Gateway, handle: &Handle, next_seq: &dyn Fn() -> crate::base::seq::Seq) {
+pub fn release_locks(gateway: &Gateway, handle: &Handle, clock: &dyn Clock, next_seq: &dyn Fn() -> Seq) {
     let ledger = gateway.ledger();
     let locks: Vec<String> = ledger.state().locks.iter().cloned().collect();
     for service in locks {
-        let released: Result<_, EffectError> =
-            handle.block_on(gateway.perform_last(next_seq(), ReleaseLock { service }.into()));
+        let release: Effect = ReleaseLock { service }.into();
+        let released = insist(handle, clock, || gateway.perform_last(next_seq(), release.clone()));
         if let Err(error) = released {
             let text = format!("the lock could not be let go of: {error}");
             drop(ledger.record(Entry::Logged { level: Level::Warn, text }, Durability::Process));

@@ -7,14 +7,14 @@ use tokio::runtime::Handle;
 
 use super::remedy::remaining;
 use crate::base::seq::Seq;
-use crate::effect::{Effect, EffectError, ErrorKind};
+use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
 use crate::gateway::Gateway;
 use crate::journal::Durability;
 use crate::journal::entry::{Entry, Remaining};
 use crate::journal::run_state::{UndoAction, UndoStep};
 use crate::world::clock::Clock;
 
-/// Pauses between the tries of one undo.
+/// Pauses between the tries of what must succeed at the end of a run.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Calls the closure that was registered at a place; the error is one line.
@@ -38,7 +38,7 @@ impl Unwind<'_> {
         let ledger = self.gateway.ledger();
         let stack: Vec<UndoStep> = ledger.state().undo_stack.iter().rev().cloned().collect();
         let engine = self.gateway.engine();
-        let unwinding = ledger.state().unwinding;
+        let unwinding = ledger.unwinding();
         if !unwinding
             && let Err(error) = ledger.record(Entry::UnwindStarted { reason: reason.into() }, Durability::Power)
         {
@@ -79,18 +79,30 @@ impl Unwind<'_> {
     }
 
     fn undo(&self, undoes: &Seq, effect: &Effect) -> Result<(), EffectError> {
-        let mut pauses = PAUSES.iter();
-        loop {
-            let seq = (self.next_seq)();
-            match self.handle.block_on(self.gateway.undo(seq, undoes.clone(), effect.clone())) {
-                Ok(_) => return Ok(()),
-                Err(error) => match pauses.next() {
-                    Some(pause) if !matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Journal) => {
-                        self.handle.block_on(self.clock.sleep(*pause));
-                    }
-                    _ => return Err(error),
-                },
-            }
+        let undo = || self.gateway.undo((self.next_seq)(), undoes.clone(), effect.clone());
+        insist(self.handle, self.clock, undo).map(drop)
+    }
+}
+
+/// Performs what must succeed at the end of a run: tries again, whatever the fault is.
+///
+/// # Errors
+/// The last one. A cancellation or a lost journal ends the tries at once.
+pub fn insist<F: Future<Output = Result<Outcome, EffectError>>>(
+    handle: &Handle,
+    clock: &dyn Clock,
+    perform: impl Fn() -> F,
+) -> Result<Outcome, EffectError> {
+    let mut pauses = PAUSES.iter();
+    loop {
+        match handle.block_on(perform()) {
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => match pauses.next() {
+                Some(pause) if !matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Journal) => {
+                    handle.block_on(clock.sleep(*pause));
+                }
+                _ => return Err(error),
+            },
         }
     }
 }

@@ -12,6 +12,7 @@ use super::host::Host;
 use super::params::{Declaration, Declared};
 use super::program::{Program, find};
 use super::source::{Source, SourceLoader};
+use super::stack::deep;
 use crate::base::suggest::did_you_mean;
 
 /// Functions of the language itself that are in no package.
@@ -20,6 +21,10 @@ const BUILT_IN: &[&str] =
 
 /// Everything that is wrong with the script and the modules it imports; empty when it is sound.
 pub fn check(source: Source, loader: &Arc<dyn SourceLoader>) -> Vec<ScriptDiagnostic> {
+    deep(|| check_all(source, loader))
+}
+
+fn check_all(source: Source, loader: &Arc<dyn SourceLoader>) -> Vec<ScriptDiagnostic> {
     let program = match Program::compile(source.clone(), loader, Host::declaring()) {
         Ok(program) => program,
         Err(diagnostic) => return vec![*diagnostic],

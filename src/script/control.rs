@@ -1,13 +1,17 @@
 //! The words of a script that are no effects: parameters, steps, messages, the point of no return, branches, tries.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
+use std::time::Duration;
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult, EvalContext, Expression, FnPtr, Map, NativeCallContext, Position};
 
 use super::diagnostic::error_value;
 use super::host::{Halt, Host, Kept, Rhai, on_branch};
 use super::params::{self, Declaration, Param};
-use super::value::{to_json, type_name};
+use super::stack::spawn;
+use super::value::{to_json, type_name, type_phrase};
 use crate::base::duration_text::DurationText;
 use crate::base::seq::Branch;
 use crate::base::suggest::did_you_mean;
@@ -20,6 +24,11 @@ use crate::journal::entry::{Entry, Level};
 const BRANCHES: usize = 64;
 /// Most attempts of one `retry`.
 const ATTEMPTS: i64 = 1_000;
+
+/// What the delay of a `retry` may grow by from one attempt to the next.
+const BACKOFF: RangeInclusive<f64> = 1.0..=10.0;
+/// What the delay of a `retry` grows to at the most.
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
 /// One word, for checks and help: name, numbers of arguments, what it does, an example.
 pub struct Word {
@@ -196,6 +205,9 @@ fn shown(value: &Dynamic) -> String {
 fn register_rollback(engine: &mut Engine, host: &Arc<Host>) {
     let committing = host.clone();
     engine.register_fn("commit", move |context: NativeCallContext| -> Rhai<()> {
+        if committing.gateway().is_some_and(|gateway| gateway.ledger().unwinding()) {
+            return Err(thrown("`commit` comes too late: the run is being taken back", context.call_position()));
+        }
         let seq = committing.next_seq();
         committing.record(context.call_position(), Entry::Committed { seq }, Durability::Power)
     });
@@ -240,10 +252,8 @@ fn parallel(host: &Arc<Host>, context: &NativeCallContext, branches: Array) -> R
     let functions: Vec<FnPtr> = branches
         .into_iter()
         .map(|branch| {
-            let what = type_name(&branch);
-            branch
-                .try_cast::<FnPtr>()
-                .ok_or_else(|| thrown(format!("`parallel` takes closures, not a {what}"), position))
+            let what = type_phrase(&branch);
+            branch.try_cast::<FnPtr>().ok_or_else(|| thrown(format!("`parallel` takes closures, not {what}"), position))
         })
         .collect::<Rhai<_>>()?;
     let seq = host.next_seq();
@@ -258,17 +268,30 @@ fn parallel(host: &Arc<Host>, context: &NativeCallContext, branches: Array) -> R
                     *captured = captured.flatten_clone();
                 }
                 let branch = Branch::child(&seq, number);
-                scope.spawn(move || on_branch(branch, || function.call_within_context::<Dynamic>(context, ())))
+                spawn(scope, move || on_branch(branch, || function.call_within_context::<Dynamic>(context, ())))
             })
             .collect();
         running
             .into_iter()
-            .map(|branch| branch.join().unwrap_or_else(|_| Err(thrown("a branch of `parallel` crashed", position))))
+            .map(|branch| match branch.map(ScopedJoinHandle::join) {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => Err(crashed("a branch of `parallel` crashed".into(), position)),
+                Err(error) => Err(crashed(format!("a branch of `parallel` could not begin: {error}"), position)),
+            })
             .collect()
     });
     host.record(position, Entry::ParallelClosed { seq }, Durability::Process)?;
-    // The first branch that failed, in the order of the script, whatever the timing was.
+    // What nobody may catch comes first; else the first branch that failed, in the order of the script, whatever the
+    // timing was.
+    if let Some(ended) = results.iter().position(|result| result.as_ref().is_err_and(|error| !error.is_catchable())) {
+        return results.into_iter().skip(ended).collect();
+    }
     results.into_iter().collect()
+}
+
+fn crashed(message: String, position: Position) -> Box<EvalAltResult> {
+    EvalAltResult::ErrorRuntime(error_value("parallel", &EffectError::new(ErrorKind::Internal, message)), position)
+        .into()
 }
 
 fn retry(host: &Arc<Host>, context: &NativeCallContext, options: &Map, function: &FnPtr) -> Rhai<Dynamic> {
@@ -278,7 +301,8 @@ fn retry(host: &Arc<Host>, context: &NativeCallContext, options: &Map, function:
         let hint = did_you_mean(unknown, KEYS).unwrap_or_else(|| format!("it takes {}", KEYS.join(", ")));
         return Err(thrown(format!("`retry` has no option `{unknown}`; {hint}"), position));
     }
-    let attempts = match options.get("attempts") {
+    let given = |key: &str| options.get(key).filter(|value| !value.is_unit());
+    let attempts = match given("attempts") {
         None => 3,
         Some(value) => value
             .as_int()
@@ -286,13 +310,21 @@ fn retry(host: &Arc<Host>, context: &NativeCallContext, options: &Map, function:
             .filter(|attempts| (1..=ATTEMPTS).contains(attempts))
             .ok_or_else(|| thrown(format!("`retry`: `attempts` must be a number from 1 to {ATTEMPTS}"), position))?,
     };
-    let mut delay: DurationText = match options.get("delay") {
+    let mut delay: DurationText = match given("delay") {
         None => DurationText::secs(1),
         Some(value) => value.to_string().parse().map_err(|why| thrown(format!("`retry`: {why}"), position))?,
     };
-    let backoff = match options.get("backoff") {
+    let backoff = match given("backoff") {
         None => 1.0,
-        Some(value) => value.as_float().or_else(|_| value.as_int().map(|factor| factor as f64)).unwrap_or(1.0),
+        Some(value) => value
+            .as_float()
+            .or_else(|_| value.as_int().map(|factor| factor as f64))
+            .ok()
+            .filter(|factor| BACKOFF.contains(factor))
+            .ok_or_else(|| {
+                let (least, most) = (BACKOFF.start(), BACKOFF.end());
+                thrown(format!("`retry`: `backoff` must be a number from {least} to {most}"), position)
+            })?,
     };
     let mut attempt = 1;
     loop {
@@ -301,7 +333,8 @@ fn retry(host: &Arc<Host>, context: &NativeCallContext, options: &Map, function:
                 let text = format!("attempt {attempt} of {attempts} failed: {}", super::diagnostic::summary(&error));
                 host.record(position, Entry::Logged { level: Level::Warn, text }, Durability::Process)?;
                 host.perform(context, Sleep { duration: delay }.into()).map(drop)?;
-                delay = DurationText(delay.0.mul_f64(backoff.clamp(1.0, 10.0)));
+                let longer = Duration::try_from_secs_f64(delay.0.as_secs_f64() * backoff).unwrap_or(LONGEST_DELAY);
+                delay = DurationText(longer.min(LONGEST_DELAY.max(delay.0)));
                 attempt += 1;
             }
             result => return result,

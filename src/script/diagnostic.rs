@@ -158,11 +158,17 @@ struct Frame {
     label: String,
 }
 
-/// An error of a running script, with the frames from the script down to where it arose.
-pub fn runtime_diagnostic(error: &EvalAltResult, script: &str, sources: &SourceMap) -> ScriptDiagnostic {
+/// An error of a running script, with the frames from the script down to where it arose. `fatal` is why it was ended,
+/// where Rhai's own error does not tell.
+pub fn runtime_diagnostic(
+    error: &EvalAltResult,
+    fatal: Option<&EffectError>,
+    script: &str,
+    sources: &SourceMap,
+) -> ScriptDiagnostic {
     let mut frames = Vec::new();
     let root = unfold(error, script.to_owned(), sources, &mut frames);
-    let mut diagnostic = describe(root);
+    let mut diagnostic = fatal.map_or_else(|| describe(root), effect_diagnostic);
     if let Some(last) = frames.last_mut() {
         last.label = "here".into();
     }

@@ -25,6 +25,8 @@ const EXPR_DEPTHS: (usize, usize) = (128, 64);
 const STRING_SIZE: usize = 16 << 20;
 /// Most items of one list, most keys of one map.
 const ITEMS: usize = 100_000;
+/// Most operations before `params`, when only the declaration is wanted.
+const DECLARING_OPERATIONS: u64 = 5_000_000;
 const FUNCTIONS: usize = 2_000;
 const MODULES: usize = 200;
 const VARIABLES: usize = 2_000;
@@ -53,12 +55,12 @@ pub fn engine(host: &Arc<Host>, loader: &Arc<dyn SourceLoader>) -> Engine {
         register(&mut engine, host, primitive);
     }
     let watched = host.clone();
-    engine.on_progress(move |_| {
-        let gateway = watched.gateway()?;
-        let unwinding = gateway.ledger().state().unwinding;
-        let cancel = gateway.cancel();
-        let stop = if unwinding { &cancel.everything } else { &cancel.forward };
-        stop.is_cancelled().then_some(Dynamic::UNIT)
+    engine.on_progress(move |operations| {
+        let stop = match watched.gateway() {
+            Some(gateway) => gateway.stop().is_cancelled(),
+            None => operations > DECLARING_OPERATIONS,
+        };
+        stop.then_some(Dynamic::UNIT)
     });
     engine
 }

@@ -156,8 +156,9 @@ impl Host {
         EvalAltResult::ErrorTerminated(Dynamic::UNIT, position).into()
     }
 
-    pub fn halted(&self) -> Option<Halt> {
-        self.inner().halt.clone()
+    /// Why the script was ended, told once: closures that are called afterwards end for reasons of their own.
+    pub fn take_halt(&self) -> Option<Halt> {
+        self.inner().halt.take()
     }
 
     pub fn last_site(&self) -> Option<Site> {

@@ -18,4 +18,5 @@ pub mod program;
 pub mod reference;
 pub mod secret;
 pub mod source;
+pub mod stack;
 pub mod value;

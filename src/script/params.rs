@@ -66,7 +66,7 @@ impl ParamType {
             (Self::String, Value::String(_)) => Ok(value.clone()),
             (Self::String, Value::Object(map)) if map.contains_key("secret_text") => Ok(value.clone()),
             (Self::String, Value::Number(number)) => Ok(Value::String(number.to_string())),
-            (Self::Int, Value::Number(number)) if number.is_i64() || number.is_u64() => Ok(value.clone()),
+            (Self::Int, Value::Number(number)) if number.is_i64() => Ok(value.clone()),
             (Self::Float, Value::Number(_)) => Ok(value.clone()),
             (Self::Duration, Value::String(text)) => text.parse::<DurationText>().map(|_| value.clone()),
             (Self::Size, Value::String(text)) => text.parse::<ByteSize>().map(|_| value.clone()),

@@ -3,7 +3,7 @@
 use rhai::Dynamic;
 use serde_json::{Map, Value};
 
-use super::value::{to_json, type_name};
+use super::value::{to_json, type_phrase};
 use crate::base::suggest::did_you_mean;
 use crate::effect::{Effect, EffectError, ErrorKind, Request};
 
@@ -148,7 +148,7 @@ impl Primitive {
         };
         if by_position.len() > self.positional.len() {
             let surplus = &by_position[self.positional.len()];
-            return Err(self.invalid(format!("`{}` takes a map here, not a {}", self.name, type_name(surplus))));
+            return Err(self.invalid(format!("`{}` takes a map here, not {}", self.name, type_phrase(surplus))));
         }
         for (name, value) in self.positional.iter().zip(by_position) {
             map.insert((*name).to_owned(), self.json(value)?);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ThreadId;
 
 use rhai::{
     AST, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, NativeCallContext, OptimizationLevel, Position, Scope,
@@ -9,11 +10,12 @@ use rhai::{
 };
 use serde_json::Value;
 
-use super::diagnostic::{ScriptDiagnostic, effect_diagnostic, parse_diagnostic, runtime_diagnostic};
+use super::diagnostic::{ScriptDiagnostic, parse_diagnostic, runtime_diagnostic};
 use super::engine::engine;
 use super::host::{Halt, Host, Kept, Rhai};
 use super::params::Declaration;
 use super::source::{STDLIB, Source, SourceLoader};
+use super::stack::deep;
 use super::value::{from_json, to_json};
 use crate::base::seq::Seq;
 use crate::base::suggest::did_you_mean;
@@ -78,7 +80,7 @@ impl Program {
         if !calls_params {
             return Ok(Declaration::default());
         }
-        match program.run() {
+        match deep(|| program.run()) {
             Err(failure) if program.host.declaration().is_none() => Err(failure.diagnostic),
             _ => Ok(program.host.declaration().unwrap_or_default()),
         }
@@ -140,14 +142,23 @@ impl Program {
     }
 
     fn failure(&self, error: &EvalAltResult) -> Failure {
-        match self.host.halted() {
-            Some(Halt::Fatal(fatal)) => Failure { diagnostic: Box::new(effect_diagnostic(&fatal)), error: Some(fatal) },
-            _ => {
-                let diagnostic = runtime_diagnostic(error, &self.source.name, &self.host.sources);
-                let error = diagnostic.error.clone();
-                Failure { diagnostic: Box::new(diagnostic), error }
-            }
+        let fatal = match (ended_from_outside(error), self.host.take_halt()) {
+            (true, Some(Halt::Fatal(fatal))) => Some(fatal),
+            _ => None,
+        };
+        let diagnostic = runtime_diagnostic(error, fatal.as_ref(), &self.source.name, &self.host.sources);
+        let error = diagnostic.error.clone();
+        Failure { diagnostic: Box::new(diagnostic), error }
+    }
+}
+
+/// Whether the host ended the script, past every `catch`.
+fn ended_from_outside(error: &EvalAltResult) -> bool {
+    match error {
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
+            ended_from_outside(inner)
         }
+        root => matches!(root, EvalAltResult::ErrorTerminated(..)),
     }
 }
 
@@ -164,8 +175,8 @@ pub struct Resolver {
     host: Arc<Host>,
     loader: Arc<dyn SourceLoader>,
     loaded: Mutex<BTreeMap<String, Shared<Module>>>,
-    /// Modules that are being loaded right now, outermost first.
-    loading: Mutex<Vec<String>>,
+    /// Modules that are being loaded right now, and by which thread: branches load for themselves.
+    loading: Mutex<Vec<(ThreadId, String)>>,
 }
 
 impl Resolver {
@@ -197,19 +208,17 @@ impl Resolver {
 
 impl ModuleResolver for Resolver {
     fn resolve(&self, engine: &Engine, _: Option<&str>, path: &str, position: Position) -> Rhai<Shared<Module>> {
-        let lock = |stack: &Mutex<Vec<String>>, change: &dyn Fn(&mut Vec<String>)| {
-            change(&mut stack.lock().unwrap_or_else(PoisonError::into_inner));
-        };
         if let Some(module) = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
             return Ok(module.clone());
         }
-        let circle = self.loading.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|loading| loading == path);
-        if circle {
+        let entry = (std::thread::current().id(), path.to_owned());
+        let loading = || self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        if loading().contains(&entry) {
             return Err(not_found(&format!("module `{path}` imports itself, directly or through others"), position));
         }
-        lock(&self.loading, &|stack| stack.push(path.into()));
+        loading().push(entry.clone());
         let result = self.load(engine, path, position);
-        lock(&self.loading, &|stack| drop(stack.pop()));
+        loading().retain(|other| *other != entry);
         let module = result?;
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), module.clone());
         Ok(module)

@@ -5,15 +5,18 @@ use serde_json::{Number, Value};
 
 use super::secret::SecretText;
 
+/// Deepest nesting of lists and maps: less than what readers of JSON take.
+const DEPTH_LIMIT: usize = 64;
+
 /// A script's value as JSON.
 ///
 /// # Errors
-/// Names the place and the type of what has no JSON form: a closure, a range, a timestamp.
+/// Names the place and the type of what has no JSON form: a closure, a range, a timestamp; or what nests too deep.
 pub fn to_json(value: &Dynamic) -> Result<Value, String> {
-    convert(value, &mut String::new())
+    convert(value, &mut String::new(), 0)
 }
 
-fn convert(value: &Dynamic, path: &mut String) -> Result<Value, String> {
+fn convert(value: &Dynamic, path: &mut String, depth: usize) -> Result<Value, String> {
     if value.is_unit() {
         return Ok(Value::Null);
     }
@@ -35,11 +38,14 @@ fn convert(value: &Dynamic, path: &mut String) -> Result<Value, String> {
     if let Some(secret) = value.read_lock::<SecretText>() {
         return serde_json::to_value(&secret.0).map_err(|error| error.to_string());
     }
+    if depth > DEPTH_LIMIT {
+        return Err(format!("the value nests deeper than {DEPTH_LIMIT} levels and cannot be stored"));
+    }
     if let Ok(items) = value.as_array_ref() {
         return items
             .iter()
             .enumerate()
-            .map(|(i, item)| nested(path, &format!("[{i}]"), item))
+            .map(|(i, item)| nested(path, depth, &format!("[{i}]"), item))
             .collect::<Result<Vec<_>, _>>()
             .map(Value::Array);
     }
@@ -48,24 +54,33 @@ fn convert(value: &Dynamic, path: &mut String) -> Result<Value, String> {
             .iter()
             .map(|(key, item)| {
                 let step = if path.is_empty() { key.to_string() } else { format!(".{key}") };
-                Ok((key.to_string(), nested(path, &step, item)?))
+                Ok((key.to_string(), nested(path, depth, &step, item)?))
             })
             .collect::<Result<serde_json::Map<_, _>, String>>()
             .map(Value::Object);
     }
-    Err(at(path, &format!("is a {} and cannot be stored", type_name(value))))
+    Err(at(path, &format!("is {} and cannot be stored", type_phrase(value))))
 }
 
-fn nested(path: &mut String, step: &str, item: &Dynamic) -> Result<Value, String> {
+fn nested(path: &mut String, depth: usize, step: &str, item: &Dynamic) -> Result<Value, String> {
     let length = path.len();
     path.push_str(step);
-    let value = convert(item, path);
+    let value = convert(item, path, depth + 1);
     path.truncate(length);
     value
 }
 
 fn at(path: &str, what: &str) -> String {
     if path.is_empty() { format!("the value {what}") } else { format!("`{path}` {what}") }
+}
+
+/// The type with its article: `a map`, `an integer`.
+pub fn type_phrase(value: &Dynamic) -> String {
+    match type_name(value) {
+        "nothing" => "nothing".into(),
+        name if name.starts_with('i') => format!("an {name}"),
+        name => format!("a {name}"),
+    }
 }
 
 /// The type in words that people use.

@@ -1,0 +1,287 @@
+//! The shipped scripts, with every fault at every effect in turn: whatever happens, the end is told truly, somebody
+//! serves, and nothing is left over.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use deployer::effect::{Access, Effect};
+use deployer::gateway::fault::{FaultKind, FaultRule};
+use deployer::journal::entry::RunStatus;
+use deployer::script::source::SHIPPED;
+use deployer::world::sim::{Behaviour, Page, Placed, Project, Scenario, Service, SimImage};
+use serde_json::{Value, json};
+
+use crate::play::{Play, Played, Stop, play};
+
+pub const FAULTS: [FaultKind; 4] =
+    [FaultKind::Refused, FaultKind::Transient, FaultKind::TimeoutApplied, FaultKind::TimeoutNotApplied];
+pub const PORT: u16 = 8080;
+
+/// A shipped script in a situation that it is made for.
+pub struct Deploy {
+    pub name: &'static str,
+    pub script: &'static str,
+    pub given: Value,
+    pub scenario: Scenario,
+    /// Bodies of the answers on the public port.
+    pub old: Option<&'static str>,
+    pub new: &'static str,
+    /// Containers at the end of a run that succeeded.
+    pub names: &'static [&'static str],
+}
+
+impl Deploy {
+    pub fn play(&self) -> Play {
+        let text = SHIPPED.iter().find(|(name, _)| *name == self.script).unwrap().1;
+        play(text).on(self.scenario.clone()).with(self.given.clone())
+    }
+
+    /// What is wrong with this end.
+    pub fn verdict(&self, played: &Played) -> Vec<String> {
+        let end = played.end();
+        let mut wrong = Vec::new();
+        let answer = played.world.answer(PORT).map(|answer| answer.page.body);
+        let names: Vec<&str> = played.after.containers.keys().map(String::as_str).collect();
+        let committed_failure = end.committed && end.status != RunStatus::Succeeded;
+        match end.status {
+            RunStatus::Stuck => {
+                if end.remaining.is_empty() {
+                    wrong.push("stuck, and nothing remains".into());
+                }
+                if end.remaining.iter().all(|remaining| remaining.command.is_none()) {
+                    wrong.push(format!("stuck without a command: {:?}", end.remaining));
+                }
+            }
+            _ if end.status == RunStatus::Succeeded || committed_failure => {
+                if answer.as_deref() != Some(self.new) {
+                    wrong.push(format!("the new one does not serve, but {answer:?}"));
+                }
+                if names != self.names {
+                    wrong.push(format!("containers are {names:?}"));
+                }
+            }
+            RunStatus::Running | RunStatus::Unfinished | RunStatus::Aborted | RunStatus::Locked => {
+                wrong.push("an end that this cannot be".into());
+            }
+            _ if played.before != played.after => {
+                wrong.push(format!("before: {:#?}\nafter: {:#?}", played.before, played.after));
+            }
+            _ => {}
+        }
+        if end.status != RunStatus::Stuck && answer.as_deref() != self.old && answer.as_deref() != Some(self.new) {
+            wrong.push(format!("{answer:?} serves"));
+        }
+        if !played.after.locks.is_empty() {
+            wrong.push(format!("locks: {:?}", played.after.locks));
+        }
+        wrong
+    }
+}
+
+fn says(body: &str) -> Behaviour {
+    Behaviour { page: Page { body: body.into(), ..Page::default() }, ..Behaviour::default() }
+}
+
+/// A container `web` on the public port that somebody else made.
+fn placed(image: &str, more: Value) -> Placed {
+    let mut spec = json!({"name": "web", "image": image, "ports": ["8080:5000"], "environment": {"A": "1"}});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    Placed { spec: serde_json::from_value(spec).unwrap(), stopped: false }
+}
+
+fn with_blue(image: &str) -> Scenario {
+    Scenario { containers: vec![placed(image, json!({}))], ..Scenario::default() }
+}
+
+/// `web` as a compose project with one service.
+fn composed(labelled: bool) -> Scenario {
+    let service = Service {
+        container: serde_json::from_value(json!({"name": "web", "image": "web:v2", "ports": ["8080:5000"]})).unwrap(),
+        depends_on: Vec::new(),
+        build: None,
+        behaviour: None,
+    };
+    let project =
+        Project { name: "site".into(), services: BTreeMap::from([("web".to_owned(), service)]), refused: None };
+    let labels = json!({"labels": {"com.docker.compose.project": "site", "com.docker.compose.service": "web"}});
+    let blue = placed("web:v1", if labelled { labels } else { json!({}) });
+    Scenario {
+        containers: vec![blue],
+        projects: BTreeMap::from([("docker-compose.yml".to_owned(), project)]),
+        ..Scenario::default()
+    }
+}
+
+fn committed(image: &str, commit: &str) -> Scenario {
+    let mut scenario = Scenario::default();
+    let mut old = SimImage::new(image, says("old"));
+    old.labels.insert("deployer.commit".into(), commit.repeat(40));
+    scenario.images.push(old);
+    scenario.containers.push(placed(image, json!({})));
+    scenario
+}
+
+pub fn deploys() -> Vec<Deploy> {
+    let bluegreen = |name, scenario, old, new, names, more: Value| {
+        let mut given = json!({"service": "web", "image": "web:v2", "bake": "2s"});
+        given.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Deploy { name, script: "bluegreen.rhai", given, scenario, old, new, names }
+    };
+    let hook = json!([{"channel": "webhook", "url": "http://hooks.test/x"}]);
+    let mut former = with_blue("web:v2");
+    former.images[0].names.push("web:rollback".into());
+    let safe = |name, scenario, old, given: Value| {
+        let mut all = json!({"service": "web", "container_port": 5000, "port": PORT, "bake": "1s"});
+        all.as_object_mut().unwrap().extend(given.as_object().unwrap().clone());
+        Deploy { name, script: "safe_deploy.rhai", given: all, scenario, old, new: "ok", names: &["web"] }
+    };
+    let mut restarted = committed("web:live", "b");
+    restarted.images.last_mut().unwrap().behaviour = says("ok").into();
+    vec![
+        bluegreen("blue-green", with_blue("web:v1"), Some("v1"), "v2", &["web"], json!({"notify": hook})),
+        bluegreen("first", Scenario::default(), None, "v2", &["web"], json!({})),
+        bluegreen("same image", with_blue("web:v2"), Some("v2"), "v2", &["web"], json!({})),
+        bluegreen(
+            "with a build and a database",
+            with_blue("web:v1"),
+            Some("v1"),
+            "ok",
+            &["web"],
+            json!({"build": ".", "volumes": ["data:/data"], "memory_mb": 100,
+                "database": {"volume": "data", "path": "app.db", "seed": ["seed"]}}),
+        ),
+        bluegreen(
+            "compose took over",
+            composed(true),
+            Some("v1"),
+            "v2",
+            &["site-web-1"],
+            json!({"compose": {"file": "docker-compose.yml"}}),
+        ),
+        bluegreen(
+            "compose takes over",
+            composed(false),
+            Some("v1"),
+            "v2",
+            &["site-web-1"],
+            json!({"compose": {"file": "docker-compose.yml"}}),
+        ),
+        safe("safe: rebuild", committed("web:live", "a"), Some("old"), json!({})),
+        safe("safe: restart", restarted, Some("ok"), json!({"action": "restart"})),
+        safe("safe: first", Scenario::default(), None, json!({})),
+        Deploy {
+            name: "rollback",
+            script: "rollback.rhai",
+            given: json!({"service": "web", "bake": "1s"}),
+            scenario: former,
+            old: Some("v2"),
+            new: "v1",
+            names: &["web"],
+        },
+    ]
+}
+
+/// How often each kind of effect reaches the world on the way forward, reads of the state before included.
+fn reached(played: &Played) -> BTreeMap<String, u32> {
+    let mut reached = BTreeMap::new();
+    for intent in played.intents() {
+        let effect = Effect::decode(&intent.kind, intent.args.clone()).unwrap();
+        if effect.facts().access() == Access::Write
+            && let Some(prior) = effect.facts().prior()
+        {
+            *reached.entry(prior.kind().to_owned()).or_default() += 1;
+        }
+        *reached.entry(intent.kind).or_default() += 1;
+    }
+    reached
+}
+
+#[test]
+fn every_deploy_succeeds_where_nothing_goes_wrong() {
+    for deploy in deploys() {
+        let played = deploy.play().run();
+        assert_eq!(played.status(), RunStatus::Succeeded, "{}: {}", deploy.name, played.report());
+        let wrong = deploy.verdict(&played);
+        assert!(wrong.is_empty(), "{}: {wrong:#?}", deploy.name);
+    }
+}
+
+#[test]
+fn every_fault_at_every_effect_ends_well() {
+    let mut table = String::new();
+    let (mut cases, mut bad) = (0, 0);
+    for deploy in deploys() {
+        for (kind, times) in reached(&deploy.play().run()) {
+            for (nth, fault) in (1..=times).flat_map(|nth| FAULTS.map(|fault| (nth, fault))) {
+                let rule = FaultRule { kind: kind.clone(), subject: String::new(), nth, fault };
+                let played = deploy.play().fault(rule).run();
+                cases += 1;
+                let wrong = deploy.verdict(&played);
+                if !wrong.is_empty() {
+                    bad += 1;
+                    let end = played.end();
+                    writeln!(
+                        table,
+                        "{}: {kind} #{nth} {fault:?} -> {} (committed: {}) {}\n    {}",
+                        deploy.name,
+                        end.status,
+                        end.committed,
+                        end.error.clone().unwrap_or_default(),
+                        wrong.join("\n    "),
+                    )
+                    .unwrap();
+                }
+            }
+        }
+    }
+    assert!(table.is_empty(), "{bad} of {cases}:\n{table}");
+    assert!(cases > 1000, "only {cases}");
+}
+
+#[test]
+fn a_cancel_at_every_entry_takes_everything_back() {
+    for deploy in deploys() {
+        let entries = deploy.play().run().records().len() as u64;
+        for at in 1..=entries {
+            let played = deploy.play().stop_at(at, Stop::Once).run();
+            let wrong = deploy.verdict(&played);
+            let end = played.end();
+            assert!(wrong.is_empty(), "{} at {at}: {} {wrong:#?}", deploy.name, end.status);
+            let fits = matches!(end.status, RunStatus::Cancelled | RunStatus::Succeeded);
+            assert!(fits, "{} at {at} of {entries}: {} {:?}", deploy.name, end.status, end.error);
+        }
+    }
+}
+
+#[test]
+fn a_run_killed_at_every_entry_is_taken_back_by_abort() {
+    for deploy in deploys() {
+        let whole = deploy.play().run();
+        let entries = whole.records().len() as u64;
+        for at in 1..entries {
+            let played = deploy.play().stop_at(at, Stop::Twice).run();
+            if played.status() != RunStatus::Running {
+                assert_eq!(played.status(), RunStatus::Succeeded, "{} at {at}", deploy.name);
+                continue;
+            }
+            assert!(!played.names().contains(&"run_ended"));
+            played.world.bury(&played.run);
+            let end = played.abort();
+            let after = played.world.snapshot();
+            let place = format!("{} at {at} of {entries}: {:?}", deploy.name, end.remaining);
+            // Closures of the script are for a person: the process that could call them is gone.
+            if end.remaining.iter().any(|remaining| remaining.what.contains("on_rollback")) {
+                assert_eq!(end.status, RunStatus::Stuck, "{place}");
+                continue;
+            }
+            assert_eq!(end.status, RunStatus::Aborted, "{place}");
+            if end.committed {
+                let answer = played.world.answer(PORT).map(|answer| answer.page.body);
+                assert_eq!(answer.as_deref(), Some(deploy.new), "{place}");
+            } else {
+                assert_eq!(after, played.before, "{place}");
+            }
+            assert!(after.locks.is_empty(), "{place}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The core on the simulated world: small script in; effects, entries, text and end out.
+
+// mod cancel;
+// mod check;
+// mod control;
+mod deploys;
+// mod errors;
+// mod examples;
+// mod fold;
+// mod journal_full;
+// mod layers;
+// mod limits;
+// mod options;
+// mod params;
+mod play;
+// mod secrets;
+// mod stores;
+mod values;

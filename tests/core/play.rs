@@ -1,0 +1,285 @@
+//! The fixture: one script on one simulated host, and what came of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use deployer::base::run_id::RunId;
+use deployer::base::vault::Vault;
+use deployer::gateway::fault::{FaultRule, Faults};
+use deployer::gateway::ledger::{Ledger, Listener};
+use deployer::gateway::{Cancel, Gateway};
+use deployer::journal::entry::{Entry, Intent, Record, RunEnd, RunEvent, RunHeader, RunStatus};
+use deployer::journal::memory_journal::MemoryJournal;
+use deployer::journal::{Journal, JournalError};
+use deployer::run::abort::abort;
+use deployer::run::runner::Runner;
+use deployer::script::source::{Source, SourceLoader};
+use deployer::world::World;
+use deployer::world::sim::{Scenario, SimWorld, Snapshot};
+use serde_json::{Value, json};
+use tokio::runtime::{Handle, Runtime};
+
+/// The value of the secret `TOKEN`.
+pub const SECRET: &str = "s3cr3t-value-42";
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+pub fn handle() -> Handle {
+    RUNTIME.handle().clone()
+}
+
+/// Modules in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Modules(pub BTreeMap<String, String>);
+
+impl SourceLoader for Modules {
+    fn module(&self, name: &str) -> Result<String, String> {
+        self.0.get(name).cloned().ok_or_else(|| format!("no file `{name}.rhai`"))
+    }
+
+    fn known_modules(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+}
+
+/// How the run is stopped from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// As by Ctrl-C.
+    Once,
+    /// As by Ctrl-C twice, or by `kill -9`.
+    Twice,
+}
+
+/// A run before it begins.
+pub struct Play {
+    pub script: String,
+    pub scenario: Scenario,
+    pub given: Value,
+    pub modules: Modules,
+    pub faults: Vec<FaultRule>,
+    pub stop_at: Option<(u64, Stop)>,
+    pub journal: Arc<dyn Journal>,
+    pub memory: Option<Arc<MemoryJournal>>,
+}
+
+/// A run after its end.
+pub struct Played {
+    pub end: Result<RunEnd, JournalError>,
+    pub world: Arc<SimWorld>,
+    pub before: Snapshot,
+    pub after: Snapshot,
+    pub events: Vec<RunEvent>,
+    pub journal: Arc<dyn Journal>,
+    pub run: RunId,
+}
+
+pub fn play(script: &str) -> Play {
+    let memory = Arc::new(MemoryJournal::default());
+    Play {
+        script: script.into(),
+        scenario: Scenario::default(),
+        given: json!({}),
+        modules: Modules::default(),
+        faults: Vec::new(),
+        stop_at: None,
+        journal: memory.clone(),
+        memory: Some(memory),
+    }
+}
+
+/// Runs it as it is.
+pub fn run(script: &str) -> Played {
+    play(script).run()
+}
+
+pub fn header(run_params: &Value, digest: String) -> RunHeader {
+    RunHeader {
+        script: "test.rhai".into(),
+        digest,
+        params: run_params.clone(),
+        engine: "sim".into(),
+        address: "sim:".into(),
+        version: "0".into(),
+        host: "here".into(),
+        pid: 1,
+        boot_id: "b".into(),
+        pid_namespace: String::new(),
+        process_start: 1,
+    }
+}
+
+pub fn vault() -> Arc<Vault> {
+    Arc::new(Vault::new(|name| (name == "TOKEN").then(|| SECRET.to_owned())))
+}
+
+fn fresh_run() -> RunId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut bytes = [0; 10];
+    bytes[2..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    RunId::from_bytes(bytes)
+}
+
+impl Play {
+    pub fn on(mut self, scenario: Scenario) -> Self {
+        self.scenario = scenario;
+        self
+    }
+
+    pub fn with(mut self, given: Value) -> Self {
+        self.given = given;
+        self
+    }
+
+    pub fn module(mut self, name: &str, text: &str) -> Self {
+        self.modules.0.insert(name.into(), text.into());
+        self
+    }
+
+    pub fn fault(mut self, rule: FaultRule) -> Self {
+        self.faults.push(rule);
+        self
+    }
+
+    /// Stops it when the entry of this number was written.
+    pub fn stop_at(mut self, entry: u64, stop: Stop) -> Self {
+        self.stop_at = Some((entry, stop));
+        self
+    }
+
+    /// Lets this many entries into the journal.
+    pub fn room(self, entries: u64) -> Self {
+        self.memory.as_ref().unwrap().fill_up_after(entries);
+        self
+    }
+
+    pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journal = journal;
+        self.memory = None;
+        self
+    }
+
+    pub fn run(self) -> Played {
+        let world = Arc::new(SimWorld::new(self.scenario).unwrap());
+        // What was placed has booted when the run begins, and what the run left has when it is looked at.
+        let settle = || handle().block_on(world.clock().sleep(Duration::from_secs(10)));
+        settle();
+        let before = world.snapshot();
+        let events: Arc<Mutex<Vec<RunEvent>>> = Arc::default();
+        let cancel = Cancel::default();
+        let (seen, stop, stop_at) = (events.clone(), cancel.clone(), self.stop_at);
+        let listener: Listener = Arc::new(move |event: &RunEvent| {
+            if let (RunEvent::Recorded(record), Some((at, how))) = (event, stop_at)
+                && record.n == at
+            {
+                stop.forward.cancel();
+                if how == Stop::Twice {
+                    stop.everything.cancel();
+                }
+            }
+            seen.lock().unwrap().push(event.clone());
+        });
+        let run = fresh_run();
+        let ledger = Ledger::new(run.clone(), self.journal.clone(), world.clock(), vault(), listener);
+        let faults = (!self.faults.is_empty()).then(|| Arc::new(Faults::new(self.faults)));
+        let gateway = Arc::new(Gateway::new(world.clone(), Arc::new(ledger), cancel, faults));
+        let source = Source::new("test.rhai", self.script);
+        let runner = Runner {
+            gateway,
+            clock: world.clock(),
+            header: header(&self.given, source.digest()),
+            source,
+            loader: Arc::new(self.modules),
+            given: self.given,
+            render: Arc::new(|diagnostic| render(diagnostic)),
+        };
+        let end = runner.run(&handle());
+        settle();
+        let after = world.snapshot();
+        let events = events.lock().unwrap().clone();
+        Played { end, world, before, after, events, journal: self.journal, run }
+    }
+}
+
+/// A diagnostic as a terminal of 100 columns without colour shows it.
+pub fn render(diagnostic: &dyn miette::Diagnostic) -> String {
+    let mut text = String::new();
+    miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor())
+        .with_width(100)
+        .with_links(false)
+        .render_report(&mut text, diagnostic)
+        .unwrap();
+    text
+}
+
+impl Played {
+    pub fn end(&self) -> &RunEnd {
+        self.end.as_ref().unwrap()
+    }
+
+    pub fn status(&self) -> RunStatus {
+        self.end().status
+    }
+
+    /// The error in one line, with its report's help.
+    pub fn error(&self) -> String {
+        self.end().error.clone().unwrap_or_default()
+    }
+
+    pub fn report(&self) -> String {
+        self.end().report.clone().unwrap_or_default()
+    }
+
+    /// What the script's last expression gave.
+    pub fn value(&self) -> &Value {
+        assert_eq!(self.status(), RunStatus::Succeeded, "{}", self.report());
+        &self.end().value
+    }
+
+    pub fn records(&self) -> Vec<Record> {
+        self.journal.records(&self.run).unwrap()
+    }
+
+    pub fn intents(&self) -> Vec<Intent> {
+        let intent = |record: Record| match record.entry {
+            Entry::Intended { intent } => Some(*intent),
+            _ => None,
+        };
+        self.records().into_iter().filter_map(intent).collect()
+    }
+
+    /// Kind and subject of every effect, in order.
+    pub fn effects(&self) -> Vec<String> {
+        self.intents().iter().map(|intent| format!("{} {}", intent.kind, intent.subject).trim().to_owned()).collect()
+    }
+
+    /// What `log`, `warn` and `print` said.
+    pub fn said(&self) -> Vec<String> {
+        let text = |record: Record| match record.entry {
+            Entry::Logged { text, .. } => Some(text),
+            _ => None,
+        };
+        self.records().into_iter().filter_map(text).collect()
+    }
+
+    pub fn names(&self) -> Vec<&'static str> {
+        self.records().iter().map(|record| record.entry.name()).collect()
+    }
+
+    /// Everything that was written, shown or returned, as text.
+    pub fn all_text(&self) -> String {
+        let lines = |items: &dyn Debug| format!("{items:#?}");
+        [lines(&self.records()), lines(&self.events), lines(&self.end)].concat()
+    }
+
+    /// Takes the killed run back as `deployer abort` does.
+    pub fn abort(&self) -> RunEnd {
+        let ledger = Ledger::new(self.run.clone(), self.journal.clone(), self.world.clock(), vault(), Arc::new(|_| {}));
+        let ledger = Arc::new(ledger.reopen().unwrap());
+        let gateway = Arc::new(Gateway::new(self.world.clone(), ledger, Cancel::default(), None));
+        abort(&gateway, self.world.clock().as_ref(), &handle()).unwrap()
+    }
+}

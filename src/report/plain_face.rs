@@ -48,7 +48,14 @@ pub struct PlainFace {
 impl PlainFace {
     pub fn new(look: Look, output: Output) -> Self {
         let paint = Paint { colour: look.colour };
-        Self { timeline: Timeline::default(), paint, verbose: look.verbose, output, told_ms: BTreeMap::new(), now_ms: 0 }
+        Self {
+            timeline: Timeline::default(),
+            paint,
+            verbose: look.verbose,
+            output,
+            told_ms: BTreeMap::new(),
+            now_ms: 0,
+        }
     }
 
     /// Every line begins with one word of six columns.

@@ -16,6 +16,7 @@ const SEARCHED: usize = 10_000;
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// The run's id or its beginning; `last` is the newest
+    #[arg(default_value = "last")]
     run: String,
     #[command(flatten)]
     show_as: ShowAs,
@@ -47,6 +48,10 @@ pub fn find(journal: &dyn Journal, text: &str) -> Result<RunId, Fault> {
         (Some(_), Some(_)) => Err(Fault::usage(miette!(
             help = "give more letters of it; see `deployer runs`",
             "`{text}` is the beginning of several runs"
+        ))),
+        (None, _) if runs.is_empty() => Err(Fault::usage(miette!(
+            help = "start with `deployer demo`, or `deployer run SCRIPT`",
+            "there is no run yet"
         ))),
         (None, _) => Err(Fault::usage(miette!(help = "see `deployer runs`", "there is no run `{text}`"))),
     }

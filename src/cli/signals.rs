@@ -6,6 +6,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::gateway::Cancel;
 
+/// Signals that follow the first one so closely are the same wish.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
+
 /// Watches both signals, and the deadline of the whole run, until the task is dropped.
 pub fn watch(cancel: Cancel, timeout: Option<Duration>) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
@@ -28,6 +31,16 @@ pub fn watch(cancel: Cancel, timeout: Option<Duration>) -> tokio::task::JoinHand
         };
         eprintln!("{reason}: taking back what was done; once more leaves it as it is");
         cancel.forward.cancel();
+        // Wrappers pass a signal on that the terminal has sent already: two at once are one.
+        let settled = tokio::time::sleep(SAME_SIGNAL);
+        tokio::pin!(settled);
+        loop {
+            tokio::select! {
+                () = &mut settled => break,
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

@@ -1,6 +1,6 @@
 //! What the terminal can bear: colour, width, moving lines.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use console::Term;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
@@ -38,7 +38,9 @@ pub fn show(show_as: ShowAs, live: bool) -> Box<dyn Face> {
     let terminal = std::io::stderr().is_terminal() && environment("CI").is_none();
     let format = show_as.format.unwrap_or(if terminal { Format::Pretty } else { Format::Plain });
     let look = Look { colour: colour(), width: width(), live: live && terminal, verbose: show_as.verbose };
-    face(format, look, Output { data: Box::new(std::io::stdout()), talk: Box::new(std::io::stderr()) })
+    // Of a run that happens the talk is beside the point; of one that is looked at it is what was asked for.
+    let talk: Box<dyn Write + Send> = if live { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+    face(format, look, Output { data: Box::new(std::io::stdout()), talk })
 }
 
 /// A face that shows nothing.

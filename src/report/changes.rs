@@ -183,7 +183,11 @@ impl Change {
     /// What a completed effect changed. `idle`: it had nothing to take back, so it changed no state.
     fn of(intent: &Intent, subject: &str, outcome: &Value, names: &Names, idle: bool) -> Option<Self> {
         let args = &intent.args;
-        let arg = |key: &str| text(args, key).map(|value| names.in_words(value));
+        // A container may stand there by its name, or as a map with both its id and its name.
+        let arg = |key: &str| {
+            let told = text(args, key).or_else(|| args.get(key).and_then(|value| text(value, "id")));
+            told.map(|value| names.in_words(value))
+        };
         let removed = || outcome.get("removed").and_then(Value::as_bool) != Some(false);
         let services = || {
             let listed = args.get("services").and_then(Value::as_array).into_iter().flatten();

@@ -12,6 +12,8 @@ use crate::journal::entry::{Level, RunEvent};
 
 /// At least so long between two lines of progress of one effect.
 const PROGRESS_EVERY_MS: i64 = 10_000;
+/// What only reads is shown when it took so long, or when everything is asked for.
+const WORTH_A_LINE_MS: u64 = 1_000;
 /// Effects that may take long enough to be announced: builds, transfers, programs, waits.
 const ANNOUNCED: [&str; 12] = [
     "compose_up",
@@ -35,6 +37,7 @@ const DETAIL_LINES: usize = 20;
 pub struct PlainFace {
     timeline: Timeline,
     paint: Paint,
+    verbose: bool,
     output: Output,
     /// Effects that are announced, and when their last line of progress was.
     told_ms: BTreeMap<Seq, i64>,
@@ -45,7 +48,14 @@ pub struct PlainFace {
 impl PlainFace {
     pub fn new(look: Look, output: Output) -> Self {
         let paint = Paint { colour: look.colour };
-        Self { timeline: Timeline::default(), paint, output, told_ms: BTreeMap::new(), now_ms: 0 }
+        Self {
+            timeline: Timeline::default(),
+            paint,
+            verbose: look.verbose,
+            output,
+            told_ms: BTreeMap::new(),
+            now_ms: 0,
+        }
     }
 
     /// Every line begins with one word of six columns.
@@ -69,7 +79,7 @@ impl PlainFace {
             Happening::StepBegan(step) => self.line(step.depth, Tone::Strong, "step", &step.label()),
             Happening::StepEnded(ended) => self.step_ended(&ended),
             Happening::EffectBegan(effect) => {
-                if ANNOUNCED.contains(&effect.kind.as_str()) {
+                if ANNOUNCED.contains(&effect.kind.as_str()) && (self.verbose || !effect.read) {
                     self.line(effect.depth, Tone::Quiet, "start", &effect.label());
                     self.told_ms.insert(effect.seq, self.now_ms);
                 }
@@ -132,6 +142,7 @@ impl PlainFace {
                 self.line(effect.depth, Tone::Warn, "warn", &format!("{undo}{text}  {warning}"))
             }
             _ if effect.undo => self.line(effect.depth, Tone::Undo, "undo", &text),
+            _ if effect.read && !self.verbose && effect.took_ms < WORTH_A_LINE_MS => {}
             _ => self.line(effect.depth, Tone::Good, "ok", &text),
         }
     }

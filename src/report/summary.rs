@@ -9,6 +9,8 @@ use crate::journal::entry::{Remaining, RunEnd, RunStatus};
 const CHANGES_LISTED: usize = 20;
 /// The fact that names the service of a run.
 const SERVICE: &str = "service";
+/// The fact of a run\'s end that names the engine.
+const ENGINE: &str = "engine";
 
 /// What there is to say at the end.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +20,7 @@ pub struct Summary {
     pub took_ms: u64,
     /// Whether anything outside was, or may have been, changed at any time.
     pub touched: bool,
-    /// What is not as it was, as [`super::changes::Changes::net`] writes it.
+    /// What is not as it was, one line each, net of what was undone.
     pub changes: Vec<String>,
     pub end: RunEnd,
 }
@@ -56,8 +58,15 @@ impl Summary {
         lines.extend(self.remaining());
         lines.extend(self.changed());
         lines.push(SummaryLine::Field("run", self.run.to_string()));
-        if let Some(service) = end.facts.get(SERVICE).filter(|_| !failed && self.touched) {
-            let command = format!("deployer run rollback.rhai --set service={}", shell_word(&one_line(service)));
+        // Where a release before was kept, there is something to go back to.
+        let kept = self.changes.iter().any(|change| change.contains(":rollback"));
+        if let Some(service) = end.facts.get(SERVICE).filter(|_| !failed && kept) {
+            let engine = match end.facts.get(ENGINE).map(String::as_str) {
+                Some("local") => " --engine local",
+                _ => "",
+            };
+            let service = shell_word(&one_line(service));
+            let command = format!("deployer run rollback.rhai{engine} --set service={service}");
             lines.push(SummaryLine::Field("take back", command));
         }
         lines.push(SummaryLine::Field("details", format!("deployer show {}", self.run)));

@@ -60,7 +60,7 @@ pub struct EndedStep {
     pub step: Step,
     pub ok: bool,
     pub took_ms: u64,
-    /// The last ones, at most [`EFFECTS_KEPT`].
+    /// The last ones; their number is bounded.
     pub effects: Vec<EffectLine>,
     /// How many more there were.
     pub dropped: usize,
@@ -213,8 +213,9 @@ impl Timeline {
             seq: intent.seq.clone(),
             kind: one_line(&intent.kind),
             subject: one_line(&self.names.in_words(&intent.subject)),
-            read: intent.access == EntryAccess::Read,
-            undo: intent.undoes.is_some() || self.unwinding,
+            // Letting go of the lock belongs to every end; people need not read it each time.
+            read: intent.access == EntryAccess::Read || intent.kind == "unlock",
+            undo: intent.undoes.is_some() || (self.unwinding && intent.kind != "unlock"),
             depth: if self.unwinding { 1 } else { self.depth_at(&intent.seq) },
             branch: branch(&intent.seq),
             site: intent.site.clone(),
@@ -296,6 +297,10 @@ fn contains(step: &Seq, seq: &Seq) -> bool {
 /// The numbers of the branches in a path: `12.2.3` is on branch `2` of the `parallel` at 12.
 fn branch(seq: &Seq) -> String {
     let path = seq.path();
+    // What an abort does is numbered below entry 0: no branch of the script.
+    if path.first() == Some(&0) {
+        return String::new();
+    }
     let numbers = path[..path.len().saturating_sub(1)].iter().skip(1).step_by(2);
     numbers.map(ToString::to_string).collect::<Vec<_>>().join(".")
 }

@@ -136,11 +136,12 @@ impl Runner {
     ) -> RunEnd {
         let ledger = self.gateway.ledger();
         let state = ledger.state();
-        let facts: BTreeMap<String, String> =
-            state.locks.iter().next().map(|service| ("service".to_owned(), service.clone())).into_iter().collect();
+        let mut facts = BTreeMap::from([("engine".to_owned(), self.header.engine.clone())]);
+        facts.extend(state.locks.iter().next().map(|service| ("service".to_owned(), service.clone())));
         let mut end = RunEnd {
             status,
-            exit_code: if status == RunStatus::Running { RunStatus::Cancelled } else { status }.exit_code(),
+            // Stopped by force: what it did is still there, and an abort must take it back.
+            exit_code: if status == RunStatus::Running { RunStatus::Unfinished } else { status }.exit_code(),
             error: diagnostic.map(|diagnostic| first_line(&diagnostic.message)),
             report: diagnostic.map(|diagnostic| (self.render)(diagnostic)),
             remaining,

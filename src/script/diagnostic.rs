@@ -55,7 +55,11 @@ impl Diagnostic for ScriptDiagnostic {
     }
 
     fn severity(&self) -> Option<miette::Severity> {
-        Some(if self.warning { miette::Severity::Warning } else { miette::Severity::Error })
+        Some(match self.warning {
+            true => miette::Severity::Warning,
+            false if self.code == BELOW => miette::Severity::Advice,
+            false => miette::Severity::Error,
+        })
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
@@ -151,6 +155,12 @@ pub fn parse_diagnostic(error: &ParseError, name: &str, text: &str) -> ScriptDia
     ScriptDiagnostic::new(code, lower_first(&message)).at(name, text, error.1, "here")
 }
 
+/// Lines between two frames that are still shown in one picture.
+const NEAR_LINES: usize = 8;
+
+/// Marks what only tells where an error came from.
+const BELOW: &str = "deployer::script::below";
+
 /// One frame of the way to an error.
 struct Frame {
     source: String,
@@ -172,13 +182,23 @@ pub fn runtime_diagnostic(
     if let Some(last) = frames.last_mut() {
         last.label = "here".into();
     }
-    let (own, below): (Vec<&Frame>, Vec<&Frame>) = frames.iter().partition(|frame| frame.source == script);
+    // One picture of the user's script: the innermost line, and callers that stand near it.
+    let innermost = frames.iter().rfind(|frame| frame.source == script).and_then(|frame| frame.position.line());
+    let near = |frame: &&Frame| {
+        let line = frame.position.line().unwrap_or(0);
+        frame.source == script && innermost.is_some_and(|innermost| line.abs_diff(innermost) <= NEAR_LINES)
+    };
+    let (own, below): (Vec<&Frame>, Vec<&Frame>) = frames.iter().partition(near);
     place(&mut diagnostic, &own, sources);
     diagnostic.related = below
         .iter()
         .map(|frame| {
-            let mut related =
-                ScriptDiagnostic::new("deployer::script::below", format!("which came from `{}`", frame.source));
+            let message = if frame.source == script {
+                format!("which was called in `{script}`")
+            } else {
+                format!("which came from `{}`", frame.source)
+            };
+            let mut related = ScriptDiagnostic::new(BELOW, message);
             place(&mut related, &[frame], sources);
             related
         })

@@ -2,7 +2,8 @@
 //! Asks the gateway for everything; knows no world, no journal and no file.
 //!
 //! Reading order: `primitive` (what one is), `family/` (all of them, with their documentation), `host` (what they talk
-//! to), `control` (the words that are no effects), `params`, `program` (compile and run), `check`, `diagnostic`.
+//! to), `control` (the words that are no effects), `params`, `program` (compile and run), `check`, `diagnostic`,
+//! `reference` (all of it as Markdown).
 
 pub mod catalogue;
 pub mod check;
@@ -14,6 +15,7 @@ pub mod host;
 pub mod params;
 pub mod primitive;
 pub mod program;
+pub mod reference;
 pub mod secret;
 pub mod source;
 pub mod stack;

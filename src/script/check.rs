@@ -13,6 +13,7 @@ use super::params::{Declaration, Declared};
 use super::program::{Program, find};
 use super::source::{Source, SourceLoader};
 use super::stack::deep;
+use super::wording::declared_names;
 use crate::base::suggest::did_you_mean;
 
 /// Functions of the language itself that are in no package.
@@ -31,7 +32,7 @@ fn check_all(source: Source, loader: &Arc<dyn SourceLoader>) -> Vec<ScriptDiagno
     };
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    check_source(&program, loader, &mut seen, &mut found);
+    check_source(&program, loader, &mut Vec::new(), &mut seen, &mut found);
     if found.iter().all(ScriptDiagnostic::is_warning) {
         match Program::declaration(source, loader) {
             Ok(declaration) => check_params(&program, &declaration, &mut found),
@@ -47,12 +48,24 @@ type Known = BTreeMap<String, BTreeSet<usize>>;
 fn check_source(
     program: &Program,
     loader: &Arc<dyn SourceLoader>,
+    // The modules that lead here, outermost first.
+    above: &mut Vec<String>,
     seen: &mut BTreeSet<String>,
     found: &mut Vec<ScriptDiagnostic>,
 ) {
     let source = program.source();
     let mut known = functions_of(program);
+    let mut broken = BTreeSet::new();
     for (path, alias, position) in imports(program.ast()) {
+        if let Some(first) = above.iter().position(|module| *module == path) {
+            let circle = above[first..].iter().chain([&path]).map(|module| format!("`{module}`"));
+            let message = format!("modules import each other: {}", circle.collect::<Vec<_>>().join(" -> "));
+            let diagnostic = ScriptDiagnostic::new("deployer::script::circular_import", message)
+                .help("move what both need into a module of its own");
+            found.push(diagnostic.at(&source.name, &source.text, position, "closes the circle"));
+            broken.insert(alias);
+            continue;
+        }
         let module = find(&path, loader.as_ref()).map_err(|why| {
             ScriptDiagnostic::new("deployer::script::unknown_module", why).at(
                 &source.name,
@@ -65,6 +78,7 @@ fn check_source(
             Ok(module) => module,
             Err(diagnostic) => {
                 found.push(diagnostic);
+                broken.insert(alias);
                 continue;
             }
         };
@@ -73,11 +87,14 @@ fn check_source(
                 for function in imported.ast().iter_functions().filter(|function| !function.access.is_private()) {
                     known.entry(format!("{alias}::{}", function.name)).or_default().insert(function.params.len());
                 }
-                if seen.insert(path) {
-                    check_source(&imported, loader, seen, found);
+                if seen.insert(path.clone()) {
+                    above.push(path);
+                    check_source(&imported, loader, above, seen, found);
+                    above.pop();
                 }
             }
             Err(diagnostic) => {
+                broken.insert(alias);
                 if seen.insert(path) {
                     found.push(*diagnostic);
                 }
@@ -87,7 +104,10 @@ fn check_source(
     program.ast().walk(&mut |path| {
         let Some(node) = path.last() else { return true };
         if let Some(call) = called(node) {
-            check_call(source, &known, &call, found);
+            let of_broken = call.name.split_once("::").is_some_and(|(alias, _)| broken.contains(alias));
+            if !of_broken {
+                check_call(source, &known, &call, found);
+            }
         }
         if let ASTNode::Stmt(Stmt::For(parts, _)) = node {
             check_loop_capture(source, &parts.0.name, &parts.2, found);
@@ -168,11 +188,20 @@ fn check_call(source: &Source, known: &Known, call: &Called<'_>, found: &mut Vec
         diagnostic.at(&source.name, &source.text, call.position, label.to_owned())
     };
     let Some(arities) = known.get(name) else {
+        let is_key = || source.text.contains(&format!("{name}:")) || source.text.contains(&format!(".{name} ="));
+        if call.method && is_key() {
+            // The closure that stands under a key of a map.
+            return;
+        }
         let diagnostic =
             ScriptDiagnostic::new("deployer::script::unknown_function", format!("there is no function `{name}`"));
-        let diagnostic = match did_you_mean(name, known.keys().map(String::as_str)) {
+        let names = known.keys().map(String::as_str).filter(|name| name.starts_with(|c: char| c.is_alphabetic()));
+        let diagnostic = match did_you_mean(name, names) {
+            _ if declared_names(&source.text).contains(&name) => {
+                diagnostic.help(format!("a closure that a variable holds is called by `{name}.call(...)`"))
+            }
             Some(hint) => diagnostic.help(hint),
-            None => diagnostic.help("`deployer help` lists the primitives"),
+            None => diagnostic,
         };
         found.push(point(diagnostic, "not known"));
         return;
@@ -180,7 +209,8 @@ fn check_call(source: &Source, known: &Known, call: &Called<'_>, found: &mut Vec
     let given = call.expression.args.len() + usize::from(call.method);
     if !arities.contains(&given) {
         let wanted: Vec<String> = arities.iter().map(ToString::to_string).collect();
-        let message = format!("`{name}` takes {} arguments, not {given}", wanted.join(" or "));
+        let noun = if wanted == ["1"] { "argument" } else { "arguments" };
+        let message = format!("`{name}` takes {} {noun}, not {given}", wanted.join(" or "));
         let diagnostic = ScriptDiagnostic::new("deployer::script::wrong_arguments", message);
         let diagnostic = match catalogue().get(name) {
             Some(primitive) => diagnostic.help(format!("it is called as {}", primitive.signature())),

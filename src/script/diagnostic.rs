@@ -7,11 +7,9 @@ use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use rhai::{Dynamic, EvalAltResult, Map, ParseError, Position};
 use serde_json::Value;
 
-use super::catalogue::catalogue;
-use super::control::WORDS;
 use super::source::SourceMap;
 use super::value::{from_json, to_json};
-use crate::base::suggest::did_you_mean;
+use super::wording::{Wording, lower_first, of_parse_error, of_property, of_unknown_function};
 use crate::effect::{Applied, EffectError, ErrorKind};
 
 /// The map that a script's `catch` gets for a failed primitive.
@@ -149,10 +147,7 @@ fn token_length(rest: &str) -> usize {
 
 /// A text that does not parse.
 pub fn parse_diagnostic(error: &ParseError, name: &str, text: &str) -> ScriptDiagnostic {
-    let message = error.0.to_string();
-    let variable = message.strip_prefix("Undefined variable").is_some() || message.contains("not found");
-    let code = if variable { "deployer::script::unknown_name" } else { "deployer::script::syntax" };
-    ScriptDiagnostic::new(code, lower_first(&message)).at(name, text, error.1, "here")
+    worded(of_parse_error(&error.0, text)).at(name, text, error.1, "here")
 }
 
 /// Lines between two frames that are still shown in one picture.
@@ -160,6 +155,12 @@ const NEAR_LINES: usize = 8;
 
 /// Marks what only tells where an error came from.
 const BELOW: &str = "deployer::script::below";
+
+fn worded(wording: Wording) -> ScriptDiagnostic {
+    let mut diagnostic = ScriptDiagnostic::new(wording.code, wording.message);
+    diagnostic.help = wording.help;
+    diagnostic
+}
 
 /// One frame of the way to an error.
 struct Frame {
@@ -264,19 +265,8 @@ pub fn summary(error: &EvalAltResult) -> String {
 fn describe(error: &EvalAltResult) -> ScriptDiagnostic {
     match error {
         EvalAltResult::ErrorRuntime(value, _) => thrown(value),
-        EvalAltResult::ErrorFunctionNotFound(signature, _) => {
-            let name = signature.split([' ', '(']).next().unwrap_or(signature);
-            let known = catalogue().keys().copied().chain(WORDS.iter().map(|word| word.name));
-            let diagnostic = ScriptDiagnostic::new(
-                "deployer::script::unknown_function",
-                format!("there is no function `{signature}`"),
-            );
-            match (catalogue().get(name), did_you_mean(name, known)) {
-                (Some(primitive), _) => diagnostic.help(format!("it is called as {}", primitive.signature())),
-                (None, Some(hint)) => diagnostic.help(hint),
-                (None, None) => diagnostic,
-            }
-        }
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => worded(of_unknown_function(signature)),
+        EvalAltResult::ErrorParsing(error, _) => worded(of_parse_error(error, "")),
         EvalAltResult::ErrorPropertyNotFound(name, _) => {
             ScriptDiagnostic::new("deployer::script::unknown_key", format!("there is no key `{name}`"))
         }
@@ -290,6 +280,9 @@ fn describe(error: &EvalAltResult) -> ScriptDiagnostic {
             let text = other.to_string();
             // Rhai adds the place as text; the labels show it better.
             let text = text.split(" (line ").next().unwrap_or(&text).to_owned();
+            if let Some(wording) = of_property(&text) {
+                return worded(wording);
+            }
             ScriptDiagnostic::new("deployer::script::error", lower_first(&text))
         }
     }
@@ -337,11 +330,6 @@ fn code(kind: ErrorKind) -> &'static str {
 pub fn effect_diagnostic(error: &EffectError) -> ScriptDiagnostic {
     let value = error_value("", &EffectError { applied: Applied::Unknown, ..error.clone() });
     thrown(&value)
-}
-
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 #[cfg(test)]

@@ -21,3 +21,4 @@ pub mod secret;
 pub mod source;
 pub mod stack;
 pub mod value;
+pub mod wording;

@@ -1,6 +1,6 @@
 //! The core on the simulated world: small script in; effects, entries, text and end out.
 
-// mod check;
+mod check;
 mod control;
 mod deploys;
 mod errors;
@@ -9,9 +9,11 @@ mod fold;
 mod journal_full;
 mod layers;
 mod limits;
+mod odd_texts;
 mod options;
 mod params;
 mod play;
+mod reports;
 mod secrets;
 mod stores;
 mod values;

@@ -27,7 +27,7 @@ fn sample(primitive: &Primitive, option: &Opt) -> Value {
         _ => match option.kind {
             "container" | "string" | "string or secret" => json!("some-text"),
             "int" => json!(7),
-            "bool" => json!(!(option.default == Some("true"))),
+            "bool" => json!(option.default != Some("true")),
             "float" => json!(1.5),
             "duration" => json!("7m"),
             "size" => json!("7m"),

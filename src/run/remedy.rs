@@ -2,16 +2,42 @@
 
 use serde_json::{Map, Value};
 
-use crate::journal::entry::Remaining;
+use crate::base::shell_word::shell_word;
+use crate::journal::entry::{Remaining, RunHeader};
 use crate::journal::run_state::{UndoAction, UndoStep};
 
+/// How a command reaches the engine and the journal of the run.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// The `docker` program with its arguments; none when the engine is another.
+    docker: Option<String>,
+    /// Arguments for `deployer run`.
+    flags: String,
+}
+
+impl Reach {
+    pub fn of(header: Option<&RunHeader>) -> Self {
+        let Some(header) = header else { return Self::default() };
+        let host = header.engine_flags.strip_prefix("--docker-host ");
+        let docker = host.map_or_else(|| "docker".to_owned(), |host| format!("docker -H {host}"));
+        let engine = match header.engine_flags.as_str() {
+            "" => format!("--engine {}", header.engine),
+            flags => flags.to_owned(),
+        };
+        Self {
+            docker: (header.engine == "docker").then_some(docker),
+            flags: format!("{engine} {}", header.state_flags).trim_end().to_owned(),
+        }
+    }
+}
+
 /// One thing that remains, with the exact command where there is one.
-pub fn remaining(step: &UndoStep, engine: &str, why: Option<&str>) -> Remaining {
+pub fn remaining(step: &UndoStep, reach: &Reach, why: Option<&str>) -> Remaining {
     let because = why.map(|why| format!(": {why}")).unwrap_or_default();
     match &step.action {
         UndoAction::Effect { kind, args } => Remaining {
             what: format!("`{}` is not taken back{because}", step.of.trim_end()),
-            command: Some(command(kind, args, engine)),
+            command: Some(command(kind, args, reach)),
         },
         UndoAction::Closure => {
             let place = step.site.as_ref().map(|site| format!(" at {site}")).unwrap_or_default();
@@ -22,22 +48,26 @@ pub fn remaining(step: &UndoStep, engine: &str, why: Option<&str>) -> Remaining 
 }
 
 /// The command that does by hand what an undo would have done.
-pub fn command(kind: &str, args: &Value, engine: &str) -> String {
-    let text = |key: &str| args.get(key).and_then(Value::as_str).unwrap_or_default();
-    if engine == "docker" {
-        match kind {
-            "docker_remove" => return format!("docker rm -f {}", text("container")),
-            "docker_start" => return format!("docker start {}", text("container")),
-            "docker_stop" => return format!("docker stop {}", text("container")),
-            "docker_rename" => return format!("docker rename {} {}", text("container"), text("name")),
-            "docker_tag" => return format!("docker tag {} {}", text("image"), text("tag")),
-            "docker_image_remove" => return format!("docker image rm {}", text("image")),
-            "volume_remove" => return format!("docker volume rm {}", text("name")),
-            "network_remove" => return format!("docker network rm {}", text("name")),
-            _ => {}
+pub fn command(kind: &str, args: &Value, reach: &Reach) -> String {
+    let text = |key: &str| shell_word(args.get(key).and_then(Value::as_str).unwrap_or_default());
+    if let Some(docker) = &reach.docker {
+        let words = match kind {
+            "docker_remove" => Some(format!("rm -f {}", text("container"))),
+            "docker_start" => Some(format!("start {}", text("container"))),
+            "docker_stop" => Some(format!("stop {}", text("container"))),
+            "docker_rename" => Some(format!("rename {} {}", text("container"), text("name"))),
+            "docker_tag" => Some(format!("tag {} {}", text("image"), text("tag"))),
+            "docker_image_remove" => Some(format!("image rm {}", text("image"))),
+            "volume_remove" => Some(format!("volume rm {}", text("name"))),
+            "network_remove" => Some(format!("network rm {}", text("name"))),
+            _ => None,
+        };
+        if let Some(words) = words {
+            return format!("{docker} {words}");
         }
     }
-    format!("echo '{kind}({})' | deployer run - --engine {engine}", rhai_literal(args))
+    let script = shell_word(&format!("{kind}({})", rhai_literal(args)));
+    format!("echo {script} | deployer run - {}", reach.flags)
 }
 
 /// A value as a script writes it.
@@ -65,13 +95,34 @@ mod tests {
 
     use super::*;
 
+    fn reach(engine: &str, engine_flags: &str, state_flags: &str) -> Reach {
+        let header = json!({
+            "script": "s", "digest": "d", "params": {}, "engine": engine, "address": "a", "version": "0", "host": "h",
+            "pid": 1, "boot_id": "b", "process_start": 1, "engine_flags": engine_flags, "state_flags": state_flags,
+        });
+        Reach::of(Some(&serde_json::from_value(header).unwrap()))
+    }
+
     #[test]
     fn commands_can_be_typed() {
         let args = json!({"container": "web", "force": true, "only_own": true});
-        assert_eq!(command("docker_remove", &args, "docker"), "docker rm -f web");
+        assert_eq!(command("docker_remove", &args, &reach("docker", "", "")), "docker rm -f web");
         assert_eq!(
-            command("docker_remove", &args, "local"),
-            "echo 'docker_remove(#{container: \"web\", force: true})' | deployer run - --engine local"
+            command("docker_remove", &args, &reach("docker", "--docker-host tcp://box:2375", "--state /s")),
+            "docker -H tcp://box:2375 rm -f web"
+        );
+        assert_eq!(
+            command("docker_remove", &args, &reach("local", "--engine local", "--state '/my state'")),
+            "echo 'docker_remove(#{container: \"web\", force: true})' | deployer run - --engine local --state '/my state'"
+        );
+    }
+
+    #[test]
+    fn a_quote_in_an_argument_does_not_end_the_command() {
+        let args = json!({"text": "it's"});
+        assert_eq!(
+            command("notify", &args, &reach("docker", "", "")),
+            r#"echo 'notify(#{text: "it'\''s"})' | deployer run - --engine docker"#
         );
     }
 }

@@ -17,7 +17,7 @@ fn leaky() -> Scenario {
         ..Program::default()
     };
     let programs = BTreeMap::from([("echo".to_owned(), says(0)), ("false".to_owned(), says(1))]);
-    let scenario = Scenario { programs, ..Scenario::default() };
+    let mut scenario = Scenario { programs, ..Scenario::default() };
     scenario.machine.environment.insert("LEAK".into(), SECRET.into());
     scenario
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use miette::Report;
 
 use crate::base::run_id::RunId;
+use crate::base::shell_word::shell_word;
 use crate::base::vault::Vault;
 use crate::effect::EffectError;
 use crate::gateway::ledger::{Ledger, Listener};
@@ -54,26 +55,39 @@ pub struct App {
     pub vault: Arc<Vault>,
     pub holder: Holder,
     pub state: PathBuf,
+    /// Arguments that lead another `deployer` here; empty for the defaults.
+    engine_flags: String,
+    pub state_flags: String,
 }
 
 impl App {
     /// # Errors
     /// When the journal cannot be used, or the engine does not answer.
     pub async fn open(options: &Options) -> Result<Self, Report> {
-        let state = options.state.clone().unwrap_or_else(default_state);
+        let state = state_folder(options.state.as_ref());
         let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&state)?);
         let holder =
             Holder::this_process().map_err(|error| Report::msg(format!("this process cannot be named: {error}")))?;
         let (world, address) = open_world(options, &state, &holder).await?;
-        Ok(Self { world, address, journal, vault: Arc::new(Vault::new(secret)), holder, state })
+        Ok(Self {
+            world,
+            address,
+            journal,
+            vault: Arc::new(Vault::new(secret)),
+            holder,
+            state,
+            engine_flags: engine_flags(options),
+            state_flags: state_flags(options.state.as_ref()),
+        })
     }
 
-    /// Opens the journal alone, for what only reads it.
+    /// Opens the journal alone, for what only reads it; none when nothing was ever run. Makes no folder and no file.
     ///
     /// # Errors
     /// When it cannot be used.
-    pub fn journal(state: Option<&PathBuf>) -> Result<Arc<dyn Journal>, JournalError> {
-        Ok(Arc::new(SqliteJournal::open(&state.cloned().unwrap_or_else(default_state))?))
+    pub fn journal(state: Option<&PathBuf>) -> Result<Option<Arc<dyn Journal>>, JournalError> {
+        let journal = SqliteJournal::open_to_read(&state_folder(state))?;
+        Ok(journal.map(|journal| Arc::new(journal) as Arc<dyn Journal>))
     }
 
     /// The door for one run.
@@ -100,6 +114,8 @@ impl App {
             params,
             engine: self.world.name().into(),
             address: self.address.clone(),
+            engine_flags: self.engine_flags.clone(),
+            state_flags: self.state_flags.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             host: self.holder.host.clone(),
             pid: self.holder.pid,
@@ -151,6 +167,28 @@ pub fn new_run_id() -> Result<RunId, Report> {
     let mut bytes = [0; 10];
     getrandom::fill(&mut bytes).map_err(|error| Report::msg(format!("no randomness for a run id: {error}")))?;
     Ok(RunId::from_bytes(bytes))
+}
+
+/// The folder of the journal and of the local world, absolute: what is written down must mean the same everywhere.
+pub fn state_folder(given: Option<&PathBuf>) -> PathBuf {
+    let folder = given.cloned().unwrap_or_else(default_state);
+    std::path::absolute(&folder).unwrap_or(folder)
+}
+
+fn engine_flags(options: &Options) -> String {
+    match (options.engine, &options.docker_host) {
+        (Some(EngineChoice::Local), _) => "--engine local".into(),
+        (_, Some(host)) => format!("--docker-host {}", shell_word(host)),
+        _ => String::new(),
+    }
+}
+
+/// Arguments that lead to the same journal; empty for the default.
+pub fn state_flags(state: Option<&PathBuf>) -> String {
+    match state {
+        Some(_) => format!("--state {}", shell_word(&state_folder(state).display().to_string())),
+        None => String::new(),
+    }
 }
 
 /// `$DEPLOYER_STATE`, else `$XDG_STATE_HOME/deployer`, else `~/.local/state/deployer`.

@@ -56,6 +56,8 @@ fn gateway(journal: Arc<dyn Journal>) -> Gateway {
         params: Value::Null,
         engine: "sim".into(),
         address: String::new(),
+        engine_flags: String::new(),
+        state_flags: String::new(),
         version: String::new(),
         host: String::new(),
         pid: 0,

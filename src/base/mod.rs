@@ -9,6 +9,7 @@ pub mod mount;
 pub mod port_mapping;
 pub mod run_id;
 pub mod seq;
+pub mod shell_word;
 pub mod site;
 pub mod suggest;
 pub mod text;

@@ -7,7 +7,7 @@ use miette::{IntoDiagnostic, miette};
 use tokio::runtime::Handle;
 
 use super::fault::Fault;
-use super::show::find;
+use super::show::{find, journal};
 use super::{EngineArgs, ShowAs, signals, terminal};
 use crate::app::{App, EngineChoice, Options, is_dead};
 use crate::gateway::Cancel;
@@ -26,14 +26,18 @@ pub struct AbortArgs {
 }
 
 pub async fn abort(args: AbortArgs) -> Result<u8, Fault> {
-    let journal = App::journal(args.engine.state.state.as_ref())?;
+    let journal = journal(&args.engine.state)?;
     let id = find(journal.as_ref(), &args.run)?;
     let summary = journal.runs(usize::MAX)?.into_iter().find(|run| run.run == id);
     let Some(summary) = summary else { return Err(Fault::usage(miette!("there is no run `{id}`"))) };
     if summary.status != RunStatus::Running {
-        return Err(Fault::usage(miette!(help = "see `deployer runs`", "run {id} has ended: {}", summary.status)));
+        let help = match summary.status {
+            RunStatus::Stuck => format!("what is left to do is said by `deployer show {id}`"),
+            _ => "only a run that was killed can be aborted: see `deployer runs`".into(),
+        };
+        return Err(Fault::usage(miette!(help = help, "run {id} has ended: {}", summary.status)));
     }
-    let app = App::open(&same_engine(&args.engine, &summary.header.engine, &summary.header.address)).await?;
+    let app = App::open(&same_engine(&args.engine, &summary.header.engine, &summary.header.address)?).await?;
     if !is_dead(&summary.header, &app.holder) {
         let help = format!("stop process {} on {} first", summary.header.pid, summary.header.host);
         return Err(Fault::usage(miette!(help = help, "run {id} may still be under way")));
@@ -56,13 +60,13 @@ pub async fn abort(args: AbortArgs) -> Result<u8, Fault> {
 }
 
 /// The engine that the run was on, unless the arguments name one.
-fn same_engine(args: &EngineArgs, engine: &str, address: &str) -> Options {
-    let mut options = args.options();
+fn same_engine(args: &EngineArgs, engine: &str, address: &str) -> Result<Options, Fault> {
+    let mut options = args.options()?;
     if options.engine.is_none() {
         options.engine = Some(if engine == "local" { EngineChoice::Local } else { EngineChoice::Docker });
     }
     if options.docker_host.is_none() && engine == "docker" {
         options.docker_host = Some(address.to_owned());
     }
-    options
+    Ok(options)
 }

@@ -18,13 +18,13 @@ pub fn check(args: &CheckArgs) -> Result<u8, Fault> {
     let name = script.source.name.clone();
     let found = tokio::task::block_in_place(|| check::check(script.source, &script.loader));
     for diagnostic in &found {
-        eprint!("{}", terminal::render(diagnostic));
+        terminal::say(terminal::render(diagnostic).trim_end_matches('\n'));
     }
     let errors = found.iter().filter(|diagnostic| !diagnostic.is_warning()).count();
     match (errors, found.len()) {
-        (0, 0) => eprintln!("{name}: sound"),
-        (0, warnings) => eprintln!("{name}: sound, with {warnings} to look at"),
-        (errors, _) => eprintln!("{name}: {errors} wrong"),
+        (0, 0) => terminal::say(format!("{name}: sound")),
+        (0, warnings) => terminal::say(format!("{name}: sound, with {warnings} to look at")),
+        (errors, _) => terminal::say(format!("{name}: {errors} wrong")),
     }
     Ok(if errors == 0 { 0 } else { 2 })
 }

@@ -1,7 +1,9 @@
 //! The file of `--config` and the `--set`s: parameters as the user gave them, with places for errors.
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
+use std::str::Utf8Error;
 
 use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report, miette};
 use serde_json::{Map, Value};
@@ -23,10 +25,27 @@ pub fn given(declaration: &Declaration, config: Option<&Path>, sets: &[String]) 
         let Some((key, value)) = set.split_once('=') else {
             return Err(Fault::usage(miette!(help = "write it as `--set KEY=VALUE`", "`--set {set}` has no `=`")));
         };
+        if key.trim().is_empty() {
+            return Err(Fault::usage(miette!(help = "write it as `--set KEY=VALUE`", "`--set {set}` has no key")));
+        }
         declaration.set(&mut given, key.trim(), value).map_err(|error| explain(&error, None))?;
     }
     declaration.fill(&given).map_err(|error| explain(&error, file.as_ref()))?;
     Ok(given)
+}
+
+/// A fault of reading a file that the user named, in words.
+pub fn plainly(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".into(),
+        ErrorKind::IsADirectory => "it is a folder".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// What is wrong with bytes that should be text.
+pub fn not_text(error: Utf8Error) -> String {
+    format!("it is not UTF-8: byte {} is part of no character; save it as UTF-8", error.valid_up_to() + 1)
 }
 
 struct File {
@@ -37,8 +56,11 @@ struct File {
 impl File {
     fn read(path: &Path) -> Result<Self, Fault> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Fault::usage(miette!(code = "deployer::config", "`{name}` cannot be read: {error}")))?;
+        let unreadable = |why: String| {
+            Fault::usage(miette!(code = "deployer::config", "the configuration `{name}` cannot be read: {why}"))
+        };
+        let bytes = std::fs::read(path).map_err(|error| unreadable(plainly(&error)))?;
+        let text = String::from_utf8(bytes).map_err(|error| unreadable(not_text(error.utf8_error())))?;
         Ok(Self { name, text })
     }
 

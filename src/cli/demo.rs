@@ -20,6 +20,8 @@ use crate::journal::entry::RunStatus;
 /// Everything that the demo makes has this name.
 const SERVICE: &str = "deployer-demo";
 const APP_PORT: u16 = 8080;
+/// Exit code when another demo is under way on the same engine.
+const LOCKED: u8 = 4;
 
 const CLEAN_UP: &str = r#"
 let p = params(#{ service: required("string", "what to remove") });
@@ -50,6 +52,8 @@ struct Demo {
 }
 
 pub async fn demo(args: DemoArgs) -> Result<u8, Fault> {
+    let cancel = Cancel::default();
+    let watch = signals::watch(cancel.clone(), None);
     let folder = tempfile::Builder::new().prefix("deployer-demo-").tempdir().into_diagnostic()?;
     let app = open(&args, folder.path()).await?;
     let context = folder.path().join("app");
@@ -60,11 +64,13 @@ pub async fn demo(args: DemoArgs) -> Result<u8, Fault> {
     });
     built.await.into_diagnostic()?.into_diagnostic().wrap_err("the demo's app cannot be written")?;
     let (port, green_port) = free_ports().into_diagnostic()?;
-    let cancel = Cancel::default();
-    let watch = signals::watch(cancel.clone(), None);
     let demo = Demo { app, show_as: args.show_as, cancel, context, port, green_port };
     let result = demo.play().await;
-    let cleaned = demo.clean_up().await;
+    let cleaned = match &result {
+        // What is there belongs to the other one.
+        Err(fault) if fault.exit_code() == LOCKED => Ok(()),
+        _ => demo.clean_up().await,
+    };
     watch.abort();
     let code = result?;
     cleaned?;
@@ -73,13 +79,13 @@ pub async fn demo(args: DemoArgs) -> Result<u8, Fault> {
 
 /// Docker where a daemon answers, else local processes: the demo runs anywhere.
 async fn open(args: &DemoArgs, folder: &Path) -> Result<App, Fault> {
-    let mut options = args.engine.options();
+    let mut options = args.engine.options()?;
     // The demo leaves no trace in the user's own history.
     options.state.get_or_insert_with(|| folder.join("state"));
     match App::open(&options).await {
         Ok(app) => Ok(app),
         Err(_) if options.engine.is_none() && options.docker_host.is_none() => {
-            eprintln!("no Docker Engine answers: the demo runs as processes of this machine");
+            say("no Docker Engine answers: the demo runs as processes of this machine");
             options.engine = Some(EngineChoice::Local);
             Ok(App::open(&options).await?)
         }
@@ -129,10 +135,17 @@ impl Demo {
 
     async fn run(&self, script: ScriptFile, given: Value) -> Result<RunStatus, Fault> {
         let end = run_once(&self.app, script, given, self.cancel.clone(), terminal::show(self.show_as, true)).await?;
-        if end.status == RunStatus::Cancelled {
-            return Err(Fault::usage(miette!("the demo was cancelled")).with_code(130));
+        match end.status {
+            // What a second signal left behind is cleaned up like everything else.
+            RunStatus::Cancelled | RunStatus::Running => {
+                Err(Fault::usage(miette!("the demo was cancelled")).with_code(130))
+            }
+            RunStatus::Locked => {
+                let help = "wait until it has ended";
+                Err(Fault::usage(miette!(help = help, "another demo is under way on this engine")).with_code(LOCKED))
+            }
+            status => Ok(status),
         }
-        Ok(end.status)
     }
 
     async fn clean_up(&self) -> Result<(), Fault> {
@@ -167,7 +180,7 @@ impl Demo {
 }
 
 fn say(text: &str) {
-    eprintln!("{text}");
+    terminal::say(text);
 }
 
 /// A folder to build the app's image from: this very program, and for Docker the libraries it needs.

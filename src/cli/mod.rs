@@ -21,8 +21,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use miette::miette;
 
-use crate::app::{EngineChoice, Options};
+use crate::app::{EngineChoice, Options, state_folder};
 use crate::report::Format;
 use fault::Fault;
 
@@ -91,9 +92,22 @@ pub struct ShowAs {
     verbose: bool,
 }
 
+impl StateArgs {
+    /// The folder, for people.
+    fn folder(&self) -> String {
+        state_folder(self.state.as_ref()).display().to_string()
+    }
+}
+
 impl EngineArgs {
-    fn options(&self) -> Options {
-        Options { engine: self.engine, docker_host: self.docker_host.clone(), state: self.state.state.clone() }
+    /// # Errors
+    /// When they contradict each other.
+    fn options(&self) -> Result<Options, Fault> {
+        if self.engine == Some(EngineChoice::Local) && self.docker_host.is_some() {
+            let help = "leave one of them out";
+            return Err(Fault::usage(miette!(help = help, "`--docker-host` has no meaning with `--engine local`")));
+        }
+        Ok(Options { engine: self.engine, docker_host: self.docker_host.clone(), state: self.state.state.clone() })
     }
 }
 
@@ -116,7 +130,7 @@ pub fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: no threads: {error}");
+            terminal::say(format!("error: no threads: {error}"));
             return ExitCode::from(2);
         }
     };
@@ -126,7 +140,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(fault) => {
-            eprint!("{}", terminal::render(fault.report().as_ref()));
+            terminal::say(terminal::render(fault.report().as_ref()).trim_end_matches('\n'));
             ExitCode::from(fault.exit_code())
         }
     }

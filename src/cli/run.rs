@@ -52,7 +52,7 @@ pub async fn run(args: RunArgs) -> Result<u8, Fault> {
             // So that the usage line names the whole command.
             command.build();
             let run = command.find_subcommand_mut("run").map(|run| run.render_long_help());
-            println!("{}", run.unwrap_or_default());
+            terminal::print(&format!("{}\n", run.unwrap_or_default()))?;
             return Ok(0);
         }
         (None, false) => {
@@ -62,11 +62,11 @@ pub async fn run(args: RunArgs) -> Result<u8, Fault> {
     };
     let declaration = declaration(&script).await?;
     if args.help {
-        print!("{}", run_help::text(&script.source, &declaration));
+        terminal::print(&run_help::text(&script.source, &declaration))?;
         return Ok(0);
     }
     let given = given(&declaration, args.config.as_deref(), &args.sets)?;
-    let app = App::open(&args.engine.options()).await?;
+    let app = App::open(&args.engine.options()?).await?;
     refuse_unfinished(&app, &declaration, &given)?;
     let cancel = Cancel::default();
     let watch = signals::watch(cancel.clone(), args.timeout.map(Into::into));
@@ -86,10 +86,11 @@ fn refuse_unfinished(app: &App, declaration: &Declaration, given: &Value) -> Res
     let params = declaration.fill(given).unwrap_or(Value::Null);
     let found = unfinished(app.journal.as_ref(), &params, &app.address, &|header| is_dead(header, &app.holder))?;
     let Some(run) = found else { return Ok(()) };
+    let id = format!("{} {}", run.run, app.state_flags);
+    let id = id.trim_end();
     let report = miette!(
         code = "deployer::run::unfinished",
-        help =
-            format!("take back what it did: `deployer abort {}`; see it first: `deployer show {}`", run.run, run.run),
+        help = format!("take back what it did: `deployer abort {id}`; see it first: `deployer show {id}`"),
         "run {} of `{}` was killed before its end; nothing was touched now",
         run.run,
         run.header.script

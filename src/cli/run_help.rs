@@ -11,7 +11,10 @@ pub fn text(source: &Source, declaration: &Declaration) -> String {
     for line in source.text.lines().take_while(|line| line.starts_with("//")) {
         let _ = writeln!(out, "{}", line.trim_start_matches('/').trim_start());
     }
-    let _ = writeln!(out, "\nUsage: deployer run {} [--config FILE.toml] [--set KEY=VALUE]... [OPTIONS]", source.name);
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    let _ = writeln!(out, "Usage: deployer run {} [--config FILE.toml] [--set KEY=VALUE]... [OPTIONS]", source.name);
     let _ = writeln!(out, "`deployer run --help` lists the options.");
     let mut params = declaration.flat();
     // What must be given comes first.

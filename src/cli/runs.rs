@@ -1,7 +1,5 @@
 //! `deployer runs`
 
-use std::io::Write;
-
 use clap::Args;
 use miette::IntoDiagnostic;
 
@@ -25,15 +23,21 @@ pub struct RunsArgs {
 }
 
 pub fn runs(args: &RunsArgs) -> Result<u8, Fault> {
-    let runs = App::journal(args.state.state.as_ref())?.runs(args.limit)?;
+    let journal = App::journal(args.state.state.as_ref())?;
+    let runs = match &journal {
+        Some(journal) => journal.runs(args.limit)?,
+        None => {
+            terminal::say(format!("nothing was run yet: no journal in `{}`", args.state.folder()));
+            Vec::new()
+        }
+    };
     let here = Holder::this_process().into_diagnostic()?;
     let alive = |header: &_| !is_dead(header, &here);
     let history = History { runs: &runs, now_ms: SystemClock::default().unix_ms(), alive: &alive };
     let text = match args.format {
         Some(Format::Json) => history.json_lines(),
-        _ => history.table(terminal::width(), terminal::colour()),
+        _ => history.table(terminal::width(), terminal::colour_on(&std::io::stdout())),
     };
-    // A closed pipe (`| head`) is no error.
-    drop(std::io::stdout().write_all(text.as_bytes()));
+    terminal::print(&text)?;
     Ok(0)
 }

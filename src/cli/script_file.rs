@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use miette::miette;
 
+use super::config::{not_text, plainly};
 use super::fault::Fault;
 use super::folder_sources::FolderSources;
 use crate::base::suggest::did_you_mean;
@@ -30,12 +31,18 @@ impl ScriptFile {
         }
         let path = Path::new(name);
         if path.is_file() {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Fault::usage(miette!("script `{name}` cannot be read: {error}")))?;
+            let unreadable = |why: String| Fault::usage(miette!("script `{name}` cannot be read: {why}"));
+            let bytes = std::fs::read(path).map_err(|error| unreadable(plainly(&error)))?;
+            let text = String::from_utf8(bytes).map_err(|error| unreadable(not_text(error.utf8_error())))?;
             return Ok(Self::new(name, text, path.parent().unwrap_or(Path::new("")).to_owned()));
         }
         if let Some((name, text)) = shipped(name) {
             return Ok(Self::new(name, *text, PathBuf::from(".")));
+        }
+        if path.is_dir() {
+            let help = "name the file in it, such as `FOLDER/deploy.rhai`";
+            let code = "deployer::script::not_found";
+            return Err(Fault::usage(miette!(code = code, help = help, "`{name}` is a folder, not a script")));
         }
         let names = SHIPPED.iter().map(|(name, _)| *name);
         let shipped: Vec<&str> = names.clone().collect();

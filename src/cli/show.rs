@@ -1,5 +1,7 @@
 //! `deployer show`: the timeline of one run, drawn by the face that drew it live.
 
+use std::sync::Arc;
+
 use clap::Args;
 use miette::miette;
 
@@ -25,7 +27,7 @@ pub struct ShowArgs {
 }
 
 pub fn show(args: &ShowArgs) -> Result<u8, Fault> {
-    let journal = App::journal(args.state.state.as_ref())?;
+    let journal = journal(&args.state)?;
     let run = find(journal.as_ref(), &args.run)?;
     let mut face = terminal::show(args.show_as, false);
     for record in journal.records(&run)? {
@@ -33,6 +35,20 @@ pub fn show(args: &ShowArgs) -> Result<u8, Fault> {
     }
     face.finish();
     Ok(0)
+}
+
+/// The journal that must be there.
+///
+/// # Errors
+/// When it is not, or cannot be used.
+pub fn journal(state: &StateArgs) -> Result<Arc<dyn Journal>, Fault> {
+    App::journal(state.state.as_ref())?.ok_or_else(|| {
+        Fault::usage(miette!(
+            help = "another folder: `--state DIR`",
+            "nothing was run yet: no journal in `{}`",
+            state.folder()
+        ))
+    })
 }
 
 /// The run that is meant.
@@ -49,10 +65,7 @@ pub fn find(journal: &dyn Journal, text: &str) -> Result<RunId, Fault> {
             help = "give more letters of it; see `deployer runs`",
             "`{text}` is the beginning of several runs"
         ))),
-        (None, _) if runs.is_empty() => Err(Fault::usage(miette!(
-            help = "start with `deployer demo`, or `deployer run SCRIPT`",
-            "there is no run yet"
-        ))),
+        (None, _) if text == "last" => Err(Fault::usage(miette!("nothing was run yet"))),
         (None, _) => Err(Fault::usage(miette!(help = "see `deployer runs`", "there is no run `{text}`"))),
     }
 }

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::terminal;
 use crate::gateway::Cancel;
 
 /// Signals that follow the first one so closely are the same wish.
-const SAME_SIGNAL: Duration = Duration::from_millis(500);
+const SAME_SIGNAL: Duration = Duration::from_millis(200);
 
 /// Watches both signals, and the deadline of the whole run, until the task is dropped.
 pub fn watch(cancel: Cancel, timeout: Option<Duration>) -> tokio::task::JoinHandle<()> {
+    // From here on, and not from when the task first runs: a signal in between would kill.
+    let watched = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     tokio::spawn(async move {
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            eprintln!("warning: signals cannot be watched; stop this run with `deployer abort`");
+        let (Ok(mut interrupt), Ok(mut terminate)) = watched else {
+            terminal::say("warning: signals cannot be watched; stop this run with `deployer abort`");
             return;
         };
         let deadline = async {
@@ -29,8 +31,8 @@ pub fn watch(cancel: Cancel, timeout: Option<Duration>) -> tokio::task::JoinHand
             _ = terminate.recv() => "terminated",
             () = &mut deadline => "out of time",
         };
-        eprintln!("{reason}: taking back what was done; once more leaves it as it is");
         cancel.forward.cancel();
+        terminal::say(format!("{reason}: taking back what was done; once more leaves it as it is"));
         // Wrappers pass a signal on that the terminal has sent already: two at once are one.
         let settled = tokio::time::sleep(SAME_SIGNAL);
         tokio::pin!(settled);
@@ -45,7 +47,7 @@ pub fn watch(cancel: Cancel, timeout: Option<Duration>) -> tokio::task::JoinHand
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        eprintln!("stopping at once; take it back later with `deployer abort`");
         cancel.everything.cancel();
+        terminal::say("stopping at once; take it back later with `deployer abort`");
     })
 }

@@ -117,6 +117,8 @@ impl From<JournalError> for EffectError {
         match error {
             JournalError::TooLarge { .. } => Self::new(ErrorKind::Invalid, message),
             JournalError::Illegal { .. } => Self::new(ErrorKind::Internal, message),
+            JournalError::Busy { .. } => Self::new(ErrorKind::Journal, message)
+                .hint("see who holds `journal.db` in the state folder (`fuser` tells), end it, then try again"),
             _ => Self::new(ErrorKind::Journal, message)
                 .hint("make room on the disk of the state folder, or use another one with `--state DIR`"),
         }

@@ -134,6 +134,12 @@ pub struct RunHeader {
     pub engine: String,
     /// Where the engine is, such as `unix:///var/run/docker.sock`.
     pub address: String,
+    /// Arguments that lead another `deployer` to the same engine, such as `--engine local`; empty for the default.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub engine_flags: String,
+    /// Arguments that lead it to the same journal, such as `--state /srv/state`; empty for the default.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub state_flags: String,
     /// Version of deployer.
     pub version: String,
     /// The process that runs it.

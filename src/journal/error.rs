@@ -19,6 +19,20 @@ pub enum JournalError {
     )]
     Open { path: PathBuf, why: String },
 
+    #[error("the state folder `{}` cannot be written: {why}", path.display())]
+    #[diagnostic(
+        code(deployer::journal::folder),
+        help("nothing is deployed without a journal; make room and give the right to write, or use `--state DIR`")
+    )]
+    Unwritable { path: PathBuf, why: String },
+
+    #[error("the journal is held by another process, and was not let go of within {patience_s} s")]
+    #[diagnostic(
+        code(deployer::journal::busy),
+        help("see who holds `journal.db` in the state folder (`fuser` tells), end it, then try again")
+    )]
+    Busy { patience_s: u64 },
+
     #[error(
         "the journal `{}` was written by a newer deployer (journal version {found}, this one knows {known})",
         path.display()

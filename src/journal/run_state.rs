@@ -207,6 +207,8 @@ mod tests {
             params: json!({}),
             engine: "sim".into(),
             address: String::new(),
+            engine_flags: String::new(),
+            state_flags: String::new(),
             version: "0".into(),
             host: "h".into(),
             pid: 1,

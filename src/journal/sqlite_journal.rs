@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::entry::{Entry, Record, RunStatus, RunSummary};
 use super::{Durability, Journal, JournalError};
@@ -56,12 +56,41 @@ impl SqliteJournal {
     /// # Errors
     /// When the folder cannot be used, the file is no journal or damaged, or a newer deployer wrote it.
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| JournalError::Folder { path: folder.into(), why: error.to_string() })?;
+        let unusable = |why: String| JournalError::Folder { path: folder.into(), why };
+        if folder.is_file() {
+            return Err(unusable("it is a file".into()));
+        }
+        std::fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
         let path = folder.join(FILE_NAME);
         let connection = Connection::open(&path).map_err(|error| open_error(&path, &error))?;
         prepare(&connection, &path)?;
         Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    /// Opens the journal of a state folder for looking at it; none when there is none. Also where nothing can be
+    /// written: on a disk that is full or read-only.
+    ///
+    /// # Errors
+    /// As [`SqliteJournal::open`].
+    pub fn open_to_read(folder: &Path) -> Result<Option<Self>, JournalError> {
+        let path = folder.join(FILE_NAME);
+        if !folder.is_file() && !path.exists() {
+            return Ok(None);
+        }
+        let refused = match Self::open(folder) {
+            Err(error @ (JournalError::Open { .. } | JournalError::Unwritable { .. })) => error,
+            opened => return opened.map(Some),
+        };
+        // What is in the log beside it would be left out.
+        let has_log = std::fs::metadata(folder.join(format!("{FILE_NAME}-wal"))).is_ok_and(|log| log.len() > 0);
+        let name = path.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        match Connection::open_with_flags(format!("file:{name}?immutable=1"), flags) {
+            Ok(connection) if !has_log && is_sound(&connection) => {
+                Ok(Some(Self { connection: Mutex::new(connection) }))
+            }
+            _ => Err(refused),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -70,7 +99,24 @@ impl SqliteJournal {
 }
 
 fn open_error(path: &Path, error: &rusqlite::Error) -> JournalError {
-    JournalError::Open { path: PathBuf::from(path), why: error.to_string() }
+    let why = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => busy(),
+        Some(ErrorCode::DiskFull | ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            JournalError::Unwritable { path: path.parent().unwrap_or(path).into(), why }
+        }
+        _ => JournalError::Open { path: PathBuf::from(path), why },
+    }
+}
+
+fn busy() -> JournalError {
+    JournalError::Busy { patience_s: BUSY_TIMEOUT.as_secs() }
+}
+
+fn is_sound(connection: &Connection) -> bool {
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    let verdict = connection.pragma_query_value(None, "quick_check", |row| row.get::<_, String>(0));
+    version.is_ok_and(|version| version == VERSION) && verdict.is_ok_and(|verdict| verdict == "ok")
 }
 
 fn prepare(connection: &Connection, path: &Path) -> Result<(), JournalError> {
@@ -108,7 +154,10 @@ fn migrate(connection: &Connection, found: i64) -> rusqlite::Result<()> {
 }
 
 fn write_error(error: &rusqlite::Error) -> JournalError {
-    JournalError::Write { why: error.to_string() }
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => busy(),
+        _ => JournalError::Write { why: error.to_string() },
+    }
 }
 
 fn read_error(error: &rusqlite::Error) -> JournalError {

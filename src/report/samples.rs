@@ -29,6 +29,8 @@ pub fn header() -> RunHeader {
         params: json!({"service": "web"}),
         engine: "docker".into(),
         address: "unix:///var/run/docker.sock".into(),
+        engine_flags: String::new(),
+        state_flags: String::new(),
         version: "0.1.0".into(),
         host: "box".into(),
         pid: 4242,

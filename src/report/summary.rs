@@ -3,19 +3,21 @@
 
 use super::layout::{Tone, one_line, safe_lines, took};
 use crate::base::run_id::RunId;
+use crate::base::shell_word::shell_word;
 use crate::journal::entry::{Remaining, RunEnd, RunStatus};
 
 /// Changes that are listed; more are counted.
 const CHANGES_LISTED: usize = 20;
 /// The fact that names the service of a run.
 const SERVICE: &str = "service";
-/// The fact of a run\'s end that names the engine.
-const ENGINE: &str = "engine";
 
 /// What there is to say at the end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     pub run: RunId,
+    /// Arguments that lead to the run's engine and to its journal; empty for the defaults.
+    pub engine_flags: String,
+    pub state_flags: String,
     /// From the first entry to the last.
     pub took_ms: u64,
     /// Whether anything outside was, or may have been, changed at any time.
@@ -61,15 +63,12 @@ impl Summary {
         // Where a release before was kept, there is something to go back to.
         let kept = self.changes.iter().any(|change| change.contains(":rollback"));
         if let Some(service) = end.facts.get(SERVICE).filter(|_| !failed && kept) {
-            let engine = match end.facts.get(ENGINE).map(String::as_str) {
-                Some("local") => " --engine local",
-                _ => "",
-            };
-            let service = shell_word(&one_line(service));
-            let command = format!("deployer run rollback.rhai{engine} --set service={service}");
-            lines.push(SummaryLine::Field("take back", command));
+            let set = format!("--set service={}", shell_word(&one_line(service)));
+            let command = ["deployer run rollback.rhai", &self.engine_flags, &self.state_flags, &set];
+            lines.push(SummaryLine::Field("take back", joined(&command)));
         }
-        lines.push(SummaryLine::Field("details", format!("deployer show {}", self.run)));
+        let details = ["deployer show", self.run.as_str(), &self.state_flags];
+        lines.push(SummaryLine::Field("details", joined(&details)));
         lines
     }
 
@@ -128,24 +127,7 @@ impl Summary {
     }
 }
 
-/// A word as a shell takes it, quoted where it must be.
-fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_with_spaces_can_be_pasted_into_a_shell() {
-        assert_eq!(shell_word("web-1.2"), "web-1.2");
-        assert_eq!(shell_word("it's"), r"'it'\''s'");
-        assert_eq!(shell_word(""), "''");
-    }
+/// Words of a command, those left out that are empty.
+fn joined(words: &[&str]) -> String {
+    words.iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>().join(" ")
 }

@@ -92,6 +92,8 @@ pub struct Timeline {
     under_way: BTreeMap<Seq, UnderWay>,
     unwinding: bool,
     /// Whether anything outside was or may have been changed.
+    /// Arguments that lead to the engine and to the journal.
+    flags: (String, String),
     touched: bool,
     ended: bool,
     names: Names,
@@ -153,6 +155,7 @@ impl Timeline {
             Entry::RunStarted { header } => {
                 self.run = Some(record.run.clone());
                 self.started_ms = record.at_ms;
+                self.flags = (header.engine_flags.clone(), header.state_flags.clone());
                 Some(Happening::Began { run: record.run.clone(), at_ms: record.at_ms, header: header.clone() })
             }
             Entry::StepOpened { seq, title } => {
@@ -246,6 +249,8 @@ impl Timeline {
     fn summary(&self, run: &RunId, end: &RunEnd) -> Summary {
         Summary {
             run: run.clone(),
+            engine_flags: self.flags.0.clone(),
+            state_flags: self.flags.1.clone(),
             took_ms: between(self.started_ms, self.latest_ms),
             touched: self.touched,
             changes: self.changes.net(),

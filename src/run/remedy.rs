@@ -2,20 +2,46 @@
 
 use serde_json::{Map, Value};
 
-use crate::journal::entry::Remaining;
+use crate::base::shell_word::shell_word;
+use crate::journal::entry::{Remaining, RunHeader};
 use crate::journal::run_state::{UndoAction, UndoStep};
 use crate::script::reserved::is_reserved;
 
 /// Options that only undos use.
 pub const INTERNAL_OPTIONS: [&str; 4] = ["only_own", "back_to", "disconnect", "anew"];
 
+/// How a command reaches the engine and the journal of the run.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// The `docker` program with its arguments; none when the engine is another.
+    docker: Option<String>,
+    /// Arguments for `deployer run`.
+    flags: String,
+}
+
+impl Reach {
+    pub fn of(header: Option<&RunHeader>) -> Self {
+        let Some(header) = header else { return Self::default() };
+        let host = header.engine_flags.strip_prefix("--docker-host ");
+        let docker = host.map_or_else(|| "docker".to_owned(), |host| format!("docker -H {host}"));
+        let engine = match header.engine_flags.as_str() {
+            "" => format!("--engine {}", header.engine),
+            flags => flags.to_owned(),
+        };
+        Self {
+            docker: (header.engine == "docker").then_some(docker),
+            flags: format!("{engine} {}", header.state_flags).trim_end().to_owned(),
+        }
+    }
+}
+
 /// One thing that remains, with the exact command where there is one.
-pub fn remaining(step: &UndoStep, engine: &str, why: Option<&str>) -> Remaining {
+pub fn remaining(step: &UndoStep, reach: &Reach, why: Option<&str>) -> Remaining {
     let because = why.map(|why| format!(": {why}")).unwrap_or_default();
     match &step.action {
         UndoAction::Effect { kind, args } => Remaining {
             what: format!("`{}` is not taken back{because}", step.of.trim_end()),
-            command: Some(command(kind, args, engine)),
+            command: Some(command(kind, args, reach)),
         },
         UndoAction::Closure => {
             let place = step.site.as_ref().map(|site| format!(" at {site}")).unwrap_or_default();
@@ -26,7 +52,7 @@ pub fn remaining(step: &UndoStep, engine: &str, why: Option<&str>) -> Remaining 
 }
 
 /// The command that does by hand what an undo would have done.
-pub fn command(kind: &str, args: &Value, engine: &str) -> String {
+pub fn command(kind: &str, args: &Value, reach: &Reach) -> String {
     // A container stands there by name, or as a map with its id.
     let text = |key: &str| {
         let value = args.get(key);
@@ -34,33 +60,26 @@ pub fn command(kind: &str, args: &Value, engine: &str) -> String {
         shell_word(value.and_then(Value::as_str).unwrap_or_default())
     };
     let is_set = |key: &str| args.get(key).and_then(Value::as_bool) == Some(true);
-    if engine == "docker" {
-        match kind {
-            "docker_remove" if is_set("volumes") => return format!("docker rm -f -v {}", text("container")),
-            "docker_remove" => return format!("docker rm -f {}", text("container")),
-            "docker_start" if is_set("anew") => return format!("docker restart {}", text("container")),
-            "docker_start" => return format!("docker start {}", text("container")),
-            "docker_stop" => return format!("docker stop {}", text("container")),
-            "docker_rename" => return format!("docker rename {} {}", text("container"), text("name")),
-            "docker_tag" => return format!("docker tag {} {}", text("image"), text("tag")),
-            "docker_image_remove" => return format!("docker image rm {}", text("image")),
-            "volume_remove" => return format!("docker volume rm {}", text("name")),
-            "network_remove" => return format!("docker network rm {}", text("name")),
-            _ => {}
+    if let Some(docker) = &reach.docker {
+        let words = match kind {
+            "docker_remove" if is_set("volumes") => Some(format!("rm -f -v {}", text("container"))),
+            "docker_remove" => Some(format!("rm -f {}", text("container"))),
+            "docker_start" if is_set("anew") => Some(format!("restart {}", text("container"))),
+            "docker_start" => Some(format!("start {}", text("container"))),
+            "docker_stop" => Some(format!("stop {}", text("container"))),
+            "docker_rename" => Some(format!("rename {} {}", text("container"), text("name"))),
+            "docker_tag" => Some(format!("tag {} {}", text("image"), text("tag"))),
+            "docker_image_remove" => Some(format!("image rm {}", text("image"))),
+            "volume_remove" => Some(format!("volume rm {}", text("name"))),
+            "network_remove" => Some(format!("network rm {}", text("name"))),
+            _ => None,
+        };
+        if let Some(words) = words {
+            return format!("{docker} {words}");
         }
     }
-    let script = format!("{kind}({})", rhai_literal(args));
-    format!("echo {} | deployer run - --engine {engine}", shell_quoted(&script))
-}
-
-/// A word as a shell reads it.
-fn shell_word(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.,:/@%+=".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { shell_quoted(word) }
-}
-
-fn shell_quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+    let script = shell_word(&format!("{kind}({})", rhai_literal(args)));
+    format!("echo {script} | deployer run - {}", reach.flags)
 }
 
 /// A value as a script writes it.
@@ -93,12 +112,43 @@ mod tests {
 
     use super::*;
 
+    fn reach(engine: &str, engine_flags: &str, state_flags: &str) -> Reach {
+        let header = json!({
+            "script": "s", "digest": "d", "params": {}, "engine": engine, "address": "a", "version": "0", "host": "h",
+            "pid": 1, "boot_id": "b", "process_start": 1, "engine_flags": engine_flags, "state_flags": state_flags,
+        });
+        Reach::of(Some(&serde_json::from_value(header).unwrap()))
+    }
+
+    #[test]
+    fn commands_can_be_typed() {
+        let args = json!({"container": "web", "force": true, "only_own": true});
+        assert_eq!(command("docker_remove", &args, &reach("docker", "", "")), "docker rm -f web");
+        assert_eq!(
+            command("docker_remove", &args, &reach("docker", "--docker-host tcp://box:2375", "--state /s")),
+            "docker -H tcp://box:2375 rm -f web"
+        );
+        assert_eq!(
+            command("docker_remove", &args, &reach("local", "--engine local", "--state '/my state'")),
+            "echo 'docker_remove(#{container: \"web\", force: true})' | deployer run - --engine local --state '/my state'"
+        );
+    }
+
+    #[test]
+    fn a_quote_in_an_argument_does_not_end_the_command() {
+        let args = json!({"text": "it's"});
+        assert_eq!(
+            command("notify", &args, &reach("docker", "", "")),
+            r#"echo 'notify(#{text: "it'\''s"})' | deployer run - --engine docker"#
+        );
+    }
+
     #[test]
     fn containers_stand_there_by_name_or_as_maps() {
         let by_map = json!({"container": {"id": "abc", "name": "web"}, "anew": true});
-        assert_eq!(command("docker_start", &by_map, "docker"), "docker restart abc");
+        assert_eq!(command("docker_start", &by_map, &reach("docker", "", "")), "docker restart abc");
         assert_eq!(
-            command("docker_start", &by_map, "local"),
+            command("docker_start", &by_map, &reach("local", "", "")),
             r#"echo 'docker_start(#{container: #{id: "abc", name: "web"}})' | deployer run - --engine local"#
         );
     }
@@ -107,22 +157,12 @@ mod tests {
     fn odd_texts_survive_the_shell_and_the_script() {
         let args = json!({"command": ["it's"], "labels": {"deployer.run": "x", "default": "y"}});
         assert_eq!(
-            command("exec", &args, "docker"),
+            command("exec", &args, &reach("docker", "", "")),
             r##"echo 'exec(#{command: ["it'\''s"], labels: #{"deployer.run": "x", "default": "y"}})' | deployer run - --engine docker"##
         );
         assert_eq!(
-            command("docker_tag", &json!({"image": "a b", "tag": "web:v1"}), "docker"),
+            command("docker_tag", &json!({"image": "a b", "tag": "web:v1"}), &reach("docker", "", "")),
             "docker tag 'a b' web:v1"
-        );
-    }
-
-    #[test]
-    fn commands_can_be_typed() {
-        let args = json!({"container": "web", "force": true, "only_own": true});
-        assert_eq!(command("docker_remove", &args, "docker"), "docker rm -f web");
-        assert_eq!(
-            command("docker_remove", &args, "local"),
-            "echo 'docker_remove(#{container: \"web\", force: true})' | deployer run - --engine local"
         );
     }
 }

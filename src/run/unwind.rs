@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::remedy::remaining;
+use super::remedy::{Reach, remaining};
 use crate::base::seq::Seq;
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
 use crate::gateway::Gateway;
@@ -37,27 +37,27 @@ impl Unwind<'_> {
     pub fn run(&self, reason: &str) -> Vec<Remaining> {
         let ledger = self.gateway.ledger();
         let stack: Vec<UndoStep> = ledger.state().undo_stack.iter().rev().cloned().collect();
-        let engine = self.gateway.engine();
+        let reach = Reach::of(ledger.state().header.as_ref());
         let unwinding = ledger.unwinding();
         if !unwinding
             && let Err(error) = ledger.record(Entry::UnwindStarted { reason: reason.into() }, Durability::Power)
         {
             let why = error.to_string();
-            return stack.iter().map(|step| remaining(step, engine, Some(&why))).collect();
+            return stack.iter().map(|step| remaining(step, &reach, Some(&why))).collect();
         }
         let mut left = Vec::new();
         let mut steps = stack.iter();
         for step in steps.by_ref() {
             match self.take_back(step) {
                 Ok(()) => {}
-                Err(None) => left.push(remaining(step, engine, None)),
+                Err(None) => left.push(remaining(step, &reach, None)),
                 Err(Some(why)) => {
-                    left.push(remaining(step, engine, Some(&why)));
+                    left.push(remaining(step, &reach, Some(&why)));
                     break;
                 }
             }
         }
-        left.extend(steps.map(|step| remaining(step, engine, None)));
+        left.extend(steps.map(|step| remaining(step, &reach, None)));
         left
     }
 

@@ -201,7 +201,7 @@ fn check_call(source: &Source, known: &Known, call: &Called<'_>, found: &mut Vec
                 diagnostic.help(format!("a closure that a variable holds is called by `{name}.call(...)`"))
             }
             Some(hint) => diagnostic.help(hint),
-            None => diagnostic,
+            None => diagnostic.help("docs/reference.md lists the primitives"),
         };
         found.push(point(diagnostic, "not known"));
         return;

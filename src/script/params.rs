@@ -255,7 +255,7 @@ impl Declaration {
                         (ParamType::Map, _) => {
                             Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into())))
                         }
-                        (kind, _) => Err(format!("`{part}` is a {} and has no keys", kind.name())),
+                        (kind, _) => Err(format!("cannot be set: `{part}` is of type {} and has no keys", kind.name())),
                     };
                     return value.map(|value| (value, path.clone())).map_err(|message| ParamError {
                         key: key.into(),

@@ -109,19 +109,6 @@ r::live("x");"#, &[]), @r#"
 }
 
 #[test]
-fn a_module_outside() {
-    assert_snapshot!(checked(r#"import "../x" as r;"#, &[]), @r#"
-    deployer::script::unknown_module
-      × module `../x` is outside of the script's folder; name it by a path below, without `..`
-       ╭─[test.rhai:1:1]
-     1 │ import "../x" as r;
-       · ───┬──
-       ·    ╰── imported here
-       ╰────
-    "#);
-}
-
-#[test]
 fn a_circular_import() {
     assert_snapshot!(checked(r#"import "a" as a;
 a::f();"#, &[("a", r#"import "b" as b;

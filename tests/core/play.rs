@@ -106,6 +106,8 @@ pub fn header(run_params: &Value, digest: String) -> RunHeader {
         params: run_params.clone(),
         engine: "sim".into(),
         address: "sim:".into(),
+        engine_flags: String::new(),
+        state_flags: String::new(),
         version: "0".into(),
         host: "here".into(),
         pid: 1,

@@ -65,7 +65,7 @@ fn an_unknown_function() {
 #[test]
 fn an_unknown_option() {
     assert_snapshot!(refused("docker_run(#{ name: \"web\", imge: \"web:v2\" });\n", &[]), @r#"
-    run   RUN [HOME]/deploy.rhai on local local:[HOME]/state/local
+    run   bqfcxefyvk [HOME]/deploy.rhai on local local:[HOME]/state/local
     back  taking back: `docker_run` has no option `imge`
     deployer::script::invalid
 
@@ -77,8 +77,8 @@ fn an_unknown_option() {
        ╰────
       help: did you mean `image`?
     end   not run: nothing was touched
-          run: RUN
-          details: deployer show RUN
+          run: bqfcxefyvk
+          details: deployer show bqfcxefyvk
     "#);
 }
 

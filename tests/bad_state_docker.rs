@@ -47,18 +47,18 @@ fn a_missing_image() {
     deployer::script::failed
 
       × there is no image '[SERVICE]:v9'
-        ╭─[bluegreen.rhai:64:35]
-     63 │     preflight::port(p.green_port);
-     64 │     if p.build == () { preflight::image(image); }
+        ╭─[bluegreen.rhai:70:35]
+     69 │     preflight::port(p.green_port, "green_port");
+     70 │     if p.build == () { preflight::image(image); }
         ·                                   ──┬──
         ·                                     ╰── in the call of `image`
-     65 │     blue = release::live(service);
+     71 │     blue = release::live(service);
         ╰────
       help: fetch it: docker pull [SERVICE]:v9; or give 'build' a folder to build it from
 
-    Error: deployer::script::below
+    Advice: deployer::script::below
 
-      × which came from `std/preflight`
+      ☞ which came from `std/preflight`
         ╭─[std/preflight:28:9]
      27 │     if docker_images(name) == [] {
      28 │         fail(`there is no image '${name}'`, `fetch it: docker pull ${name}; or give 'build' a folder to build it from`);
@@ -80,21 +80,21 @@ fn a_taken_port() {
     deployer::script::failed
 
       × port [GREEN_PORT] is taken by another process
-        ╭─[bluegreen.rhai:63:16]
-     62 │     preflight::memory(p.memory_mb);
-     63 │     preflight::port(p.green_port);
+        ╭─[bluegreen.rhai:69:16]
+     68 │     preflight::memory(p.memory_mb);
+     69 │     preflight::port(p.green_port, "green_port");
         ·                ──┬─
         ·                  ╰── in the call of `port`
-     64 │     if p.build == () { preflight::image(image); }
+     70 │     if p.build == () { preflight::image(image); }
         ╰────
-      help: choose another one with `--set green_port=...`
+      help: choose another one with --set green_port=...
 
-    Error: deployer::script::below
+    Advice: deployer::script::below
 
-      × which came from `std/preflight`
+      ☞ which came from `std/preflight`
         ╭─[std/preflight:22:5]
      21 │     let holder = if state.container == () { "another process" } else { `container '${state.container}'` };
-     22 │     fail(`port ${port} is taken by ${holder}`, "choose another one with `--set green_port=...`");
+     22 │     fail(`port ${port} is taken by ${holder}`, `choose another one with --set ${parameter}=...`);
         ·     ──┬─
         ·       ╰── here
      23 │ }
@@ -114,24 +114,24 @@ fn a_taken_name() {
     deployer::script::failed
 
       × container '[SERVICE]-green' is in the way, and deployer did not make it
-        ╭─[bluegreen.rhai:61:14]
-     60 │     announce::start_and_end(p.notify, service, image);
-     61 │     release::sweep(service, [green_name, next_name]);
+        ╭─[bluegreen.rhai:67:14]
+     66 │     announce::start_and_end(p.notify, service, image);
+     67 │     release::sweep(service, [green_name, next_name]);
         ·              ──┬──
         ·                ╰── in the call of `sweep`
-     62 │     preflight::memory(p.memory_mb);
+     68 │     preflight::memory(p.memory_mb);
         ╰────
       help: look at it: docker inspect [SERVICE]-green
 
-    Error: deployer::script::below
+    Advice: deployer::script::below
 
-      × which came from `std/release`
-        ╭─[std/release:43:13]
-     42 │         if left.labels.get("deployer.service") != service {
-     43 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
+      ☞ which came from `std/release`
+        ╭─[std/release:48:13]
+     47 │         if left.labels.get("deployer.service") != service {
+     48 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
         ·             ──┬─
         ·               ╰── here
-     44 │         }
+     49 │         }
         ╰────
     end   failed before anything was changed, in TIME
           run: RUN
@@ -147,12 +147,23 @@ fn an_app_that_never_gets_healthy() {
 
       × `[SERVICE]-green` was not healthy within TIME; last answer: 503 Service Unavailable
       │ manual-generator v2: listening on port 5000
-        ╭─[bluegreen.rhai:80:5]
-     79 │ step "Prove green" {
-     80 │     health_wait(green, #{ path: p.health.path, port: p.container_port, status: p.health.status, timeout: p.health.timeout });
+        ╭─[bluegreen.rhai:87:14]
+     86 │ step "Prove green" {
+     87 │     cutover::healthy(green, p.health, p.container_port);
+        ·              ───┬───
+        ·                 ╰── in the call of `healthy`
+     88 │     database::prove(p.database, green);
+        ╰────
+
+    Advice: deployer::script::below
+
+      ☞ which came from `std/cutover`
+        ╭─[std/cutover:39:5]
+     38 │ fn healthy(container, health, port) {
+     39 │     health_wait(container, question(health, port));
         ·     ─────┬─────
         ·          ╰── here
-     81 │     database::prove(p.database, green);
+     40 │ }
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
@@ -166,16 +177,27 @@ fn an_app_that_dies_at_start() {
     assert_snapshot!(refused(&scene, &scene.release("v2", "ENV EXIT_AT_START=3"), |config| config), @r#"
     deployer::effect
 
-      × container `[SERVICE]-green` keeps ending with exit code 3 and being restarted
+      × container `[SERVICE]-green` ended with exit code 3 while it was waited for
       │ manual-generator v2: cannot start: EXIT_AT_START is set
-        ╭─[bluegreen.rhai:80:5]
-     79 │ step "Prove green" {
-     80 │     health_wait(green, #{ path: p.health.path, port: p.container_port, status: p.health.status, timeout: p.health.timeout });
-        ·     ─────┬─────
-        ·          ╰── here
-     81 │     database::prove(p.database, green);
+        ╭─[bluegreen.rhai:87:14]
+     86 │ step "Prove green" {
+     87 │     cutover::healthy(green, p.health, p.container_port);
+        ·              ───┬───
+        ·                 ╰── in the call of `healthy`
+     88 │     database::prove(p.database, green);
         ╰────
       help: its last log lines say why; start the same image by hand to see more
+
+    Advice: deployer::script::below
+
+      ☞ which came from `std/cutover`
+        ╭─[std/cutover:39:5]
+     38 │ fn healthy(container, health, port) {
+     39 │     health_wait(container, question(health, port));
+        ·     ─────┬─────
+        ·          ╰── here
+     40 │ }
+        ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
           details: deployer show RUN
@@ -186,22 +208,22 @@ fn an_app_that_dies_at_start() {
 fn a_damaged_database() {
     let scene = Scene::with_v1();
     scene.damage_database();
-    assert_snapshot!(refused(&scene, &scene.release("v2", ""), |config| config), @r#"
+    assert_snapshot!(refused(&scene, &scene.release("v2", ""), |config| config), @"
     deployer::effect
 
       × database `[VOLUME]:manual_generator.db` is damaged
       │ database disk image is malformed
-        ╭─[bluegreen.rhai:81:15]
-     80 │     health_wait(green, #{ path: p.health.path, port: p.container_port, status: p.health.status, timeout: p.health.timeout });
-     81 │     database::prove(p.database, green);
+        ╭─[bluegreen.rhai:88:15]
+     87 │     cutover::healthy(green, p.health, p.container_port);
+     88 │     database::prove(p.database, green);
         ·               ──┬──
         ·                 ╰── in the call of `prove`
-     82 │ }
+     89 │ }
         ╰────
 
-    Error: deployer::script::below
+    Advice: deployer::script::below
 
-      × which came from `std/database`
+      ☞ which came from `std/database`
         ╭─[std/database:9:17]
       8 │     if db.volume != () { options.volume = db.volume; }
       9 │     let state = sqlite_check(db.path, options);
@@ -212,7 +234,7 @@ fn a_damaged_database() {
     end   failed, and everything it did was taken back, in TIME
           run: RUN
           details: deployer show RUN
-    "#);
+    ");
 }
 
 /// A file system of one megabyte, unmounted when dropped.

@@ -49,6 +49,8 @@ pub async fn run(args: RunArgs) -> Result<u8, Fault> {
         (Some(script), _) => ScriptFile::find(script)?,
         (None, true) => {
             let mut command = super::Cli::command();
+            // So that the usage line names the whole command.
+            command.build();
             let run = command.find_subcommand_mut("run").map(|run| run.render_long_help());
             terminal::print(&format!("{}\n", run.unwrap_or_default()))?;
             return Ok(0);

@@ -14,8 +14,11 @@ pub fn text(source: &Source, declaration: &Declaration) -> String {
     if !out.is_empty() {
         out.push('\n');
     }
-    let _ = writeln!(out, "Usage: deployer run {} [--config FILE.toml] [--set KEY=VALUE]...", source.name);
-    let params = declaration.flat();
+    let _ = writeln!(out, "Usage: deployer run {} [--config FILE.toml] [--set KEY=VALUE]... [OPTIONS]", source.name);
+    let _ = writeln!(out, "`deployer run --help` lists the options.");
+    let mut params = declaration.flat();
+    // What must be given comes first.
+    params.sort_by_key(|(_, param)| param.default.is_some());
     if params.is_empty() {
         let _ = writeln!(out, "\nThis script declares no parameters.");
         return out;
@@ -28,7 +31,8 @@ pub fn text(source: &Source, declaration: &Declaration) -> String {
             Some(serde_json::Value::Null) => "not set".to_owned(),
             Some(value) => format!("default {value}"),
         };
-        let _ = writeln!(out, "  {name:width$}  {} ({}, {default})", param.doc, param.kind.name());
+        let _ = writeln!(out, "  {name:width$}  {}", param.doc);
+        let _ = writeln!(out, "  {:width$}  [{}, {default}]", "", param.kind.name());
     }
     out
 }

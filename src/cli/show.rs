@@ -18,6 +18,7 @@ const SEARCHED: usize = 10_000;
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// The run's id or its beginning; `last` is the newest
+    #[arg(default_value = "last")]
     run: String,
     #[command(flatten)]
     show_as: ShowAs,

@@ -7,6 +7,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::terminal;
 use crate::gateway::Cancel;
 
+/// Signals that follow the first one so closely are the same wish.
+const SAME_SIGNAL: Duration = Duration::from_millis(200);
+
 /// Watches both signals, and the deadline of the whole run, until the task is dropped.
 pub fn watch(cancel: Cancel, timeout: Option<Duration>) -> tokio::task::JoinHandle<()> {
     // From here on, and not from when the task first runs: a signal in between would kill.
@@ -30,6 +33,16 @@ pub fn watch(cancel: Cancel, timeout: Option<Duration>) -> tokio::task::JoinHand
         };
         cancel.forward.cancel();
         terminal::say(format!("{reason}: taking back what was done; once more leaves it as it is"));
+        // Wrappers pass a signal on that the terminal has sent already: two at once are one.
+        let settled = tokio::time::sleep(SAME_SIGNAL);
+        tokio::pin!(settled);
+        loop {
+            tokio::select! {
+                () = &mut settled => break,
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

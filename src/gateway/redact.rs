@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Door, Ticket};
 use crate::base::vault::Vault;
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
-use crate::journal::entry::{Entry, UndoRecord};
+use crate::journal::entry::{Entry, RunEnd, UndoRecord};
 
 pub struct Redact {
     next: Arc<dyn Door>,
@@ -98,14 +98,7 @@ pub fn scrub_entry(vault: &Vault, entry: &Entry) -> Entry {
         Entry::Failed { error, .. } => *error = scrub_error(vault, error.clone()),
         Entry::Logged { text, .. } => scrub(text),
         Entry::UnwindStarted { reason } => scrub(reason),
-        Entry::RunEnded { end } => {
-            end.error.iter_mut().chain(&mut end.report).for_each(scrub);
-            for remaining in &mut end.remaining {
-                scrub(&mut remaining.what);
-                remaining.command.iter_mut().for_each(scrub);
-            }
-            value(&mut end.value);
-        }
+        Entry::RunEnded { end } => scrub_end(vault, end),
         Entry::SourceLoaded { .. }
         | Entry::StepClosed { .. }
         | Entry::ParallelOpened { .. }
@@ -115,6 +108,17 @@ pub fn scrub_entry(vault: &Vault, entry: &Entry) -> Entry {
         | Entry::Committed { .. } => {}
     }
     entry
+}
+
+/// Scrubs what is told at the end of a run.
+pub fn scrub_end(vault: &Vault, end: &mut RunEnd) {
+    let scrub = |text: &mut String| *text = vault.scrub(text);
+    end.error.iter_mut().chain(&mut end.report).for_each(scrub);
+    for remaining in &mut end.remaining {
+        scrub(&mut remaining.what);
+        remaining.command.iter_mut().for_each(scrub);
+    }
+    scrub_value(vault, &mut end.value);
 }
 
 fn scrub_error(vault: &Vault, mut error: EffectError) -> EffectError {

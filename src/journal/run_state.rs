@@ -21,8 +21,8 @@ pub struct RunState {
     pub under_way: BTreeMap<Seq, Intent>,
     /// What must be taken back, the last on top.
     pub undo_stack: Vec<UndoStep>,
-    /// Whether any effect that changes something was performed, or may have been; locks do not count.
-    pub touched: bool,
+    /// Whether an effect has ended that changed something, or may have.
+    changed: bool,
     pub committed: bool,
     pub unwinding: bool,
     /// Services whose lock the run holds.
@@ -156,7 +156,7 @@ impl RunState {
     }
 
     fn complete(&mut self, intent: &Intent) {
-        self.touched |= touches(intent);
+        self.changed |= touches(intent);
         if let Some(undone) = &intent.undoes {
             self.undo_stack.retain(|step| step.seq != *undone);
         }
@@ -167,7 +167,7 @@ impl RunState {
 
     fn fail(&mut self, intent: &Intent, applied: Applied) {
         match applied {
-            Applied::Unknown => self.touched |= touches(intent),
+            Applied::Unknown => self.changed |= touches(intent),
             Applied::No => {
                 self.undo_stack.retain(|step| step.seq != intent.seq);
                 if intent.kind == LOCK {
@@ -175,6 +175,11 @@ impl RunState {
                 }
             }
         }
+    }
+
+    /// Whether any effect that changes something was performed, or may have been; locks do not count.
+    pub fn touched(&self) -> bool {
+        self.changed || self.under_way.values().any(touches)
     }
 
     pub fn status(&self) -> RunStatus {

@@ -19,95 +19,88 @@ fn talk(format: Format, look: Look, events: &[RunEvent]) -> String {
 fn plain_success() {
     let (data, talk) = drawn(Format::Plain, LOOK, &samples::success());
     assert_eq!(data, "web is at v2\n");
-    assert_snapshot!(talk, @r"
-run   0123456789 bluegreen.rhai on docker unix:///var/run/docker.sock
-step  Preflight
-  ok    lock web  0.00s
-  ok    docker_inspect web  0.00s
-  start docker_build web:v2
-  ...   docker_build web:v2  11.0s  60%  Step 3/5 : COPY . .
-  ok    docker_build web:v2  12.3s
-done  step Preflight  12.3s
-step  Start green
-  log   green listens on 8081
-  ok    docker_run web-green (web:v2)  0.42s
-  start health_wait web-green
-  ok    health_wait web-green  1.25s
-done  step Start green  1.67s
-step  Cut over
-  ok    docker_stop web  0.80s
-  ok    docker_remove web  0.03s
-  ok    docker_rename web-green -> web  0.01s
-done  step Cut over  0.84s
-keep  point of no return: what was done so far stays
-warn  notify slack succeeded  0.09s  not delivered: connection refused
-end   done in 14.9s
-      changed:
-        + image web:v2 (built)
-        ~ container web replaced (web:v2)
-      run: 0123456789
-      take back: deployer run rollback.rhai --set service=web
-      details: deployer show 0123456789
-");
+    assert_snapshot!(talk, @"
+    run   0123456789 bluegreen.rhai on docker unix:///var/run/docker.sock
+    step  Preflight
+      ok    lock web  0.00s
+      start docker_build web:v2
+      ...   docker_build web:v2  11.0s  60%  Step 3/5 : COPY . .
+      ok    docker_build web:v2  12.3s
+    done  step Preflight  12.3s
+    step  Start green
+      log   green listens on 8081
+      ok    docker_run web-green (web:v2)  0.42s
+      ok    health_wait web-green  1.25s
+    done  step Start green  1.67s
+    step  Cut over
+      ok    docker_stop web  0.80s
+      ok    docker_remove web  0.03s
+      ok    docker_rename web-green -> web  0.01s
+    done  step Cut over  0.84s
+    keep  point of no return: what was done so far stays
+    warn  notify slack succeeded  0.09s  not delivered: connection refused
+    end   done in 14.9s
+          changed:
+            + image web:v2 (built)
+            ~ container web replaced (web:v2)
+          run: 0123456789
+          details: deployer show 0123456789
+    ");
 }
 
 #[test]
 fn plain_failure() {
-    assert_snapshot!(talk(Format::Plain, LOOK, &samples::failure()), @r"
-run   0123456789 bluegreen.rhai on docker unix:///var/run/docker.sock
-step  Start green
-  ok    docker_run web-green (web:v3)  0.31s
-  ok    docker_inspect web-green  0.00s
-  start health_wait web-green
-  ...   health_wait web-green  10.0s  503 from http://127.0.0.1:8081/
-  FAIL  health_wait web-green  30.0s  container `web-green` never became healthy: the last answer was 503 Service Unavailable
-        | starting
-        | Traceback (most recent call last):
-        | KeyError: 'DATABASE_URL'
-        hint: docker logs web-green
-FAIL  step Start green  30.3s
-back  taking back: container `web-green` never became healthy
-  undo  docker_remove web-green  0.12s
-  undo  on_rollback
-deployer::run::unhealthy
+    assert_snapshot!(talk(Format::Plain, LOOK, &samples::failure()), @"
+    run   0123456789 bluegreen.rhai on docker unix:///var/run/docker.sock
+    step  Start green
+      ok    docker_run web-green (web:v3)  0.31s
+      ...   health_wait web-green  10.0s  503 from http://127.0.0.1:8081/
+      FAIL  health_wait web-green  30.0s  container `web-green` never became healthy: the last answer was 503 Service Unavailable
+            | starting
+            | Traceback (most recent call last):
+            | KeyError: 'DATABASE_URL'
+            hint: docker logs web-green
+    FAIL  step Start green  30.3s
+    back  taking back: container `web-green` never became healthy
+      undo  docker_remove web-green  0.12s
+      undo  on_rollback
+    deployer::run::unhealthy
 
-  × container `web-green` never became healthy
-   ╭─[bluegreen.rhai:12:5]
-end   failed, and everything it did was taken back, in 30.4s
-      run: 0123456789
-      details: deployer show 0123456789
-");
+      × container `web-green` never became healthy
+       ╭─[bluegreen.rhai:12:5]
+    end   failed, and everything it did was taken back, in 30.4s
+          run: 0123456789
+          details: deployer show 0123456789
+    ");
 }
 
 #[test]
 fn plain_stuck() {
-    assert_snapshot!(talk(Format::Plain, LOOK, &samples::stuck()), @r"
-run   0123456789 bluegreen.rhai on docker unix:///var/run/docker.sock
-step  Start green
-  ok    docker_run web-green (web:v3)  0.31s
-  ok    docker_inspect web-green  0.00s
-  start health_wait web-green
-  ...   health_wait web-green  10.0s  503 from http://127.0.0.1:8081/
-  FAIL  health_wait web-green  30.0s  container `web-green` never became healthy: the last answer was 503 Service Unavailable
-        | starting
-        | Traceback (most recent call last):
-        | KeyError: 'DATABASE_URL'
-        hint: docker logs web-green
-FAIL  step Start green  30.3s
-back  taking back: container `web-green` never became healthy
-  FAIL  undo docker_remove web-green  1m 00s  the engine did not answer in 60s
-        hint: docker ps
-error the engine did not answer in 60s
-end   stuck after 1m 30s: it failed and could not be taken back
-      2 things are left for you to do, in this order:
-        1. container `web-green` is still there
-           docker rm -f web-green
-        2. tell whoever waits for v3
-      not as it was before:
-        + container web-green (web:v3)
-      run: 0123456789
-      details: deployer show 0123456789
-");
+    assert_snapshot!(talk(Format::Plain, LOOK, &samples::stuck()), @"
+    run   0123456789 bluegreen.rhai on docker unix:///var/run/docker.sock
+    step  Start green
+      ok    docker_run web-green (web:v3)  0.31s
+      ...   health_wait web-green  10.0s  503 from http://127.0.0.1:8081/
+      FAIL  health_wait web-green  30.0s  container `web-green` never became healthy: the last answer was 503 Service Unavailable
+            | starting
+            | Traceback (most recent call last):
+            | KeyError: 'DATABASE_URL'
+            hint: docker logs web-green
+    FAIL  step Start green  30.3s
+    back  taking back: container `web-green` never became healthy
+      FAIL  undo docker_remove web-green  1m 00s  the engine did not answer in 60s
+            hint: docker ps
+    error the engine did not answer in 60s
+    end   stuck after 1m 30s: it failed and could not be taken back
+          2 things are left for you to do, in this order:
+            1. container `web-green` is still there
+               docker rm -f web-green
+            2. tell whoever waits for v3
+          not as it was before:
+            + container web-green (web:v3)
+          run: 0123456789
+          details: deployer show 0123456789
+    ");
 }
 
 #[test]
@@ -142,58 +135,56 @@ end   done in 13.5s
 fn pretty_success() {
     let (data, talk) = drawn(Format::Pretty, LOOK, &samples::success());
     assert_eq!(data, "web is at v2\n");
-    assert_snapshot!(talk, @r"
-bluegreen.rhai  run 0123456789  2026-03-01 12:00 UTC  docker unix:///var/run/docker.sock
-✓ Preflight  12.3s
-• Start green
-  green listens on 8081
-✓ Start green  1.67s
-✓ Cut over  0.84s
-• point of no return: what was done so far stays
-! notify slack succeeded  0.09s
-  not delivered: connection refused
+    assert_snapshot!(talk, @"
+    bluegreen.rhai  run 0123456789  2026-03-01 12:00 UTC  docker unix:///var/run/docker.sock
+    ✓ Preflight  12.3s
+    • Start green
+      green listens on 8081
+    ✓ Start green  1.67s
+    ✓ Cut over  0.84s
+    • point of no return: what was done so far stays
+    ! notify slack succeeded  0.09s
+      not delivered: connection refused
 
-✓ done in 14.9s
-  changed:
-    + image web:v2 (built)
-    ~ container web replaced (web:v2)
-  run        0123456789
-  take back  deployer run rollback.rhai --set service=web
-  details    deployer show 0123456789
-");
+    ✓ done in 14.9s
+      changed:
+        + image web:v2 (built)
+        ~ container web replaced (web:v2)
+      run        0123456789
+      details    deployer show 0123456789
+    ");
 }
 
 #[test]
 fn pretty_success_verbose() {
-    assert_snapshot!(talk(Format::Pretty, VERBOSE, &samples::success()), @r"
-bluegreen.rhai  run 0123456789  2026-03-01 12:00 UTC  docker unix:///var/run/docker.sock
-• Preflight
-  ✓ lock web  0.00s  bluegreen.rhai:12:5
-  ✓ docker_inspect web  0.00s  bluegreen.rhai:12:5
-  ✓ docker_build web:v2  12.3s  bluegreen.rhai:12:5
-✓ Preflight  12.3s
-• Start green
-  green listens on 8081
-  ✓ docker_run web-green (web:v2)  0.42s  bluegreen.rhai:12:5
-  ✓ health_wait web-green  1.25s  bluegreen.rhai:12:5
-✓ Start green  1.67s
-• Cut over
-  ✓ docker_stop web  0.80s  bluegreen.rhai:12:5
-  ✓ docker_remove web  0.03s  bluegreen.rhai:12:5
-  ✓ docker_rename web-green -> web  0.01s  bluegreen.rhai:12:5
-✓ Cut over  0.84s
-• point of no return: what was done so far stays
-! notify slack succeeded  0.09s  bluegreen.rhai:12:5
-  not delivered: connection refused
+    assert_snapshot!(talk(Format::Pretty, VERBOSE, &samples::success()), @"
+    bluegreen.rhai  run 0123456789  2026-03-01 12:00 UTC  docker unix:///var/run/docker.sock
+    • Preflight
+      ✓ lock web  0.00s  bluegreen.rhai:12:5
+      ✓ docker_inspect web  0.00s  bluegreen.rhai:12:5
+      ✓ docker_build web:v2  12.3s  bluegreen.rhai:12:5
+    ✓ Preflight  12.3s
+    • Start green
+      green listens on 8081
+      ✓ docker_run web-green (web:v2)  0.42s  bluegreen.rhai:12:5
+      ✓ health_wait web-green  1.25s  bluegreen.rhai:12:5
+    ✓ Start green  1.67s
+    • Cut over
+      ✓ docker_stop web  0.80s  bluegreen.rhai:12:5
+      ✓ docker_remove web  0.03s  bluegreen.rhai:12:5
+      ✓ docker_rename web-green -> web  0.01s  bluegreen.rhai:12:5
+    ✓ Cut over  0.84s
+    • point of no return: what was done so far stays
+    ! notify slack succeeded  0.09s  bluegreen.rhai:12:5
+      not delivered: connection refused
 
-✓ done in 14.9s
-  changed:
-    + image web:v2 (built)
-    ~ container web replaced (web:v2)
-  run        0123456789
-  take back  deployer run rollback.rhai --set service=web
-  details    deployer show 0123456789
-");
+    ✓ done in 14.9s
+      changed:
+        + image web:v2 (built)
+        ~ container web replaced (web:v2)
+      run        0123456789
+      details    deployer show 0123456789
+    ");
 }
 
 #[test]

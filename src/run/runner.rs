@@ -12,6 +12,7 @@ use crate::base::seq::{Branch, Seq};
 use crate::effect::lock::ReleaseLock;
 use crate::effect::{Effect, ErrorKind};
 use crate::gateway::Gateway;
+use crate::gateway::redact::scrub_end;
 use crate::journal::entry::{Entry, Level, Remaining, RunEnd, RunHeader, RunStatus};
 use crate::journal::{Durability, JournalError};
 use crate::script::diagnostic::ScriptDiagnostic;
@@ -101,9 +102,9 @@ impl Runner {
         let state = self.gateway.ledger().state();
         match failure.error.as_ref().map(|error| error.kind) {
             _ if self.gateway.cancel().forward.is_cancelled() => RunStatus::Cancelled,
-            Some(ErrorKind::Locked) if !state.touched => RunStatus::Locked,
-            Some(ErrorKind::Unfinished) if !state.touched => RunStatus::Unfinished,
-            None | Some(ErrorKind::Invalid | ErrorKind::Journal) if !state.touched => RunStatus::Invalid,
+            Some(ErrorKind::Locked) if !state.touched() => RunStatus::Locked,
+            Some(ErrorKind::Unfinished) if !state.touched() => RunStatus::Unfinished,
+            None | Some(ErrorKind::Invalid | ErrorKind::Journal) if !state.touched() => RunStatus::Invalid,
             _ => RunStatus::Failed,
         }
     }
@@ -137,7 +138,7 @@ impl Runner {
         let state = ledger.state();
         let mut facts = BTreeMap::from([("engine".to_owned(), self.header.engine.clone())]);
         facts.extend(state.locks.iter().next().map(|service| ("service".to_owned(), service.clone())));
-        RunEnd {
+        let mut end = RunEnd {
             status,
             // Stopped by force: what it did is still there, and an abort must take it back.
             exit_code: if status == RunStatus::Running { RunStatus::Unfinished } else { status }.exit_code(),
@@ -147,7 +148,9 @@ impl Runner {
             committed: state.committed,
             value,
             facts,
-        }
+        };
+        scrub_end(ledger.vault(), &mut end);
+        end
     }
 }
 

@@ -172,7 +172,7 @@ fn check_call(source: &Source, known: &Known, call: &Called<'_>, found: &mut Vec
             ScriptDiagnostic::new("deployer::script::unknown_function", format!("there is no function `{name}`"));
         let diagnostic = match did_you_mean(name, known.keys().map(String::as_str)) {
             Some(hint) => diagnostic.help(hint),
-            None => diagnostic.help("`deployer help` lists the primitives"),
+            None => diagnostic.help("docs/reference.md lists the primitives"),
         };
         found.push(point(diagnostic, "not known"));
         return;

@@ -163,11 +163,17 @@ fn register_params(engine: &mut Engine, host: &Arc<Host>) {
 
 fn register_messages(engine: &mut Engine, host: &Arc<Host>) {
     for (name, level) in [("log", Level::Info), ("warn", Level::Warn)] {
-        let host = host.clone();
-        engine.register_fn(name, move |context: NativeCallContext, text: Dynamic| -> Rhai<()> {
-            let text = shown(&text);
-            host.record(context.call_position(), Entry::Logged { level, text }, Durability::Process)
-        });
+        let say = {
+            let host = host.clone();
+            move |context: &NativeCallContext, text: &Dynamic| -> Rhai<()> {
+                let text = shown(text);
+                host.record(context.call_position(), Entry::Logged { level, text }, Durability::Process)
+            }
+        };
+        let number = say.clone();
+        engine.register_fn(name, move |context: NativeCallContext, text: Dynamic| say(&context, &text));
+        // Else `log(1.5)` is the logarithm of the language's own packages.
+        engine.register_fn(name, move |context: NativeCallContext, text: f64| number(&context, &text.into()));
     }
     let printer = host.clone();
     engine.on_print(move |text| {

@@ -6,15 +6,16 @@ use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage,
     BasicStringPackage, LogicPackage, MoreStringPackage, Package,
 };
-use rhai::{Dynamic, Engine, FuncRegistration, NativeCallContext};
+use rhai::{Dynamic, Engine, FuncRegistration, NativeCallContext, Position};
 
 use super::catalogue::catalogue;
 use super::control;
-use super::host::{Host, Rhai};
+use super::host::{Halt, Host, Rhai};
 use super::primitive::Primitive;
 use super::secret::{self, SecretText};
 use super::source::SourceLoader;
 use crate::base::text::Text;
+use crate::effect::{EffectError, ErrorKind};
 use crate::script::program::Resolver;
 
 /// How deep functions may call each other.
@@ -49,18 +50,20 @@ pub fn engine(host: &Arc<Host>, loader: &Arc<dyn SourceLoader>) -> Engine {
     engine.set_strict_variables(true);
     engine.set_fail_on_invalid_map_property(true);
     engine.set_module_resolver(Resolver::new(host.clone(), loader.clone()));
-    secret::register(&mut engine);
+    secret::register(&mut engine, host);
     control::register(&mut engine, host);
     for primitive in catalogue().values() {
         register(&mut engine, host, primitive);
     }
     let watched = host.clone();
     engine.on_progress(move |operations| {
-        let stop = match watched.gateway() {
-            Some(gateway) => gateway.stop().is_cancelled(),
-            None => operations > DECLARING_OPERATIONS,
-        };
-        stop.then_some(Dynamic::UNIT)
+        if watched.gateway().is_none() && operations > DECLARING_OPERATIONS {
+            let error = EffectError::new(ErrorKind::Invalid, "the script does not come to `params`")
+                .hint("make `let p = params(#{...});` the first statement of the script");
+            drop(watched.halt(Halt::Fatal(error), Position::NONE));
+        }
+        let stopped = watched.is_halted() || watched.gateway().is_some_and(|gateway| gateway.stop().is_cancelled());
+        stopped.then_some(Dynamic::UNIT)
     });
     engine
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rhai::{Dynamic, EvalAltResult, FnPtr, GlobalRuntimeState, NativeCallContext, Position};
@@ -56,6 +57,7 @@ pub struct Host {
     mode: Mode,
     pub sources: SourceMap,
     inner: Mutex<Inner>,
+    halted: AtomicBool,
 }
 
 enum Mode {
@@ -80,12 +82,16 @@ struct Inner {
 
 impl Host {
     pub fn declaring() -> Self {
-        Self { mode: Mode::Declare, sources: SourceMap::default(), inner: Mutex::default() }
+        Self::new(Mode::Declare)
     }
 
     /// `given` are the parameters as the user gave them, not yet checked.
     pub fn running(gateway: Arc<Gateway>, handle: Handle, given: Value) -> Self {
-        Self { mode: Mode::Run { gateway, handle, given }, sources: SourceMap::default(), inner: Mutex::default() }
+        Self::new(Mode::Run { gateway, handle, given })
+    }
+
+    fn new(mode: Mode) -> Self {
+        Self { mode, sources: SourceMap::default(), inner: Mutex::default(), halted: AtomicBool::new(false) }
     }
 
     /// The gateway, once the run has begun.
@@ -152,13 +158,21 @@ impl Host {
         let mut inner = self.inner();
         if inner.halt.is_none() {
             inner.halt = Some(halt);
+            self.halted.store(true, Ordering::Release);
         }
         EvalAltResult::ErrorTerminated(Dynamic::UNIT, position).into()
     }
 
+    /// Whether the script must end now. Some errors Rhai swallows; this is asked at every step.
+    pub fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::Acquire)
+    }
+
     /// Why the script was ended, told once: closures that are called afterwards end for reasons of their own.
     pub fn take_halt(&self) -> Option<Halt> {
-        self.inner().halt.take()
+        let halt = self.inner().halt.take();
+        self.halted.store(false, Ordering::Release);
+        halt
     }
 
     pub fn last_site(&self) -> Option<Site> {

@@ -104,6 +104,9 @@ impl Program {
     pub fn run(&self) -> Result<Value, Failure> {
         let result = self.engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &self.ast);
         match result {
+            Ok(_) if self.host.is_halted() => {
+                Err(self.failure(&EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE)))
+            }
             // A value that has no JSON form (a closure, a parameter) is nobody's result.
             Ok(value) => Ok(to_json(&value).unwrap_or(Value::Null)),
             Err(error) => Err(self.failure(&error)),
@@ -142,8 +145,8 @@ impl Program {
     }
 
     fn failure(&self, error: &EvalAltResult) -> Failure {
-        let fatal = match (ended_from_outside(error), self.host.take_halt()) {
-            (true, Some(Halt::Fatal(fatal))) => Some(fatal),
+        let fatal = match self.host.take_halt() {
+            Some(Halt::Fatal(fatal)) if ended_from_outside(error) => Some(fatal),
             _ => None,
         };
         let diagnostic = runtime_diagnostic(error, fatal.as_ref(), &self.source.name, &self.host.sources);

@@ -1,9 +1,13 @@
 //! A secret in a script: a value that prints, compares and is stored as its name.
 
-use rhai::{Dynamic, Engine, EvalAltResult, Position};
+use std::sync::Arc;
+
+use rhai::{Engine, NativeCallContext};
 use serde_json::{Map, Value};
 
+use super::host::{Halt, Host, Rhai};
 use crate::base::text::Text;
+use crate::effect::{EffectError, ErrorKind};
 
 /// Text with secrets in it, as `secret("NAME")` returns it. Joined to other text by `+`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +24,8 @@ impl SecretText {
 }
 
 /// Lets scripts join secrets with text and print them; everything else is refused.
-pub fn register(engine: &mut Engine) {
+pub fn register(engine: &mut Engine, host: &Arc<Host>) {
+    let host = host.clone();
     engine
         .register_type_with_name::<SecretText>("Secret")
         .register_fn("+", |left: SecretText, right: SecretText| SecretText(left.0.join(right.0)))
@@ -28,8 +33,12 @@ pub fn register(engine: &mut Engine) {
         .register_fn("+", |left: &str, right: SecretText| SecretText(Text::plain(left).join(right.0)))
         .register_fn("print", |secret: &mut SecretText| secret.0.to_string())
         .register_fn("debug", |secret: &mut SecretText| secret.0.to_string())
-        .register_fn("to_string", |_: &mut SecretText| -> Result<String, Box<EvalAltResult>> {
-            let message = "a secret cannot be put into a string by `${...}`; join it with `+`, which keeps it secret";
-            Err(EvalAltResult::ErrorRuntime(Dynamic::from(message), Position::NONE).into())
+        // Rhai swallows an error of this one and would go on with the name of the type in place of the secret.
+        .register_fn("to_string", move |context: NativeCallContext, _: &mut SecretText| -> Rhai<String> {
+            let message = "a secret cannot be put into a string by `${...}`";
+            let error = EffectError::new(ErrorKind::Invalid, message)
+                .hint("join it with `+`, which keeps it secret: \"Bearer \" + token")
+                .not_applied();
+            Err(host.halt(Halt::Fatal(error), context.call_position()))
         });
 }

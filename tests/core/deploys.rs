@@ -8,7 +8,7 @@ use deployer::effect::{Access, Effect};
 use deployer::gateway::fault::{FaultKind, FaultRule};
 use deployer::journal::entry::RunStatus;
 use deployer::script::source::SHIPPED;
-use deployer::world::sim::{Behaviour, Page, Placed, Project, Scenario, Service, SimImage};
+use deployer::world::sim::{Behaviour, Page, Placed, Project, Scenario, Service, SimImage, Snapshot};
 use serde_json::{Value, json};
 
 use crate::play::{Play, Played, Stop, play};
@@ -28,12 +28,21 @@ pub struct Deploy {
     pub new: &'static str,
     /// Containers at the end of a run that succeeded.
     pub names: &'static [&'static str],
+    /// Whether a failure may leave the new image in the old one's place.
+    pub back_by_image: bool,
 }
 
 impl Deploy {
     pub fn play(&self) -> Play {
         let text = SHIPPED.iter().find(|(name, _)| *name == self.script).unwrap().1;
         play(text).on(self.scenario.clone()).with(self.given.clone())
+    }
+
+    /// Whether the next deploy clears away what one left whose clean-up failed.
+    fn heals(&self, played: &Played) -> bool {
+        let again = self.play().in_world(played.world.clone()).run();
+        let names: Vec<&str> = again.after.containers.keys().map(String::as_str).collect();
+        again.status() == RunStatus::Succeeded && names == self.names
     }
 
     /// What is wrong with this end.
@@ -56,15 +65,17 @@ impl Deploy {
                 if answer.as_deref() != Some(self.new) {
                     wrong.push(format!("the new one does not serve, but {answer:?}"));
                 }
-                if names != self.names {
+                if names != self.names && !(committed_failure && self.heals(played)) {
                     wrong.push(format!("containers are {names:?}"));
                 }
             }
             RunStatus::Running | RunStatus::Unfinished | RunStatus::Aborted | RunStatus::Locked => {
                 wrong.push("an end that this cannot be".into());
             }
-            _ if played.before != played.after => {
-                wrong.push(format!("before: {:#?}\nafter: {:#?}", played.before, played.after));
+            // The guide's own way back: compose made blue's container anew, so that green's image serves in its place.
+            _ if self.back_by_image && answer.as_deref() == Some(self.new) && names == self.names => {}
+            _ if without_project_network(&played.before) != without_project_network(&played.after) => {
+                wrong.push(difference(&played.before, &played.after));
             }
             _ => {}
         }
@@ -76,6 +87,23 @@ impl Deploy {
         }
         wrong
     }
+}
+
+/// Compose leaves the network of its project when its containers go; that is nobody's harm.
+fn without_project_network(snapshot: &Snapshot) -> Snapshot {
+    let mut snapshot = snapshot.clone();
+    snapshot.networks.remove("site_default");
+    snapshot
+}
+
+/// What differs, a line each.
+pub fn difference(before: &Snapshot, after: &Snapshot) -> String {
+    let (before, after) = (format!("{before:#?}"), format!("{after:#?}"));
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (before, after) = (lines(&before), lines(&after));
+    let gone = before.iter().filter(|line| !after.contains(line)).map(|line| format!("-{}", line.trim()));
+    let come = after.iter().filter(|line| !before.contains(line)).map(|line| format!("+{}", line.trim()));
+    gone.chain(come).collect::<Vec<_>>().join(" ")
 }
 
 fn says(body: &str) -> Behaviour {
@@ -125,7 +153,8 @@ pub fn deploys() -> Vec<Deploy> {
     let bluegreen = |name, scenario, old, new, names, more: Value| {
         let mut given = json!({"service": "web", "image": "web:v2", "bake": "2s"});
         given.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        Deploy { name, script: "bluegreen.rhai", given, scenario, old, new, names }
+        let back_by_image = name == "compose took over";
+        Deploy { name, script: "bluegreen.rhai", given, scenario, old, new, names, back_by_image }
     };
     let hook = json!([{"channel": "webhook", "url": "http://hooks.test/x"}]);
     let mut former = with_blue("web:v2");
@@ -133,7 +162,8 @@ pub fn deploys() -> Vec<Deploy> {
     let safe = |name, scenario, old, given: Value| {
         let mut all = json!({"service": "web", "container_port": 5000, "port": PORT, "bake": "1s"});
         all.as_object_mut().unwrap().extend(given.as_object().unwrap().clone());
-        Deploy { name, script: "safe_deploy.rhai", given: all, scenario, old, new: "ok", names: &["web"] }
+        let script = "safe_deploy.rhai";
+        Deploy { name, script, given: all, scenario, old, new: "ok", names: &["web"], back_by_image: false }
     };
     let mut restarted = committed("web:live", "b");
     restarted.images.last_mut().unwrap().behaviour = says("ok").into();
@@ -155,7 +185,7 @@ pub fn deploys() -> Vec<Deploy> {
             composed(true),
             Some("v1"),
             "v2",
-            &["site-web-1"],
+            &["web"],
             json!({"compose": {"file": "docker-compose.yml"}}),
         ),
         bluegreen(
@@ -163,7 +193,7 @@ pub fn deploys() -> Vec<Deploy> {
             composed(false),
             Some("v1"),
             "v2",
-            &["site-web-1"],
+            &["web"],
             json!({"compose": {"file": "docker-compose.yml"}}),
         ),
         safe("safe: rebuild", committed("web:live", "a"), Some("old"), json!({})),
@@ -177,6 +207,7 @@ pub fn deploys() -> Vec<Deploy> {
             old: Some("v2"),
             new: "v1",
             names: &["web"],
+            back_by_image: false,
         },
     ]
 }
@@ -208,33 +239,27 @@ fn every_deploy_succeeds_where_nothing_goes_wrong() {
 
 #[test]
 fn every_fault_at_every_effect_ends_well() {
-    let mut table = String::new();
-    let (mut cases, mut bad) = (0, 0);
+    let mut cases = 0;
+    let mut bad: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for deploy in deploys() {
         for (kind, times) in reached(&deploy.play().run()) {
             for (nth, fault) in (1..=times).flat_map(|nth| FAULTS.map(|fault| (nth, fault))) {
                 let rule = FaultRule { kind: kind.clone(), subject: String::new(), nth, fault };
                 let played = deploy.play().fault(rule).run();
                 cases += 1;
-                let wrong = deploy.verdict(&played);
-                if !wrong.is_empty() {
-                    bad += 1;
+                for wrong in deploy.verdict(&played) {
                     let end = played.end();
-                    writeln!(
-                        table,
-                        "{}: {kind} #{nth} {fault:?} -> {} (committed: {}) {}\n    {}",
-                        deploy.name,
-                        end.status,
-                        end.committed,
-                        end.error.clone().unwrap_or_default(),
-                        wrong.join("\n    "),
-                    )
-                    .unwrap();
+                    let ending = format!("{}, committed {}: {wrong}", end.status, end.committed);
+                    bad.entry((deploy.name.to_owned(), ending)).or_default().push(format!("{kind}#{nth} {fault:?}"));
                 }
             }
         }
     }
-    assert!(table.is_empty(), "{bad} of {cases}:\n{table}");
+    let mut table = String::new();
+    for ((deploy, ending), faults) in &bad {
+        writeln!(table, "{deploy} -> {ending}\n    {}", faults.join(", ")).unwrap();
+    }
+    assert!(table.is_empty(), "of {cases} cases these ended wrong:\n{table}");
     assert!(cases > 1000, "only {cases}");
 }
 
@@ -279,7 +304,7 @@ fn a_run_killed_at_every_entry_is_taken_back_by_abort() {
                 let answer = played.world.answer(PORT).map(|answer| answer.page.body);
                 assert_eq!(answer.as_deref(), Some(deploy.new), "{place}");
             } else {
-                assert_eq!(after, played.before, "{place}");
+                assert_eq!(without_project_network(&after), played.before, "{place}");
             }
             assert!(after.locks.is_empty(), "{place}");
         }

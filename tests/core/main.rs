@@ -1,18 +1,17 @@
 //! The core on the simulated world: small script in; effects, entries, text and end out.
 
-// mod cancel;
 // mod check;
-// mod control;
+mod control;
 mod deploys;
-// mod errors;
+mod errors;
 // mod examples;
-// mod fold;
-// mod journal_full;
-// mod layers;
-// mod limits;
+mod fold;
+mod journal_full;
+mod layers;
+mod limits;
 // mod options;
-// mod params;
+mod params;
 mod play;
-// mod secrets;
-// mod stores;
+mod secrets;
+mod stores;
 mod values;

@@ -58,6 +58,8 @@ pub enum Stop {
 pub struct Play {
     pub script: String,
     pub scenario: Scenario,
+    /// A host that is there already, in place of the scenario's.
+    pub world: Option<Arc<SimWorld>>,
     pub given: Value,
     pub modules: Modules,
     pub faults: Vec<FaultRule>,
@@ -82,6 +84,7 @@ pub fn play(script: &str) -> Play {
     Play {
         script: script.into(),
         scenario: Scenario::default(),
+        world: None,
         given: json!({}),
         modules: Modules::default(),
         faults: Vec::new(),
@@ -131,6 +134,11 @@ impl Play {
         self
     }
 
+    pub fn in_world(mut self, world: Arc<SimWorld>) -> Self {
+        self.world = Some(world);
+        self
+    }
+
     pub fn with(mut self, given: Value) -> Self {
         self.given = given;
         self
@@ -165,7 +173,7 @@ impl Play {
     }
 
     pub fn run(self) -> Played {
-        let world = Arc::new(SimWorld::new(self.scenario).unwrap());
+        let world = self.world.unwrap_or_else(|| Arc::new(SimWorld::new(self.scenario).unwrap()));
         // What was placed has booted when the run begins, and what the run left has when it is looked at.
         let settle = || handle().block_on(world.clock().sleep(Duration::from_secs(10)));
         settle();

@@ -5,8 +5,8 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
 
-use super::dockerignore::Ignore;
 use crate::effect::{EffectError, ErrorKind};
+use crate::world::dockerignore::Dockerignore;
 
 const IGNORE_FILE: &str = ".dockerignore";
 
@@ -41,8 +41,10 @@ pub(super) fn pack(folder: &Path, dockerfile: &str) -> Result<BuildContext, Effe
         .not_applied());
     }
     let ignore = match fs::read_to_string(folder.join(IGNORE_FILE)) {
-        Ok(text) => Ignore::parse(&text).map_err(|why| EffectError::new(ErrorKind::Invalid, why).not_applied())?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ignore::default(),
+        Ok(text) => {
+            Dockerignore::parse(&text).map_err(|why| EffectError::new(ErrorKind::Invalid, why).not_applied())?
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Dockerignore::default(),
         Err(error) => return Err(unreadable(&folder.join(IGNORE_FILE), &error)),
     };
     let archive = tempfile::tempfile().map_err(|error| unwritable(&error))?;
@@ -81,7 +83,7 @@ struct Packer<'a, W: Write> {
     tar: tar::Builder<W>,
     folder: &'a Path,
     always: Vec<String>,
-    ignore: Ignore,
+    ignore: Dockerignore,
     files: u64,
 }
 
@@ -111,7 +113,7 @@ impl<W: Write> Packer<'_, W> {
     fn entry(&mut self, path: &Path, relative: &str) -> Result<(), EffectError> {
         let metadata = fs::symlink_metadata(path).map_err(|error| unreadable(path, &error))?;
         let is_needed = self.always.iter().any(|always| always == relative);
-        let is_excluded = self.ignore.excludes(relative) && !is_needed;
+        let is_excluded = self.ignore.is_ignored(relative) && !is_needed;
         if metadata.is_dir() {
             let below = format!("{relative}/");
             let holds_needed = self.always.iter().any(|always| always.starts_with(&below));

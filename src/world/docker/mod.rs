@@ -14,7 +14,6 @@ mod container_run;
 mod container_spec;
 mod container_view;
 mod credentials;
-mod dockerignore;
 mod engine;
 mod error;
 mod image;

@@ -33,8 +33,12 @@ impl Context {
             )
             .not_applied());
         }
-        let ignored = fs::read_to_string(folder.join(".dockerignore"))
-            .map_or_else(|_| Dockerignore::default(), |text| Dockerignore::parse(&text));
+        let ignored = match fs::read_to_string(folder.join(".dockerignore")) {
+            Ok(text) => {
+                Dockerignore::parse(&text).map_err(|why| EffectError::new(ErrorKind::Invalid, why).not_applied())?
+            }
+            Err(_) => Dockerignore::default(),
+        };
         let mut context = Self { folder: folder.into(), entries: Vec::new(), ignored };
         context.walk("").map_err(EffectError::not_applied)?;
         Ok(context)
@@ -61,7 +65,7 @@ impl Context {
                 )
                 .hint("name what is not needed in `.dockerignore`"));
             }
-            if is_folder && (!ignored || self.ignored.has_exceptions()) {
+            if is_folder && (!ignored || self.ignored.may_bring_back_below(&path)) {
                 self.walk(&path)?;
             }
         }

@@ -46,7 +46,10 @@ fn usage_errors_say_what_to_type() {
     deployer.call(&["run"]).code(2).says("which script? `deployer run SCRIPT`");
     deployer.call(&["rnu"]).code(2).says("runs");
     deployer.run("bluegreen.rhai", &["--timeout", "5"]).code(2).says("write it like `250ms`");
-    deployer.run("bluegreen.rhai", &["--docker-host", "tcp://x:1"]).code(2).says("no meaning with `--engine local`");
+    deployer
+        .run(&deployer.file("one.rhai", ""), &["--docker-host", "tcp://x:1"])
+        .code(2)
+        .says("no meaning with `--engine local`");
     deployer.call(&["show", "last"]).code(2).says("nothing was run yet");
     deployer.call(&["abort"]).code(2).says("nothing was run yet");
     let nowhere = deployer.call(&["runs", "--state", "nowhere"]).ok();
@@ -81,7 +84,7 @@ fn a_run_that_cannot_be_taken_back_is_stuck_and_its_commands_can_be_typed() {
         ),
     );
     let state = service.deployer.state().to_str().unwrap().to_owned();
-    let stuck = service.deployer.run(&script, &["--state", &state]).code(3).says("`docker_rename aside");
+    let stuck = service.deployer.run(&script, &["--state", &state]).code(3).says("`docker_rename web -> aside` is not");
     let command = stuck.stderr.lines().map(str::trim).find(|line| line.starts_with("echo 'docker_rename(")).unwrap();
     assert!(command.contains(&format!("--state {state}")), "it reaches the same state: {command}");
 

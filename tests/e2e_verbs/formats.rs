@@ -90,7 +90,10 @@ fn a_script_from_standard_input_and_its_help() {
 
     let script = deployer.file("mine.rhai", text);
     let help = deployer.call(&["run", &script, "--help"]).ok();
-    assert!(help.stdout.starts_with("Usage: deployer run ") && help.stdout.contains("name  who (string, required)"));
+    assert!(
+        help.stdout.starts_with("Usage: deployer run ")
+            && help.stdout.contains("  name  who\n        [string, required]")
+    );
     deployer.call(&["run", "bluegreen.rhai", "--help"]).ok().says("health.timeout").says("Blue-green deploy");
 }
 

@@ -5,6 +5,23 @@ use crate::support::watched_run::WatchedRun;
 
 const MOMENTS: usize = 12;
 
+#[test]
+fn an_abort_that_is_killed_can_be_repeated() {
+    let service = Service::with_v1("SLOW_STOP = \"2\"");
+    let mut run = service.watch("v2", "");
+    run.until("the bake", |event| event["title"] == "Watch the public port");
+    let id = run.id();
+    run.kill();
+    for kind in ["docker_stop", "docker_start", "docker_remove"] {
+        let mut abort = WatchedRun::start(service.deployer.command(&["abort", &id, "--format", "json"]));
+        abort.until("an undo", |event| event["intent"]["kind"] == kind && event["intent"]["undoes"].is_string());
+        abort.kill();
+    }
+    service.deployer.call(&["abort", &id]).ok();
+    service.serves_alone("v1");
+    assert_eq!(service.kept("locks"), [""; 0]);
+}
+
 /// Kills the run after so many events; returns its id.
 fn kill_after(mut run: WatchedRun, events: usize) -> String {
     for _ in 0..events {

@@ -130,10 +130,12 @@ health = {{ timeout = "10s" }}
         names
     }
 
-    /// Names of what is in a folder of the local engine, such as `locks`.
+    /// Names of what is in a folder of the local engine, such as `locks`; a file that was being written when its writer
+    /// was killed is none.
     pub fn kept(&self, folder: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.deployer.state().join("local").join(folder)).unwrap();
-        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        let names = fs::read_dir(self.deployer.state().join("local").join(folder)).unwrap();
+        let names = names.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| !name.starts_with('.')).collect()
     }
 }
 

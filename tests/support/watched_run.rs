@@ -95,6 +95,16 @@ impl WatchedRun {
         self.finish()
     }
 
+    /// Sends a signal again and again until the run ends.
+    #[track_caller]
+    pub fn wait_signalling(mut self, signal: Signal) -> Finished {
+        until("the end of `deployer`", PATIENCE, || {
+            self.signal(signal);
+            self.child.try_wait().unwrap()
+        });
+        self.finish()
+    }
+
     fn finish(&mut self) -> Finished {
         let status = until("the end of `deployer`", PATIENCE, || self.child.try_wait().unwrap());
         while self.next().is_some() {}

@@ -58,14 +58,14 @@ fn an_unknown_function() {
       help: did you mean `docker_stop`?
     end   not run: nothing was touched
           run: RUN
-          details: deployer show RUN
+          details: deployer show RUN --state [HOME]/state
     "#);
 }
 
 #[test]
 fn an_unknown_option() {
     assert_snapshot!(refused("docker_run(#{ name: \"web\", imge: \"web:v2\" });\n", &[]), @r#"
-    run   bqfcxefyvk [HOME]/deploy.rhai on local local:[HOME]/state/local
+    run   RUN [HOME]/deploy.rhai on local local:[HOME]/state/local
     back  taking back: `docker_run` has no option `imge`
     deployer::script::invalid
 
@@ -77,8 +77,8 @@ fn an_unknown_option() {
        ╰────
       help: did you mean `image`?
     end   not run: nothing was touched
-          run: bqfcxefyvk
-          details: deployer show bqfcxefyvk
+          run: RUN
+          details: deployer show RUN --state [HOME]/state
     "#);
 }
 
@@ -97,7 +97,7 @@ fn an_option_of_the_wrong_type() {
        ╰────
     end   not run: nothing was touched
           run: RUN
-          details: deployer show RUN
+          details: deployer show RUN --state [HOME]/state
     "#);
 }
 

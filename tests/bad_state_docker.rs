@@ -68,7 +68,7 @@ fn a_missing_image() {
         ╰────
     end   failed before anything was changed, in TIME
           run: RUN
-          details: deployer show RUN
+          details: deployer show RUN --state [HOME]/state
     "#);
 }
 
@@ -101,7 +101,7 @@ fn a_taken_port() {
         ╰────
     end   failed before anything was changed, in TIME
           run: RUN
-          details: deployer show RUN
+          details: deployer show RUN --state [HOME]/state
     "#);
 }
 
@@ -135,7 +135,7 @@ fn a_taken_name() {
         ╰────
     end   failed before anything was changed, in TIME
           run: RUN
-          details: deployer show RUN
+          details: deployer show RUN --state [HOME]/state
     "#);
 }
 
@@ -167,7 +167,7 @@ fn an_app_that_never_gets_healthy() {
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
-          details: deployer show RUN
+          details: deployer show RUN --state [HOME]/state
     "#);
 }
 
@@ -200,7 +200,7 @@ fn an_app_that_dies_at_start() {
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
-          details: deployer show RUN
+          details: deployer show RUN --state [HOME]/state
     "#);
 }
 
@@ -233,7 +233,7 @@ fn a_damaged_database() {
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
-          details: deployer show RUN
+          details: deployer show RUN --state [HOME]/state
     ");
 }
 
@@ -282,10 +282,10 @@ fn a_state_folder_on_a_full_disk() {
     let finished = scene.deploy(&v2).code(2);
     assert_eq!(scene.fingerprint(), before, "the running service is untouched");
     let text = message(&scene, &finished).replace(old.home().to_str().unwrap(), "[DISK]");
-    assert_snapshot!(text, @r#"
-    deployer::journal::open
+    assert_snapshot!(text, @"
+    deployer::journal::folder
 
-      × the journal `[DISK]/small/state/journal.db` cannot be opened: database or disk is full
-      help: nothing is deployed without a journal; move the file away to begin a new one, or use `--state DIR`
-    "#);
+      × the state folder `[DISK]/small/state` cannot be written: database or disk is full
+      help: nothing is deployed without a journal; make room and give the right to write, or use `--state DIR`
+    ");
 }

@@ -56,13 +56,13 @@ async fn another_deployer_sees_and_stops_the_same_service() {
     let logs: Logs = local.ask(ReadLogs { container: "web".into(), tail: 100 }).await.unwrap();
     assert!(logs.lines.iter().any(|line| line.contains("GET /")), "{logs:?}");
 
-    let started: Container = local.ask(StartContainer { container: "web".into() }).await.unwrap();
+    let started: Container = local.ask(StartContainer { container: "web".into(), anew: false }).await.unwrap();
     assert!(started.is_running());
     assert_eq!(until(|| get(started.ports[0].host_port)).await, "hello from v1");
     // The supervisor that just ended must not be in the way of the next.
     for _ in 0..5 {
         local.ask(stop("web", 5_000)).await.unwrap();
-        local.ask(StartContainer { container: "web".into() }).await.unwrap();
+        local.ask(StartContainer { container: "web".into(), anew: false }).await.unwrap();
     }
 }
 
@@ -114,7 +114,7 @@ async fn a_killed_supervisor_takes_its_program_along_and_it_shows() {
     })
     .await;
     assert_eq!(seen.exit_code, Some(137));
-    let restarted: Container = local.ask(StartContainer { container: "web".into() }).await.unwrap();
+    let restarted: Container = local.ask(StartContainer { container: "web".into(), anew: false }).await.unwrap();
     assert!(restarted.is_running());
     until(|| (local.processes().len() == 2).then_some(())).await;
     local.remove("web").await;
@@ -150,11 +150,11 @@ async fn taken_ports_name_their_holder() {
     let error = local.ask(run("green")).await.unwrap_err();
     assert_eq!(error.message, format!("port {port} is taken by container `web`"));
     local.ask(CreateContainer(run("green").0)).await.unwrap();
-    let error = local.ask(StartContainer { container: "green".into() }).await.unwrap_err();
+    let error = local.ask(StartContainer { container: "green".into(), anew: false }).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::PortTaken);
     assert_eq!(local.look("green").await.state, ContainerState::Created);
     local.ask(stop("web", 5_000)).await.unwrap();
-    local.ask(StartContainer { container: "green".into() }).await.unwrap();
+    local.ask(StartContainer { container: "green".into(), anew: false }).await.unwrap();
 }
 
 #[tokio::test]
@@ -188,7 +188,10 @@ async fn a_missing_program_fails_and_leaves_nothing() {
     assert!(error.message.contains("`no-such-program-here`"), "{error}");
     assert!(local.all().await.is_empty());
     local.ask(CreateContainer(request)).await.unwrap();
-    assert_eq!(local.ask(StartContainer { container: "web".into() }).await.unwrap_err().kind, ErrorKind::Failed);
+    assert_eq!(
+        local.ask(StartContainer { container: "web".into(), anew: false }).await.unwrap_err().kind,
+        ErrorKind::Failed
+    );
     assert_eq!(local.look("web").await.state, ContainerState::Created);
     // A file that the kernel refuses to run is found out by the supervisor.
     let folder = local.folder.path().join("broken");

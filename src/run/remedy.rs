@@ -5,6 +5,10 @@ use serde_json::{Map, Value};
 use crate::base::shell_word::shell_word;
 use crate::journal::entry::{Remaining, RunHeader};
 use crate::journal::run_state::{UndoAction, UndoStep};
+use crate::script::reserved::is_reserved;
+
+/// Options that only undos use.
+pub const INTERNAL_OPTIONS: [&str; 4] = ["only_own", "back_to", "disconnect", "anew"];
 
 /// How a command reaches the engine and the journal of the run.
 #[derive(Clone, Debug, Default)]
@@ -49,10 +53,18 @@ pub fn remaining(step: &UndoStep, reach: &Reach, why: Option<&str>) -> Remaining
 
 /// The command that does by hand what an undo would have done.
 pub fn command(kind: &str, args: &Value, reach: &Reach) -> String {
-    let text = |key: &str| shell_word(args.get(key).and_then(Value::as_str).unwrap_or_default());
+    // A container stands there by name, or as a map with its id.
+    let text = |key: &str| {
+        let value = args.get(key);
+        let value = value.and_then(|value| value.get("id")).or(value);
+        shell_word(value.and_then(Value::as_str).unwrap_or_default())
+    };
+    let is_set = |key: &str| args.get(key).and_then(Value::as_bool) == Some(true);
     if let Some(docker) = &reach.docker {
         let words = match kind {
+            "docker_remove" if is_set("volumes") => Some(format!("rm -f -v {}", text("container"))),
             "docker_remove" => Some(format!("rm -f {}", text("container"))),
+            "docker_start" if is_set("anew") => Some(format!("restart {}", text("container"))),
             "docker_start" => Some(format!("start {}", text("container"))),
             "docker_stop" => Some(format!("stop {}", text("container"))),
             "docker_rename" => Some(format!("rename {} {}", text("container"), text("name"))),
@@ -83,10 +95,15 @@ pub fn rhai_literal(value: &Value) -> String {
 fn entries(map: &Map<String, Value>) -> String {
     // Options that only undos use have no word in scripts.
     map.iter()
-        .filter(|(key, _)| !matches!(key.as_str(), "only_own" | "back_to" | "disconnect"))
-        .map(|(key, value)| format!("{key}: {}", rhai_literal(value)))
+        .filter(|(key, _)| !INTERNAL_OPTIONS.contains(&key.as_str()))
+        .map(|(key, value)| format!("{}: {}", map_key(key), rhai_literal(value)))
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+fn map_key(key: &str) -> String {
+    let word = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && !key.is_empty();
+    if word && !is_reserved(key) { key.to_owned() } else { Value::from(key).to_string() }
 }
 
 #[cfg(test)]
@@ -123,6 +140,29 @@ mod tests {
         assert_eq!(
             command("notify", &args, &reach("docker", "", "")),
             r#"echo 'notify(#{text: "it'\''s"})' | deployer run - --engine docker"#
+        );
+    }
+
+    #[test]
+    fn containers_stand_there_by_name_or_as_maps() {
+        let by_map = json!({"container": {"id": "abc", "name": "web"}, "anew": true});
+        assert_eq!(command("docker_start", &by_map, &reach("docker", "", "")), "docker restart abc");
+        assert_eq!(
+            command("docker_start", &by_map, &reach("local", "", "")),
+            r#"echo 'docker_start(#{container: #{id: "abc", name: "web"}})' | deployer run - --engine local"#
+        );
+    }
+
+    #[test]
+    fn odd_texts_survive_the_shell_and_the_script() {
+        let args = json!({"command": ["it's"], "labels": {"deployer.run": "x", "default": "y"}});
+        assert_eq!(
+            command("exec", &args, &reach("docker", "", "")),
+            r##"echo 'exec(#{command: ["it'\''s"], labels: #{"deployer.run": "x", "default": "y"}})' | deployer run - --engine docker"##
+        );
+        assert_eq!(
+            command("docker_tag", &json!({"image": "a b", "tag": "web:v1"}), &reach("docker", "", "")),
+            "docker tag 'a b' web:v1"
         );
     }
 }

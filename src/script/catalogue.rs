@@ -17,70 +17,7 @@ pub fn catalogue() -> &'static BTreeMap<&'static str, Primitive> {
 mod tests {
     use super::*;
     use crate::effect::Effect;
-
-    /// Words that Rhai keeps for itself: no name or key may be one of them.
-    const RESERVED: &[&str] = &[
-        "go",
-        "sync",
-        "async",
-        "await",
-        "yield",
-        "new",
-        "default",
-        "match",
-        "case",
-        "public",
-        "protected",
-        "package",
-        "spawn",
-        "thread",
-        "shared",
-        "static",
-        "void",
-        "null",
-        "nil",
-        "is",
-        "use",
-        "with",
-        "var",
-        "goto",
-        "module",
-        "super",
-        "do",
-        "in",
-        "as",
-        "for",
-        "while",
-        "loop",
-        "if",
-        "else",
-        "switch",
-        "fn",
-        "let",
-        "const",
-        "import",
-        "export",
-        "return",
-        "throw",
-        "try",
-        "catch",
-        "break",
-        "continue",
-        "this",
-        "private",
-        "global",
-        "until",
-        "true",
-        "false",
-        "print",
-        "debug",
-        "type_of",
-        "eval",
-        "Fn",
-        "call",
-        "curry",
-        "step",
-    ];
+    use crate::script::reserved::is_reserved;
 
     #[test]
     fn every_effect_is_registered_and_nothing_else() {
@@ -95,9 +32,9 @@ mod tests {
     #[test]
     fn no_name_is_reserved_by_the_language() {
         for primitive in catalogue().values() {
-            assert!(!RESERVED.contains(&primitive.name), "{}", primitive.name);
+            assert!(!is_reserved(primitive.name), "{}", primitive.name);
             for option in &primitive.options {
-                assert!(!RESERVED.contains(&option.name), "{}: {}", primitive.name, option.name);
+                assert!(!is_reserved(option.name), "{}: {}", primitive.name, option.name);
             }
         }
     }

@@ -16,6 +16,7 @@ pub mod params;
 pub mod primitive;
 pub mod program;
 pub mod reference;
+pub mod reserved;
 pub mod secret;
 pub mod source;
 pub mod stack;

@@ -4,12 +4,12 @@
 mod control;
 mod deploys;
 mod errors;
-// mod examples;
+mod examples;
 mod fold;
 mod journal_full;
 mod layers;
 mod limits;
-// mod options;
+mod options;
 mod params;
 mod play;
 mod secrets;

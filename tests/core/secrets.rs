@@ -16,8 +16,8 @@ fn leaky() -> Scenario {
         stderr: format!("{SECRET} on stderr\n"),
         ..Program::default()
     };
-    let mut scenario = Scenario::default();
-    scenario.programs = BTreeMap::from([("echo".to_owned(), says(0)), ("false".to_owned(), says(1))]);
+    let programs = BTreeMap::from([("echo".to_owned(), says(0)), ("false".to_owned(), says(1))]);
+    let mut scenario = Scenario { programs, ..Scenario::default() };
     scenario.machine.environment.insert("LEAK".into(), SECRET.into());
     scenario
 }

@@ -33,7 +33,7 @@ fn yes() -> bool {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-fn is_false(truth: &bool) -> bool {
+pub(super) fn is_false(truth: &bool) -> bool {
     !truth
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::put_away::is_false;
 use super::view::prior_container;
 use super::{Container, InspectContainer};
 use crate::base::container_ref::ContainerRef;
@@ -18,6 +19,22 @@ pub const DEFAULT_STOP_GRACE: DurationText = DurationText::secs(10);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StartContainer {
     pub container: ContainerRef,
+    /// Stops it first, so that it surely runs afterwards: a signal that ends it may be on its way; what the undo of
+    /// `docker_stop` and `docker_kill` asks for.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub anew: bool,
+}
+
+impl StartContainer {
+    /// What must be done first.
+    pub fn stop_first(&self) -> Option<StopContainer> {
+        self.anew.then(|| StopContainer {
+            container: self.container.clone(),
+            grace: DEFAULT_STOP_GRACE,
+            signal: None,
+            missing_ok: true,
+        })
+    }
 }
 
 impl Facts for StartContainer {
@@ -76,7 +93,7 @@ fn default_stop_grace() -> DurationText {
 /// Starts it again if it ran before.
 fn start_again(container: &ContainerRef, prior: Option<&Outcome>) -> Undo {
     match prior_container(prior) {
-        Some(found) if found.is_running() => Undo::by(StartContainer { container: container.clone() }),
+        Some(found) if found.is_running() => Undo::by(StartContainer { container: container.clone(), anew: true }),
         _ => Undo::Nothing,
     }
 }

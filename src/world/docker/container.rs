@@ -42,7 +42,12 @@ impl DockerEngine {
         match effect {
             ContainerEffect::Run(request) => self.run(call, &request.0).await.map(ContainerOutcome::Run),
             ContainerEffect::Create(request) => self.create(call, &request.0).await.map(ContainerOutcome::Create),
-            ContainerEffect::Start(request) => self.start(&request.container).await.map(ContainerOutcome::Start),
+            ContainerEffect::Start(request) => {
+                if let Some(stop) = request.stop_first() {
+                    self.stop(&stop).await?;
+                }
+                self.start(&request.container).await.map(ContainerOutcome::Start)
+            }
             ContainerEffect::Stop(request) => self.stop(request).await.map(ContainerOutcome::Stop),
             ContainerEffect::Kill(request) => self.kill(request).await.map(ContainerOutcome::Kill),
             ContainerEffect::Remove(request) => self.remove(call, request).await.map(ContainerOutcome::Remove),

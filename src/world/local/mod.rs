@@ -112,6 +112,9 @@ impl LocalWorld {
             ContainerEffect::Run(request) => engine.run(call, &request.0).await.map(ContainerOutcome::Run),
             ContainerEffect::Create(request) => engine.create(call, &request.0).await.map(ContainerOutcome::Create),
             ContainerEffect::Start(request) => {
+                if let Some(stop) = request.stop_first() {
+                    engine.stop(call, &stop).await?;
+                }
                 engine.start(call, &request.container.key).await.map(ContainerOutcome::Start)
             }
             ContainerEffect::Stop(request) => engine.stop(call, request).await.map(ContainerOutcome::Stop),

@@ -129,6 +129,9 @@ impl SimHost {
             }
             ContainerEffect::Start(request) => {
                 let name = self.name_of(&request.container)?;
+                if let Some(stop) = request.stop_first() {
+                    self.stop_container(&stop)?;
+                }
                 self.start(&name)?;
                 ContainerOutcome::Start(self.look(&request.container)?)
             }

@@ -83,6 +83,20 @@ pub async fn kill(stage: &Stage<'_>) {
     assert!(stage.must::<InspectContainer>(web).await.unwrap().is_running());
 }
 
+/// A signal is on its way when it is taken back.
+pub async fn kill_at_once(stage: &Stage<'_>) {
+    stage.start("web", App::Web).await;
+    let web = json!({ "container": stage.name("web") });
+    let kill = effect::<KillContainer>(json!({ "container": stage.name("web"), "signal": "SIGTERM" }));
+    let prior = stage.perform(&kill.facts().prior().unwrap()).await.unwrap();
+    stage.perform(&kill).await.unwrap();
+    let Undo::Effect(undo) = kill.facts().undo(Some(&prior)) else { panic!("no undo") };
+    stage.perform(&undo).await.unwrap();
+    let late = json!({ "container": stage.name("web"), "timeout": "500ms" });
+    stage.refused::<WaitContainer>(late, deployer::effect::ErrorKind::Timeout).await;
+    assert!(stage.must::<InspectContainer>(web).await.unwrap().is_running());
+}
+
 pub async fn rename_back(stage: &Stage<'_>) {
     stage.start("web", App::Web).await;
     let rename = json!({ "container": stage.name("web"), "name": stage.name("new") });

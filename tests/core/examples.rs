@@ -1,0 +1,74 @@
+//! Every example of the documentation runs.
+
+use std::collections::BTreeMap;
+
+use deployer::journal::entry::RunStatus;
+use deployer::script::catalogue::catalogue;
+use deployer::script::check::check;
+use deployer::script::control::WORDS;
+use deployer::script::source::{SHIPPED, STDLIB, Source, SourceLoader};
+use deployer::world::sim::{Behaviour, Database, Project, Scenario, Service, SimImage};
+use serde_json::json;
+use std::sync::Arc;
+
+use crate::play::{Modules, play};
+
+/// A host that has what the examples speak of.
+fn host() -> Scenario {
+    let mut scenario = Scenario::default();
+    let image = |name| SimImage::new(name, Behaviour::default());
+    scenario.registry.insert("web:v1".into(), image("web:v1"));
+    scenario.archives.insert("web.tar".into(), vec![image("web:v9")]);
+    scenario.images.push(image("web:old"));
+    let row = |value: i64| json!({"id": value}).as_object().unwrap().clone();
+    let notes = BTreeMap::from([("notes".to_owned(), vec![row(1), row(2)])]);
+    let database = Database { tables: notes, ..Database::default() };
+    scenario.volumes.get_mut("data").unwrap().databases.insert("app.db".into(), database);
+    let service = Service {
+        container: serde_json::from_value(json!({"name": "", "image": "web:v1"})).unwrap(),
+        depends_on: Vec::new(),
+        build: None,
+        behaviour: None,
+    };
+    let services = BTreeMap::from([("web".to_owned(), service)]);
+    let project = Project { name: "site".into(), services, refused: None };
+    scenario.projects.insert("docker-compose.yml".into(), project);
+    scenario.machine.environment.insert("HOME".into(), "/root".into());
+    scenario.machine.strangers.insert(9, Default::default());
+    scenario
+}
+
+fn examples() -> Vec<(&'static str, &'static str)> {
+    let primitives = catalogue().values().map(|primitive| (primitive.name, primitive.example));
+    primitives.chain(WORDS.iter().map(|word| (word.name, word.example))).collect()
+}
+
+#[test]
+fn every_example_runs() {
+    for (name, example) in examples() {
+        let script = example.replace("DEPLOY_TOKEN", "TOKEN");
+        let played = play(&script).on(host()).with(json!({})).run();
+        // `fail` fails, and `params` of its example must be given.
+        match name {
+            "fail" => assert_eq!(played.status(), RunStatus::Failed, "{}", played.report()),
+            "params" => {
+                let played = play(&script).with(json!({"service": "web"})).run();
+                assert_eq!(played.status(), RunStatus::Succeeded, "{}", played.report());
+            }
+            _ => assert_eq!(played.status(), RunStatus::Succeeded, "{name}: {example}\n{}", played.report()),
+        }
+        if catalogue().contains_key(name) {
+            assert!(played.effects().iter().any(|effect| effect.split(' ').next() == Some(name)), "{name}: not asked");
+        }
+    }
+}
+
+#[test]
+fn every_example_and_every_shipped_script_is_sound() {
+    let loader: Arc<dyn SourceLoader> = Arc::new(Modules::default());
+    let texts = examples().into_iter().chain(SHIPPED.iter().copied()).chain(STDLIB.iter().copied());
+    for (name, text) in texts {
+        let found = check(Source::new(name, text), &loader);
+        assert!(found.is_empty(), "{name}: {found:#?}");
+    }
+}

@@ -15,7 +15,7 @@ use super::{EngineArgs, ShowAs, run_help, signals, terminal};
 use crate::app::{App, is_dead, new_run_id};
 use crate::base::duration_text::DurationText;
 use crate::gateway::Cancel;
-use crate::journal::entry::{RunEnd, RunEvent};
+use crate::journal::entry::{RunEnd, RunEvent, RunStatus};
 use crate::report::Face;
 use crate::run::runner::Runner;
 use crate::run::unfinished::unfinished;
@@ -98,6 +98,13 @@ fn refuse_unfinished(app: &App, declaration: &Declaration, given: &Value) -> Res
     Err(Fault::usage(report).with_code(5))
 }
 
+/// A fault of the program itself in the middle of a run: the run stays open.
+fn broken(id: &str, error: &tokio::task::JoinError) -> Fault {
+    let id = id.trim_end();
+    let help = format!("take back what the run did: `deployer abort {id}`; and please report this");
+    Fault::usage(miette!(help = help, "deployer itself failed: {error}")).with_code(RunStatus::Unfinished.exit_code())
+}
+
 /// Runs a script in this app, shown by `face`.
 pub async fn run_once(
     app: &App,
@@ -111,7 +118,8 @@ pub async fn run_once(
     let listener = Arc::new(move |event: &RunEvent| shown.lock().unwrap_or_else(PoisonError::into_inner).show(event));
     let declaration = declaration(&script).await?;
     let params = declaration.fill(&given).unwrap_or(Value::Null);
-    let gateway = Arc::new(app.gateway(new_run_id()?, listener, cancel, false)?);
+    let id = new_run_id()?;
+    let gateway = Arc::new(app.gateway(id.clone(), listener, cancel, false)?);
     let runner = Runner {
         gateway,
         clock: app.world.clock(),
@@ -122,7 +130,8 @@ pub async fn run_once(
         render: Arc::new(terminal::render),
     };
     let handle = Handle::current();
-    let end = tokio::task::spawn_blocking(move || runner.run(&handle)).await.into_diagnostic()??;
+    let ran = tokio::task::spawn_blocking(move || runner.run(&handle)).await;
+    let end = ran.map_err(|error| broken(&format!("{id} {}", app.state_flags), &error))??;
     face.lock().unwrap_or_else(PoisonError::into_inner).finish();
     Ok(end)
 }

@@ -102,9 +102,13 @@ fn open_error(path: &Path, error: &rusqlite::Error) -> JournalError {
     let why = error.to_string();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => busy(),
-        Some(ErrorCode::DiskFull | ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            JournalError::Unwritable { path: path.parent().unwrap_or(path).into(), why }
-        }
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::ReadOnly
+            | ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::SystemIoFailure,
+        ) => JournalError::Unwritable { path: path.parent().unwrap_or(path).into(), why },
         _ => JournalError::Open { path: PathBuf::from(path), why },
     }
 }

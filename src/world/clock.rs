@@ -39,6 +39,7 @@ impl Clock for SystemClock {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
+        // The timer is made when it is first polled: whoever asks may not be on the runtime yet.
+        Box::pin(async move { tokio::time::sleep(duration).await })
     }
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::deadline::until;
+use super::watched_run::WatchedRun;
 
 /// Longer than any deploy of the tests, shorter than anybody's patience.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -102,17 +103,26 @@ impl Deployer {
         self.start_run(script, &["--config", &file])
     }
 
-    /// Any command. `--state` is added to those that have one.
+    /// Any command.
     pub fn call(&self, args: &[&str]) -> Finished {
         self.start(args).wait()
     }
 
     pub fn start(&self, args: &[&str]) -> Running {
+        let mut child = self.command(args).spawn().unwrap();
+        let stdout = drain(child.stdout.take().unwrap());
+        let stderr = drain(child.stderr.take().unwrap());
+        Running { child, stdout, stderr }
+    }
+
+    /// Any command, to be changed before it is started.
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deployer"));
         command
             .env_clear()
             .envs(["PATH", "DOCKER_HOST"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .env("HOME", self.home())
+            .env("DEPLOYER_STATE", &self.state)
             .env("NO_COLOR", "1")
             // Wide, so that no message wraps by the length of a temporary name.
             .env("COLUMNS", "400")
@@ -122,13 +132,14 @@ impl Deployer {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if ["run", "runs", "show", "demo"].iter().any(|verb| args.first() == Some(verb)) {
-            command.arg("--state").arg(&self.state);
-        }
-        let mut child = command.spawn().unwrap();
-        let stdout = drain(child.stdout.take().unwrap());
-        let stderr = drain(child.stderr.take().unwrap());
-        Running { child, stdout, stderr }
+        command
+    }
+
+    /// `deployer run SCRIPT --format json ...`, whose events are seen as they come.
+    pub fn watch_run(&self, script: &str, rest: &[&str]) -> WatchedRun {
+        let mut args = vec!["run", script, "--engine", self.engine, "--format", "json"];
+        args.extend(rest);
+        WatchedRun::start(self.command(&args))
     }
 
     /// The entries of the latest run, oldest first.

@@ -14,6 +14,7 @@ pub mod smtp_receiver;
 pub mod snapshot;
 pub mod twin_engine;
 pub mod visitor;
+pub mod watched_run;
 pub mod webhook_receiver;
 
 use std::time::Duration;

@@ -1,0 +1,122 @@
+//! A run in the background whose events are read as they come, so that a test acts at a moment of the run and not of
+//! the clock.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::deadline::until;
+use super::deployer::Finished;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub struct WatchedRun {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    stderr: mpsc::Receiver<String>,
+    /// Every line of standard output so far.
+    pub seen: Vec<String>,
+}
+
+impl WatchedRun {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let (sender, stderr) = mpsc::channel();
+        let mut pipe = child.stderr.take().unwrap();
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = pipe.read_to_end(&mut bytes);
+            let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+        });
+        Self { child, lines, stderr, seen: Vec::new() }
+    }
+
+    /// The next event; none when the output has ended.
+    #[track_caller]
+    pub fn next(&mut self) -> Option<Value> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                let event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("no JSON: {error}: {line}"));
+                self.seen.push(line);
+                Some(event)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("no event for {PATIENCE:?} after {:?}", self.seen.last()),
+        }
+    }
+
+    /// Reads on until an event is the one.
+    #[track_caller]
+    pub fn until(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        while let Some(event) = self.next() {
+            if is_it(&event) {
+                return event;
+            }
+            assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        }
+        panic!("the run ended before {what}: {:#?}", self.seen);
+    }
+
+    /// Reads on until an effect of this kind is about to be performed.
+    #[track_caller]
+    pub fn until_intended(&mut self, kind: &str) -> Value {
+        self.until(kind, |event| event["intent"]["kind"] == kind)
+    }
+
+    /// The run's id, once an event was seen.
+    pub fn id(&self) -> String {
+        let first: Value = serde_json::from_str(self.seen.first().unwrap()).unwrap();
+        first["run"].as_str().unwrap().to_owned()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// `kill -9`, and everything that it had said.
+    pub fn kill(mut self) -> Finished {
+        // It may have ended by itself a moment ago.
+        let _ = self.child.kill();
+        self.finish()
+    }
+
+    #[track_caller]
+    pub fn wait(mut self) -> Finished {
+        self.finish()
+    }
+
+    /// Sends a signal again and again until the run ends.
+    #[track_caller]
+    pub fn wait_signalling(mut self, signal: Signal) -> Finished {
+        until("the end of `deployer`", PATIENCE, || {
+            self.signal(signal);
+            self.child.try_wait().unwrap()
+        });
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Finished {
+        let status = until("the end of `deployer`", PATIENCE, || self.child.try_wait().unwrap());
+        while self.next().is_some() {}
+        let stderr = self.stderr.recv_timeout(PATIENCE).unwrap_or_default();
+        let stdout = self.seen.iter().map(|line| format!("{line}\n")).collect();
+        Finished { code: status.code().unwrap_or(-1), stdout, stderr }
+    }
+}
+
+impl Drop for WatchedRun {
+    fn drop(&mut self) {
+        // After a failed test; a process that has ended already does not mind.
+        let _ = self.child.kill();
+    }
+}

@@ -5,20 +5,23 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A run's id: ten characters, letters and digits that cannot be confused with each other, random.
+/// A run's id: ten characters, letters and digits that cannot be confused with each other, random. The first is a
+/// digit, so that an id is never taken for a word.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
 /// Crockford's base 32 without the letters I, L, O, U, in lower case.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-/// 50 bits: a collision is expected after some 30 million runs on one host.
+/// 48 bits: a collision is expected after some 16 million runs on one host.
 const LENGTH: usize = 10;
 
 impl RunId {
     /// Makes an id from random bytes; the caller owns the source of chance.
     pub fn from_bytes(bytes: [u8; LENGTH]) -> Self {
-        Self(bytes.iter().map(|byte| ALPHABET[usize::from(byte % 32)] as char).collect())
+        let letter =
+            |(place, byte): (usize, &u8)| ALPHABET[usize::from(byte % if place == 0 { 10 } else { 32 })] as char;
+        Self(bytes.iter().enumerate().map(letter).collect())
     }
 
     pub fn as_str(&self) -> &str {

@@ -78,7 +78,7 @@ fn set_is_typed_by_the_declaration() {
         ("port", "x", "must be an int, not `x`"),
         ("drain", "5", "is not a duration"),
         ("health", "x", "is a group of parameters"),
-        ("port.x", "1", "`port` is a int and has no keys"),
+        ("port.x", "1", "`port` is of type int and has no keys"),
         ("zebra", "1", "is not a parameter"),
         ("", "1", "is not a parameter"),
         ("service.", "1", "has no keys"),

@@ -46,10 +46,10 @@ fn a_script_that_does_not_parse() {
 fn an_unknown_function() {
     assert_snapshot!(refused("docker_stopp(\"web\");\n", &[]), @r#"
     run   RUN [HOME]/deploy.rhai on local local:[HOME]/state/local
-    back  taking back: there is no function `docker_stopp (&str | ImmutableString | String)`
+    back  taking back: there is no function `docker_stopp` for a string
     deployer::script::unknown_function
 
-      × there is no function `docker_stopp (&str | ImmutableString | String)`
+      × there is no function `docker_stopp` for a string
        ╭─[[HOME]/deploy.rhai:1:1]
      1 │ docker_stopp("web");
        · ──────┬─────
@@ -58,7 +58,7 @@ fn an_unknown_function() {
       help: did you mean `docker_stop`?
     end   not run: nothing was touched
           run: RUN
-          details: deployer show RUN --state [HOME]/state
+          details: deployer show RUN
     "#);
 }
 
@@ -78,7 +78,7 @@ fn an_unknown_option() {
       help: did you mean `image`?
     end   not run: nothing was touched
           run: RUN
-          details: deployer show RUN --state [HOME]/state
+          details: deployer show RUN
     "#);
 }
 
@@ -97,7 +97,7 @@ fn an_option_of_the_wrong_type() {
        ╰────
     end   not run: nothing was touched
           run: RUN
-          details: deployer show RUN --state [HOME]/state
+          details: deployer show RUN
     "#);
 }
 

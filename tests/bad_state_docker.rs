@@ -68,7 +68,7 @@ fn a_missing_image() {
         ╰────
     end   failed before anything was changed, in TIME
           run: RUN
-          details: deployer show RUN --state [HOME]/state
+          details: deployer show RUN
     "#);
 }
 
@@ -101,7 +101,7 @@ fn a_taken_port() {
         ╰────
     end   failed before anything was changed, in TIME
           run: RUN
-          details: deployer show RUN --state [HOME]/state
+          details: deployer show RUN
     "#);
 }
 
@@ -135,7 +135,7 @@ fn a_taken_name() {
         ╰────
     end   failed before anything was changed, in TIME
           run: RUN
-          details: deployer show RUN --state [HOME]/state
+          details: deployer show RUN
     "#);
 }
 
@@ -167,7 +167,7 @@ fn an_app_that_never_gets_healthy() {
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
-          details: deployer show RUN --state [HOME]/state
+          details: deployer show RUN
     "#);
 }
 
@@ -200,7 +200,7 @@ fn an_app_that_dies_at_start() {
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
-          details: deployer show RUN --state [HOME]/state
+          details: deployer show RUN
     "#);
 }
 
@@ -233,7 +233,7 @@ fn a_damaged_database() {
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
-          details: deployer show RUN --state [HOME]/state
+          details: deployer show RUN
     ");
 }
 

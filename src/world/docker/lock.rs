@@ -40,13 +40,13 @@ const MOST_ROUNDS: usize = 5;
 
 /// Who made the volume, by its labels.
 #[derive(Clone, Debug, PartialEq)]
-struct Owner {
+pub(super) struct Owner {
     run: RunId,
     holder: Holder,
     since_ms: i64,
 }
 
-enum Claim {
+pub(super) enum Claim {
     Ours {
         taken_over_from: Option<RunId>,
     },
@@ -112,7 +112,7 @@ impl DockerEngine {
 
     /// One attempt. The lock of a dead process is removed by whoever holds the guard for exactly that holder, so that
     /// of two who find it dead the slower one cannot remove what the faster one has just made.
-    fn claim<'a>(
+    pub(super) fn claim<'a>(
         &'a self,
         call: &'a Call,
         service: &'a str,
@@ -207,7 +207,7 @@ fn read_owner(labels: &BTreeMap<String, String>) -> Option<Owner> {
     })
 }
 
-fn locked(service: &str, volume: &str, owner: Option<&Owner>) -> EffectError {
+pub(super) fn locked(service: &str, volume: &str, owner: Option<&Owner>) -> EffectError {
     let Some(Owner { run, holder, since_ms }) = owner else {
         return EffectError::new(
             ErrorKind::Locked,

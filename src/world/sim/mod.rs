@@ -26,6 +26,7 @@ mod sim_host;
 mod sim_world;
 mod snapshot;
 mod sqlite;
+mod volume_copies;
 mod volumes;
 
 pub use behaviour::{Behaviour, Page};

@@ -61,6 +61,9 @@ impl SimHost {
             locks: scenario.locks,
             web: scenario.web,
         };
+        for (name, volume) in host.volumes.0.iter_mut().filter(|(_, volume)| volume.content_id.is_empty()) {
+            volume.content_id.clone_from(name);
+        }
         for image in &scenario.images {
             host.images.add(&mut host.ids, image, 0);
         }

@@ -29,6 +29,13 @@ pub struct Database {
 /// SQLite's pages, for a plausible size.
 const PAGE_BYTES: u64 = 4096;
 
+impl Database {
+    /// As large as its file would be, in bytes.
+    pub(super) fn size(&self) -> u64 {
+        PAGE_BYTES * (1 + self.tables.len() as u64)
+    }
+}
+
 impl SimHost {
     pub(super) fn sqlite(&mut self, effect: &SqliteEffect) -> Result<SqliteOutcome, EffectError> {
         match effect {
@@ -50,7 +57,7 @@ impl SimHost {
                 Ok(SqliteOutcome::Check(Checked {
                     exists: true,
                     empty: tables.values().all(|rows| *rows == 0),
-                    size: PAGE_BYTES * (1 + tables.len() as u64),
+                    size: database.size(),
                     tables,
                     journal_mode: Some("wal".into()),
                 }))

@@ -11,7 +11,10 @@ use super::container::Removed;
 use super::family::family;
 use super::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
 pub use copy::{CloneVolume, Content, Copied, CopyWay, MeasureVolume, SwapVolumes, Swapped, VolumeSize, WhileWritten};
-pub use snapshot::{AT, PruneVolumes, Pruned, RestoreVolume, Restored, Snapshot, SnapshotVolume, snapshots_of};
+pub use snapshot::{
+    PruneVolumes, Pruned, RestoreVolume, Restored, Snapshot, SnapshotVolume, snapshot_age, snapshot_labels,
+    snapshot_name, snapshots_of,
+};
 
 family! {
     /// What can be asked of volumes.

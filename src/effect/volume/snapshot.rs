@@ -12,9 +12,9 @@ use crate::base::labels;
 use crate::effect::{Access, Effect, Facts, Outcome, Request, Undo};
 
 /// Between a volume's name and the instant of its snapshot.
-pub const AT: &str = ".at-";
+const AT: &str = ".at-";
 /// Between a volume's name and the snapshot that replaced what is kept under this name.
-pub const BEFORE: &str = ".before-";
+const BEFORE: &str = ".before-";
 
 /// `volume_snapshot`: keeps a copy of a volume, as `VOLUME.at-YYYYMMDD-HHMMSS-MMM`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,6 +110,29 @@ impl RestoreVolume {
         let mut numbered = (2u32..).map(|number| format!("{name}-{number}"));
         if free(&name) { name.clone() } else { numbered.find(free).unwrap_or(name.clone()) }
     }
+}
+
+/// The role of snapshots.
+const ROLE: &str = "snapshot";
+
+/// What a snapshot carries besides the labels of its making.
+pub fn snapshot_labels(of: &str, at: &str) -> [(String, String); 3] {
+    [(labels::ROLE, ROLE), (labels::SNAPSHOT_OF, of), (labels::SNAPSHOT_AT, at)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+}
+
+/// The volume that something with these labels is a snapshot of, and its age; none for what is no snapshot.
+pub fn snapshot_age(all: &BTreeMap<String, String>, now_ms: i64) -> Option<(String, Duration)> {
+    all.get(labels::ROLE).filter(|role| *role == ROLE)?;
+    let at: jiff::Timestamp = all.get(labels::SNAPSHOT_AT)?.parse().ok()?;
+    let ms = now_ms.saturating_sub(at.as_millisecond());
+    Some((all.get(labels::SNAPSHOT_OF)?.clone(), Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
+}
+
+/// The name of a snapshot that is taken at an instant, and the instant as its label has it.
+pub fn snapshot_name(volume: &str, unix_ms: i64) -> (String, String) {
+    let at = jiff::Timestamp::from_millisecond(unix_ms).unwrap_or_default();
+    (format!("{volume}{AT}{}", at.strftime("%Y%m%d-%H%M%S-%3f")), format!("{at:.3}"))
 }
 
 /// The snapshots of a volume.

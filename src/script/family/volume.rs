@@ -14,10 +14,12 @@ const VERIFY: &str = "reads the copy back and compares it";
 
 /// The options of whatever reads a whole volume and writes another.
 fn copying(primitive: Primitive) -> Primitive {
-    primitive
-        .optional("way", STRING, "\"auto\"", WAY)
-        .optional("verify", BOOL, "true", VERIFY)
-        .optional("timeout", DURATION, "\"1h\"", NO_TIMEOUT_HARM)
+    primitive.optional("way", STRING, "\"auto\"", WAY).optional("verify", BOOL, "true", VERIFY).optional(
+        "timeout",
+        DURATION,
+        "\"1h\"",
+        NO_TIMEOUT_HARM,
+    )
 }
 
 pub fn primitives() -> Vec<Primitive> {
@@ -122,4 +124,5 @@ fn snapshots() -> Vec<Primitive> {
     ]
 }
 
-const RESTORED: &str = "volume, snapshot, kept (the snapshot of what was replaced), restored, bytes, files, shared, way, digest";
+const RESTORED: &str =
+    "volume, snapshot, kept (the snapshot of what was replaced), restored, bytes, files, shared, way, digest";

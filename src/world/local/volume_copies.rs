@@ -13,15 +13,15 @@ use super::{LocalEngine, is_own};
 use crate::base::duration_text::DurationText;
 use crate::base::labels;
 use crate::effect::volume::{
-    AT, CloneVolume, Content, Copied, MeasureVolume, PruneVolumes, Pruned, RestoreVolume, Restored, Snapshot,
-    SnapshotVolume, SwapVolumes, Swapped, Volume, VolumeEffect, VolumeOutcome, VolumeSize, WhileWritten, snapshots_of,
+    CloneVolume, Content, Copied, MeasureVolume, PruneVolumes, Pruned, RestoreVolume, Restored, Snapshot,
+    SnapshotVolume, SwapVolumes, Swapped, Volume, VolumeEffect, VolumeOutcome, VolumeSize, WhileWritten, snapshot_age,
+    snapshot_labels, snapshot_name, snapshots_of,
 };
 use crate::effect::{Applied, EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::replica::{self, CopyOrder, Told, exchange};
 
 const WAY: &str = "files";
-const ROLE: &str = "snapshot";
 /// Ends the name under which a restored content is made.
 const NEXT: &str = ".next";
 
@@ -192,10 +192,7 @@ impl LocalEngine {
     fn snapshot_volume(&self, job: &Job<'_>, request: &SnapshotVolume) -> Result<Snapshot, EffectError> {
         let (name, at) = match self.own_snapshot(job.call, &request.volume)? {
             Some(made) => (made.name, made.labels.get(labels::SNAPSHOT_AT).cloned().unwrap_or_default()),
-            None => {
-                let at = jiff::Timestamp::now();
-                (format!("{}{AT}{}", request.volume, at.strftime("%Y%m%d-%H%M%S-%3f")), format!("{at:.3}"))
-            }
+            None => snapshot_name(&request.volume, now_ms()),
         };
         let mut labels = request.labels.clone();
         labels.extend(snapshot_labels(&request.volume, &at));
@@ -237,8 +234,8 @@ impl LocalEngine {
                 Some(kept) => kept.name,
                 None => {
                     let kept = request.keeps(&volume, &self.list_volumes(&snapshots_of(&volume))?);
-                    let labels = snapshot_labels(&volume, &format!("{:.3}", jiff::Timestamp::now()));
-                    let labels = labels.into_iter().collect();
+                    let (_, at) = snapshot_name(&volume, now_ms());
+                    let labels = snapshot_labels(&volume, &at).into_iter().collect();
                     self.copy_volume(job, (&volume, &kept), WhileWritten::Refuse, labels)?;
                     kept
                 }
@@ -295,9 +292,9 @@ impl LocalEngine {
         }
         let _guard = self.folder.guard()?;
         let mut by_volume: BTreeMap<String, Vec<(Duration, String)>> = BTreeMap::new();
-        let now = jiff::Timestamp::now();
+        let now = now_ms();
         for snapshot in self.list_volumes(&Default::default())? {
-            if let Some((of, age)) = age(&snapshot, now).filter(|(of, _)| is_meant(of)) {
+            if let Some((of, age)) = snapshot_age(&snapshot.labels, now).filter(|(of, _)| is_meant(of)) {
                 by_volume.entry(of).or_default().push((age, snapshot.name));
             }
         }
@@ -323,6 +320,10 @@ fn copy_data(job: &Job<'_>, from: &Path, to: &Path, lenient: bool) -> Result<Con
     Ok(Content { bytes, files, shared, way: WAY.into(), digest: replica.digest })
 }
 
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
 fn quoted(users: &[ContainerRecord]) -> String {
     users.iter().map(|user| format!("`{}`", user.spec.name)).collect::<Vec<_>>().join(", ")
 }
@@ -330,17 +331,4 @@ fn quoted(users: &[ContainerRecord]) -> String {
 fn written(volume: &str, writers: &[ContainerRecord]) -> EffectError {
     conflict(format!("container {} can write to volume `{volume}`, so a copy may be torn", quoted(writers)))
         .hint("halt it for the length of the copy: `while_written: \"pause\"`; or copy all the same: `\"allow\"`")
-}
-
-fn snapshot_labels(of: &str, at: &str) -> [(String, String); 3] {
-    [(labels::ROLE, ROLE), (labels::SNAPSHOT_OF, of), (labels::SNAPSHOT_AT, at)]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-}
-
-/// The volume that a snapshot is of, and how long ago it was taken; none for what is no snapshot.
-fn age(volume: &Volume, now: jiff::Timestamp) -> Option<(String, Duration)> {
-    volume.labels.get(labels::ROLE).filter(|role| *role == ROLE)?;
-    let at: jiff::Timestamp = volume.labels.get(labels::SNAPSHOT_AT)?.parse().ok()?;
-    let ms = now.as_millisecond().saturating_sub(at.as_millisecond());
-    Some((volume.labels.get(labels::SNAPSHOT_OF)?.clone(), Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
 }

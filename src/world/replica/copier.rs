@@ -201,12 +201,7 @@ impl Copier<'_> {
         self.tell(Finished { folder: to.clone(), name: Some(name.to_owned()), head, content, inode: None })
     }
 
-    fn file(
-        &mut self,
-        from: &OwnedFd,
-        to: &OwnedFd,
-        name: &CStr,
-    ) -> Result<(Head, Option<[u8; 32]>), EffectError> {
+    fn file(&mut self, from: &OwnedFd, to: &OwnedFd, name: &CStr) -> Result<(Head, Option<[u8; 32]>), EffectError> {
         let reading = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         // A copy is no use of the source; only its owner may ask for that.
         let from = openat(from, name, reading | OFlags::NOATIME, Mode::empty())

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::sim_clock::SimClock;
 use super::sim_host::SimHost;
 use super::volumes::{SimVolume, missing};
 use crate::base::labels;
 use crate::effect::volume::{
-    AT, CloneVolume, Content, Copied, MeasureVolume, PruneVolumes, Pruned, RestoreVolume, Restored, Snapshot,
-    SnapshotVolume, SwapVolumes, Swapped, VolumeSize, WhileWritten, snapshots_of,
+    CloneVolume, Content, Copied, MeasureVolume, PruneVolumes, Pruned, RestoreVolume, Restored, Snapshot,
+    SnapshotVolume, SwapVolumes, Swapped, VolumeSize, WhileWritten, snapshot_age, snapshot_labels, snapshot_name,
+    snapshots_of,
 };
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
@@ -22,7 +22,6 @@ const COPY_MS: u64 = 60;
 /// Bytes that are copied in a millisecond.
 const BYTES_PER_MS: u64 = 300_000;
 const WAY: &str = "files";
-const ROLE: &str = "snapshot";
 
 fn conflict(message: String) -> EffectError {
     EffectError::new(ErrorKind::Conflict, message).not_applied()
@@ -98,9 +97,7 @@ impl SimHost {
     }
 
     pub(super) fn snapshot_volume(&mut self, call: &Call, request: &SnapshotVolume) -> Result<Snapshot, EffectError> {
-        let at = self.instant();
-        let name = format!("{}{AT}{}", request.volume, at.strftime("%Y%m%d-%H%M%S-%3f"));
-        let at = format!("{at:.3}");
+        let (name, at) = snapshot_name(&request.volume, self.clock.unix_ms());
         let mut labels = request.labels.clone();
         labels.extend(snapshot_labels(&request.volume, &at));
         let way = (request.volume.as_str(), name.as_str());
@@ -133,7 +130,8 @@ impl SimHost {
             self.volumes.0.remove(&request.snapshot);
         } else {
             let kept = request.keeps(&volume, &self.list_volumes(&snapshots_of(&volume)));
-            let labels = snapshot_labels(&volume, &format!("{:.3}", self.instant())).into_iter().collect();
+            let (_, at) = snapshot_name(&volume, self.clock.unix_ms());
+            let labels = snapshot_labels(&volume, &at).into_iter().collect();
             self.copy_volume(call, (&volume, &kept), WhileWritten::Refuse, request.verify, labels)?;
             done.kept = Some(kept);
         }
@@ -174,9 +172,9 @@ impl SimHost {
 
     pub(super) fn prune_volumes(&mut self, request: &PruneVolumes) -> Pruned {
         let mut by_volume: BTreeMap<String, Vec<(Duration, String)>> = BTreeMap::new();
-        let now = self.instant();
+        let now = self.clock.unix_ms();
         for (name, volume) in &self.volumes.0 {
-            let Some((of, age)) = age(volume, now) else { continue };
+            let Some((of, age)) = snapshot_age(&volume.labels, now) else { continue };
             if request.volume.as_ref().is_none_or(|wanted| *wanted == of) {
                 by_volume.entry(of).or_default().push((age, name.clone()));
             }
@@ -192,24 +190,6 @@ impl SimHost {
         }
         pruned
     }
-
-    fn instant(&self) -> jiff::Timestamp {
-        let clock: &SimClock = &self.clock;
-        jiff::Timestamp::from_millisecond(clock.unix_ms()).unwrap_or_default()
-    }
-}
-
-fn snapshot_labels(of: &str, at: &str) -> [(String, String); 3] {
-    [(labels::ROLE, ROLE), (labels::SNAPSHOT_OF, of), (labels::SNAPSHOT_AT, at)]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-}
-
-/// The volume that a snapshot is of, and how long ago it was taken; none for what is no snapshot.
-fn age(volume: &SimVolume, now: jiff::Timestamp) -> Option<(String, Duration)> {
-    volume.labels.get(labels::ROLE).filter(|role| *role == ROLE)?;
-    let at: jiff::Timestamp = volume.labels.get(labels::SNAPSHOT_AT)?.parse().ok()?;
-    let ms = now.as_millisecond().saturating_sub(at.as_millisecond());
-    Some((volume.labels.get(labels::SNAPSHOT_OF)?.clone(), Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
 }
 
 /// A simulated volume holds its databases, each in a file.

@@ -114,8 +114,8 @@ impl SimHost {
 
     /// A container that mounts the volume, whether or not it runs.
     pub(super) fn user_of(&self, volume: &str) -> Option<&SimContainer> {
-        self.containers.all().find(|container| {
-            container.spec.volumes.iter().any(|mount| mount.is_volume() && mount.source == volume)
-        })
+        self.containers
+            .all()
+            .find(|container| container.spec.volumes.iter().any(|mount| mount.is_volume() && mount.source == volume))
     }
 }

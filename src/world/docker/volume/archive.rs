@@ -169,6 +169,9 @@ mod tests {
         let mut header = tar::Header::new_gnu();
         header.set_size(3);
         header.set_mode(0o640);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_cksum();
         builder.append_data(&mut header, "mount/a", &b"abc"[..]).unwrap();
         let mut bytes = builder.into_inner().unwrap();

@@ -152,8 +152,12 @@ impl DockerEngine {
             self.unpause(&mark.paused).await?;
             let content = content?;
             if plan.while_written != WhileWritten::Allow {
-                let late: Vec<User> =
-                    self.writers(&plan.from).await?.into_iter().filter(|user| !mark.paused.contains(&user.id)).collect();
+                let late: Vec<User> = self
+                    .writers(&plan.from)
+                    .await?
+                    .into_iter()
+                    .filter(|user| !mark.paused.contains(&user.id))
+                    .collect();
                 if !late.is_empty() {
                     return Err(written(&plan.from, &late));
                 }

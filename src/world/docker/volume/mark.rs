@@ -47,11 +47,8 @@ fn read(labels: &BTreeMap<String, String>) -> Option<Mark> {
 
 impl DockerEngine {
     pub(super) async fn set_mark(&self, call: &Call, mark: &Mark) -> Result<(), EffectError> {
-        let own = [
-            (labels::ROLE, ROLE.to_owned()),
-            (labels::COPY_OF, mark.of.clone()),
-            (labels::COPY_TO, mark.to.clone()),
-        ];
+        let own =
+            [(labels::ROLE, ROLE.to_owned()), (labels::COPY_OF, mark.of.clone()), (labels::COPY_TO, mark.to.clone())];
         let paused = (!mark.paused.is_empty()).then(|| (labels::COPY_PAUSED, mark.paused.join(",")));
         let kept = mark.kept.clone().map(|kept| (KEPT, kept));
         let all = own.into_iter().chain(paused).chain(kept).chain(call.labels());
@@ -95,9 +92,9 @@ impl DockerEngine {
             format!("volume `{volume}` is not whole: the copying of `{}` into it was broken off", mark.of),
         );
         Err(match mark.kept {
-            Some(kept) => error.hint(format!(
-                "its former content is whole: volume_restore(\"{kept}\", #{{to: \"{volume}\"}})"
-            )),
+            Some(kept) => {
+                error.hint(format!("its former content is whole: volume_restore(\"{kept}\", #{{to: \"{volume}\"}})"))
+            }
             None => error.hint(format!("remove it: volume_remove(\"{volume}\"), or take run {} back", mark.run)),
         }
         .not_applied())

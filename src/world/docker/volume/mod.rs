@@ -23,7 +23,6 @@ use bollard::query_parameters::{
 
 use super::error::{About, ask, found};
 use super::{DockerEngine, names};
-pub(super) use hold::VolumesHeld;
 use crate::base::labels;
 use crate::effect::container::Removed;
 use crate::effect::volume::{CreateVolume, ListVolumes, RemoveVolume, Volume, VolumeEffect, VolumeOutcome};
@@ -31,6 +30,7 @@ use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::clock::Clock;
 use crate::world::replica::content_id;
+pub(super) use hold::VolumesHeld;
 
 /// The role of containers that exist only for a copy.
 pub(super) const ROLE_OF_COPIES: &str = "copy";

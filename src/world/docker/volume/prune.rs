@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::mark::Mark;
-use super::restore::ROLE_OF_SNAPSHOTS;
-use crate::base::labels;
-use crate::effect::volume::{PruneVolumes, Pruned, Volume};
+use crate::effect::volume::{ListVolumes, PruneVolumes, Pruned, snapshot_age};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::clock::Clock;
@@ -33,8 +31,9 @@ impl DockerEngine {
             return Ok(pruned);
         }
         let mut by_volume: BTreeMap<String, Vec<(Duration, String)>> = BTreeMap::new();
-        for snapshot in self.volumes_of_role(ROLE_OF_SNAPSHOTS).await? {
-            if let Some((of, age)) = self.age(&snapshot).filter(|(of, _)| is_meant(of)) {
+        for snapshot in self.volumes(&ListVolumes::default()).await? {
+            if let Some((of, age)) = snapshot_age(&snapshot.labels, self.clock.unix_ms()).filter(|(of, _)| is_meant(of))
+            {
                 by_volume.entry(of).or_default().push((age, snapshot.name));
             }
         }
@@ -64,13 +63,5 @@ impl DockerEngine {
         };
         hold.release().await?;
         cleared
-    }
-
-    /// The volume that a snapshot is of, and how long ago it was taken.
-    fn age(&self, snapshot: &Volume) -> Option<(String, Duration)> {
-        let of = snapshot.labels.get(labels::SNAPSHOT_OF)?.clone();
-        let at: jiff::Timestamp = snapshot.labels.get(labels::SNAPSHOT_AT)?.parse().ok()?;
-        let ms = self.clock.unix_ms().saturating_sub(at.as_millisecond());
-        Some((of, Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
     }
 }

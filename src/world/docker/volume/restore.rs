@@ -13,7 +13,8 @@ use super::hold::Hold;
 use super::mark::Mark;
 use crate::base::labels;
 use crate::effect::volume::{
-    AT, Content, CopyWay, ListVolumes, RestoreVolume, Restored, Snapshot, SnapshotVolume, WhileWritten, snapshots_of,
+    Content, CopyWay, RestoreVolume, Restored, Snapshot, SnapshotVolume, WhileWritten, snapshot_labels, snapshot_name,
+    snapshots_of,
 };
 use crate::effect::{Applied, EffectError, ErrorKind};
 use crate::world::Call;
@@ -21,7 +22,6 @@ use crate::world::clock::Clock;
 use crate::world::docker::{DockerEngine, names};
 use crate::world::replica::exchange;
 
-pub(super) const ROLE_OF_SNAPSHOTS: &str = "snapshot";
 /// Ends the name of the volume that a restored content is made in.
 const NEXT: &str = ".next";
 
@@ -34,10 +34,7 @@ impl DockerEngine {
         names::plain("volume", &request.volume)?;
         let (name, at) = match self.made_by(call, &request.volume).await? {
             Some(made) => made,
-            None => {
-                let at = jiff::Timestamp::from_millisecond(self.clock.unix_ms()).unwrap_or_default();
-                (format!("{}{AT}{}", request.volume, at.strftime("%Y%m%d-%H%M%S-%3f")), format!("{at:.3}"))
-            }
+            None => snapshot_name(&request.volume, self.clock.unix_ms()),
         };
         let mut all = request.labels.clone();
         all.extend(snapshot_labels(&request.volume, &at));
@@ -68,7 +65,9 @@ impl DockerEngine {
     ) -> Result<Restored, EffectError> {
         let Some(volume) = request.volume().map(str::to_owned) else {
             let message = format!("`{}` does not say which volume it is a snapshot of", request.snapshot);
-            return Err(EffectError::new(ErrorKind::Invalid, message).hint("say it with the option `to`").not_applied());
+            return Err(EffectError::new(ErrorKind::Invalid, message)
+                .hint("say it with the option `to`")
+                .not_applied());
         };
         names::plain("volume", &request.snapshot)?;
         names::plain("volume", &volume)?;
@@ -179,7 +178,8 @@ impl DockerEngine {
             return Err(EffectError::new(ErrorKind::Unsupported, message).hint("leave `way` out").not_applied());
         }
         if !can && !(has_folder(there)) {
-            let message = format!("volume `{}` has a driver or options of its own, and cannot be made anew", there.name);
+            let message =
+                format!("volume `{}` has a driver or options of its own, and cannot be made anew", there.name);
             return Err(EffectError::new(ErrorKind::Unsupported, message).not_applied());
         }
         Ok(can && request.way != CopyWay::Engine)
@@ -200,14 +200,14 @@ impl DockerEngine {
         }
         let there = self.volumes(&snapshots_of(volume)).await?;
         let kept = request.keeps(volume, &there);
-        let at = jiff::Timestamp::from_millisecond(self.clock.unix_ms()).unwrap_or_default();
+        let (_, at) = snapshot_name(volume, self.clock.unix_ms());
         let plan = CopyPlan {
             from: volume.to_owned(),
             to: kept.clone(),
             while_written: WhileWritten::Refuse,
             way: request.way,
             verify: request.verify,
-            labels: snapshot_labels(volume, &format!("{at:.3}")).into_iter().collect(),
+            labels: snapshot_labels(volume, &at).into_iter().collect(),
         };
         call.tell(format!("keeping what `{volume}` holds as `{kept}`"));
         self.make_copy_until(call, plan, stop).await?;
@@ -270,11 +270,6 @@ impl DockerEngine {
         let inner = Call { cancel: stop.clone(), ..call.clone() };
         self.make_copy(&inner, plan, crate::base::duration_text::DurationText(LONG)).await
     }
-
-    pub(super) async fn volumes_of_role(&self, role: &str) -> Result<Vec<crate::effect::volume::Volume>, EffectError> {
-        let labels = [(labels::ROLE.to_owned(), role.to_owned())].into();
-        self.volumes(&ListVolumes { name: None, labels }).await
-    }
 }
 
 /// Longer than any work that has a deadline of its own.
@@ -288,9 +283,4 @@ fn mark(call: &Call, of: &str, to: &str, kept: Option<&str>) -> Mark {
         paused: Vec::new(),
         kept: kept.map(str::to_owned),
     }
-}
-
-fn snapshot_labels(of: &str, at: &str) -> [(String, String); 3] {
-    [(labels::ROLE, ROLE_OF_SNAPSHOTS), (labels::SNAPSHOT_OF, of), (labels::SNAPSHOT_AT, at)]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
 }

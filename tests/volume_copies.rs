@@ -158,7 +158,7 @@ async fn what_is_replaced_is_kept_and_comes_back() {
 
     make(&local, "other").await;
     let before = ask(&local, request::<ListVolumes>(json!({"name": "data"}))).await.unwrap();
-    let swap = request::<SwapVolumes>(json!({"volume": "data", "with": "other"}));
+    let swap = request::<SwapVolumes>(json!({"volume": "data", "other": "other"}));
     assert!(ask(&local, swap.clone()).await.unwrap().swapped);
     assert_eq!(row("other"), "two");
     let back = SwapVolumes { back_to: before[0].content_id.clone(), ..swap };

@@ -270,7 +270,7 @@ async fn two_volumes_change_places_and_back() {
     std::fs::write(one.join("row"), "1").unwrap();
     std::fs::write(other.join("row"), "2").unwrap();
     let listed = ask::<ListVolumes>(&bench, json!({"name": bench.name("one")})).await.unwrap();
-    let swap = json!({"volume": bench.name("one"), "with": bench.name("other")});
+    let swap = json!({"volume": bench.name("one"), "other": bench.name("other")});
     assert!(ask::<SwapVolumes>(&bench, swap.clone()).await.unwrap().swapped);
     let row = |folder: &Path| std::fs::read_to_string(folder.join("row")).unwrap();
     assert_eq!((row(&one).as_str(), row(&other).as_str()), ("2", "1"));
@@ -278,8 +278,8 @@ async fn two_volumes_change_places_and_back() {
     let run = json!({"name": bench.name("user"), "image": IMAGE, "networks": ["none"], "volumes": [mount], "command": ["cat", "/data/row"]});
     let run = ask::<RunContainer>(&bench, run).await.unwrap();
     docker(&["wait", &run.id]);
-    assert_eq!(docker(&["logs", &run.id]), "2\n", "the engine sees it too");
-    let back = json!({"volume": bench.name("one"), "with": bench.name("other"), "back_to": listed[0].content_id});
+    assert_eq!(docker(&["logs", &run.id]), "2", "the engine sees it too");
+    let back = json!({"volume": bench.name("one"), "other": bench.name("other"), "back_to": listed[0].content_id});
     assert!(ask::<SwapVolumes>(&bench, back.clone()).await.unwrap().swapped);
     assert_eq!(row(&one), "1");
     assert!(!ask::<SwapVolumes>(&bench, back).await.unwrap().swapped, "once is enough");

@@ -132,7 +132,7 @@ pub struct Content {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SwapVolumes {
     pub volume: String,
-    pub with: String,
+    pub other: String,
     /// Only until the volume holds this again ([`super::Volume::content_id`]); what the undo asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back_to: Option<String>,
@@ -157,7 +157,7 @@ impl Facts for SwapVolumes {
     }
 
     fn subject(&self) -> String {
-        format!("{} with {}", self.volume, self.with)
+        format!("{} with {}", self.volume, self.other)
     }
 }
 

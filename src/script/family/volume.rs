@@ -71,9 +71,9 @@ fn copies() -> Vec<Primitive> {
         Primitive::of::<SwapVolumes>(
             "Two volumes exchange their contents, in one step; no running container may use either. Where the folders of the volumes cannot be reached from here it is refused.",
         )
-        .positional(&["volume", "with"])
+        .positional(&["volume", "other"])
         .required("volume", STRING, "one of them")
-        .required("with", STRING, "the other")
+        .required("other", STRING, "the other")
         .returns("swapped: whether it was necessary")
         .undo("exchanges them again")
         .example("volume_create(\"data\");\nvolume_create(\"data-green\");\nvolume_swap(\"data\", \"data-green\")"),
@@ -99,7 +99,7 @@ fn snapshots() -> Vec<Primitive> {
         .optional("labels", MAP, "#{}", "labels besides deployer's own")
         .returns("name, of, at, bytes, files, shared, way, digest")
         .undo("a whole snapshot stays, to go back to; of a half one nothing stays, and halted containers go on")
-        .example("volume_create(\"data\");\nlet kept = volume_snapshot(\"data\");\nprint(kept.name)"),
+        .example("volume_create(\"data\");\nvolume_snapshot(\"data\")"),
         copying(
             Primitive::of::<RestoreVolume>(
                 "Puts a copy of a snapshot, or of any volume, in the place of what a volume holds; that is kept as a snapshot itself. No running container may use the volume; without access to its folder not even a stopped one may, for it is made anew.",
@@ -110,7 +110,7 @@ fn snapshots() -> Vec<Primitive> {
         )
         .returns(RESTORED)
         .undo("puts back what was replaced")
-        .example("volume_create(\"data\");\nlet kept = volume_snapshot(\"data\");\nvolume_restore(kept.name)"),
+        .example("volume_create(\"data\");\nvolume_create(\"data-saved\");\nvolume_restore(\"data-saved\", #{to: \"data\"})"),
         Primitive::of::<PruneVolumes>(
             "Removes old snapshots, and what killed runs left half copied; never what a container uses. With neither `keep` nor `older_than` no snapshot goes.",
         )

@@ -258,11 +258,11 @@ impl LocalEngine {
     }
 
     pub(super) fn swap_volumes(&self, request: &SwapVolumes) -> Result<Swapped, EffectError> {
-        if request.volume == request.with {
+        if request.volume == request.other {
             return Err(invalid(format!("volume `{}` cannot be exchanged with itself", request.volume)));
         }
         let _guard = self.folder.guard()?;
-        let (one, other) = (self.volume(&request.volume)?, self.volume(&request.with)?);
+        let (one, other) = (self.volume(&request.volume)?, self.volume(&request.other)?);
         match &request.back_to {
             Some(_) if one.content_id == request.back_to => return Ok(Swapped { swapped: false }),
             Some(_) if other.content_id != request.back_to => {
@@ -271,7 +271,7 @@ impl LocalEngine {
             _ => {}
         }
         self.expect_unused(&request.volume)?;
-        self.expect_unused(&request.with)?;
+        self.expect_unused(&request.other)?;
         exchange(Path::new(&one.mountpoint), Path::new(&other.mountpoint))?;
         Ok(Swapped { swapped: true })
     }

@@ -145,10 +145,10 @@ impl SimHost {
     }
 
     pub(super) fn swap_volumes(&mut self, request: &SwapVolumes) -> Result<Swapped, EffectError> {
-        if request.volume == request.with {
+        if request.volume == request.other {
             return Err(invalid(format!("volume `{}` cannot be exchanged with itself", request.volume)));
         }
-        let (one, other) = (self.named(&request.volume)?.clone(), self.named(&request.with)?.clone());
+        let (one, other) = (self.named(&request.volume)?.clone(), self.named(&request.other)?.clone());
         let ids = [&one, &other].map(|volume| Some(&volume.content_id));
         match request.back_to.as_ref() {
             Some(back_to) if ids[0] == Some(back_to) => return Ok(Swapped { swapped: false }),
@@ -158,10 +158,10 @@ impl SimHost {
             _ => {}
         }
         self.expect_unused(&request.volume)?;
-        self.expect_unused(&request.with)?;
+        self.expect_unused(&request.other)?;
         let labels = (one.labels.clone(), other.labels.clone());
         self.volumes.0.insert(request.volume.clone(), SimVolume { labels: labels.0, ..other });
-        self.volumes.0.insert(request.with.clone(), SimVolume { labels: labels.1, ..one });
+        self.volumes.0.insert(request.other.clone(), SimVolume { labels: labels.1, ..one });
         Ok(Swapped { swapped: true })
     }
 

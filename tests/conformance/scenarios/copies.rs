@@ -121,13 +121,13 @@ pub async fn swap(stage: &Stage<'_>) {
     let ids = async || (named(stage, &one).await.unwrap().content_id, named(stage, &other).await.unwrap().content_id);
     let (first, second) = ids().await;
     assert!(first.is_some() && first != second);
-    let swap = json!({ "volume": one, "with": other });
+    let swap = json!({ "volume": one, "other": other });
     assert!(stage.must::<SwapVolumes>(swap.clone()).await.swapped);
     assert_eq!(ids().await, (second.clone(), first.clone()));
-    let back = json!({ "volume": one, "with": other, "back_to": first });
+    let back = json!({ "volume": one, "other": other, "back_to": first });
     assert!(stage.must::<SwapVolumes>(back.clone()).await.swapped);
     assert!(!stage.must::<SwapVolumes>(back).await.swapped, "once is enough");
     assert_eq!(ids().await, (first, second));
-    stage.refused::<SwapVolumes>(json!({ "volume": one, "with": one }), ErrorKind::Invalid).await;
-    stage.refused::<SwapVolumes>(json!({ "volume": one, "with": stage.name("none") }), ErrorKind::NotFound).await;
+    stage.refused::<SwapVolumes>(json!({ "volume": one, "other": one }), ErrorKind::Invalid).await;
+    stage.refused::<SwapVolumes>(json!({ "volume": one, "other": stage.name("none") }), ErrorKind::NotFound).await;
 }

@@ -19,15 +19,15 @@ impl DockerEngine {
         request: &SwapVolumes,
     ) -> Result<Swapped, EffectError> {
         names::plain("volume", &request.volume)?;
-        names::plain("volume", &request.with)?;
-        if request.volume == request.with {
+        names::plain("volume", &request.other)?;
+        if request.volume == request.other {
             let message = format!("volume `{}` cannot be exchanged with itself", request.volume);
             return Err(EffectError::new(ErrorKind::Invalid, message).not_applied());
         }
         // Always in the same order, so that two who exchange the same volumes do not wait for each other.
-        let (first, second) = match request.volume < request.with {
-            true => (&request.volume, &request.with),
-            false => (&request.with, &request.volume),
+        let (first, second) = match request.volume < request.other {
+            true => (&request.volume, &request.other),
+            false => (&request.other, &request.volume),
         };
         let held = self.hold_volume(call, first).await?;
         let swapped = match self.hold_volume(call, second).await {
@@ -43,13 +43,13 @@ impl DockerEngine {
     }
 
     async fn swap_held(&self, request: &SwapVolumes, sees_files: bool) -> Result<Swapped, EffectError> {
-        let (one, other) = (self.swappable(&request.volume).await?, self.swappable(&request.with).await?);
+        let (one, other) = (self.swappable(&request.volume).await?, self.swappable(&request.other).await?);
         let folders = (Path::new(&one.mountpoint), Path::new(&other.mountpoint));
         let ids = (content_id(folders.0), content_id(folders.1));
         if !sees_files || !has_folder(&one) || !has_folder(&other) || ids.0.is_none() || ids.1.is_none() {
             let message = format!(
                 "the folders of volumes `{}` and `{}` cannot be reached from here, and the engine cannot exchange them",
-                request.volume, request.with
+                request.volume, request.other
             );
             return Err(EffectError::new(ErrorKind::Unsupported, message)
                 .hint("run deployer as root on the engine's machine; or copy with `volume_restore`")
@@ -64,7 +64,7 @@ impl DockerEngine {
             _ => {}
         }
         self.expect_unused(&request.volume).await?;
-        self.expect_unused(&request.with).await?;
+        self.expect_unused(&request.other).await?;
         exchange(folders.0, folders.1)?;
         Ok(Swapped { swapped: true })
     }

@@ -1,7 +1,7 @@
 //! The containers that use a volume: who they are, who writes, and halting them.
 
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State, MountPoint};
-use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::models::{ContainerState, ContainerSummary, ContainerSummaryStateEnum as State, MountPoint};
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 
 use super::ROLE_OF_COPIES;
 use crate::base::labels;
@@ -66,11 +66,10 @@ impl DockerEngine {
 
     pub(super) async fn pause(&self, users: &[User]) -> Result<(), EffectError> {
         for user in users {
-            match found(ask(About::Container(&user.name), self.docker.pause_container(&user.id)).await) {
-                Ok(_) => {}
-                // It ended meanwhile, and so writes no more; whoever is started anew is found afterwards.
-                Err(error) if error.kind == ErrorKind::Conflict => {}
-                Err(error) => return Err(error),
+            if let Err(error) = ask(About::Container(&user.name), self.docker.pause_container(&user.id)).await
+                && self.runs(&user.id).await?
+            {
+                return Err(error);
             }
         }
         Ok(())
@@ -80,16 +79,30 @@ impl DockerEngine {
     pub(super) async fn unpause(&self, ids: &[String]) -> Result<(), EffectError> {
         let mut failed = None;
         for id in ids {
-            match found(ask(About::Container(id), self.docker.unpause_container(id)).await) {
-                Ok(_) => {}
-                Err(error) if error.kind == ErrorKind::Conflict => {}
-                Err(error) => {
-                    let hint = format!("docker unpause {id}");
-                    failed = Some(EffectError::new(error.kind, error.message).hint(hint));
-                }
+            if let Err(error) = ask(About::Container(id), self.docker.unpause_container(id)).await
+                && self.is_paused(id).await?
+            {
+                failed = Some(EffectError::new(error.kind, error.message).hint(format!("docker unpause {id}")));
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Whether it has processes that go on. One that ended meanwhile writes no more; whoever is started anew is found
+    /// after the copy.
+    async fn runs(&self, id: &str) -> Result<bool, EffectError> {
+        let state = self.state_of(id).await?;
+        Ok(state.is_some_and(|state| state.running == Some(true) && state.paused != Some(true)))
+    }
+
+    async fn is_paused(&self, id: &str) -> Result<bool, EffectError> {
+        Ok(self.state_of(id).await?.is_some_and(|state| state.paused == Some(true)))
+    }
+
+    /// None for a container that is gone.
+    async fn state_of(&self, id: &str) -> Result<Option<ContainerState>, EffectError> {
+        let answer = self.docker.inspect_container(id, None::<InspectContainerOptions>);
+        Ok(found(ask(About::Container(id), answer).await)?.and_then(|container| container.state))
     }
 }
 

@@ -8,6 +8,9 @@ mod demo_app;
 mod fault;
 mod folder_sources;
 mod library_closure;
+mod reopen;
+mod resolve;
+mod resume;
 mod run;
 mod run_help;
 mod runs;
@@ -50,8 +53,12 @@ enum Verb {
     Runs(runs::RunsArgs),
     /// Show what happened in a run
     Show(show::ShowArgs),
+    /// Go on with a run that was killed
+    Resume(resume::ResumeArgs),
     /// Take back a run that was killed
     Abort(abort::AbortArgs),
+    /// Say that what a stuck run left is done
+    Resolve(resolve::ResolveArgs),
     /// See a blue-green deploy of a tiny app, with visitors, on this machine
     Demo(demo::DemoArgs),
     #[command(hide = true)]
@@ -156,7 +163,9 @@ async fn dispatch(verb: Verb) -> Result<u8, Fault> {
         Verb::Check(args) => check::check(&args),
         Verb::Runs(args) => runs::runs(&args),
         Verb::Show(args) => show::show(&args),
+        Verb::Resume(args) => resume::resume(args).await,
         Verb::Abort(args) => abort::abort(args).await,
+        Verb::Resolve(args) => resolve::resolve(&args),
         Verb::Demo(args) => demo::demo(args).await,
         Verb::DemoApp => demo_app::serve().await,
         Verb::LocalShim { .. } => Ok(0),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::base::run_id::RunId;
+
 /// A fault of the journal. No effect is performed after one.
 #[derive(Debug, Error, Diagnostic)]
 pub enum JournalError {
@@ -57,6 +59,10 @@ pub enum JournalError {
     #[error("the journal cannot be read: {why}")]
     #[diagnostic(code(deployer::journal::read))]
     Read { why: String },
+
+    #[error("another process works on run {run} too")]
+    #[diagnostic(code(deployer::journal::overtaken), help("let it end, then see what is left: `deployer show {run}`"))]
+    Overtaken { run: RunId },
 
     #[error("entry `{entry}` is not allowed here: {why}")]
     #[diagnostic(code(deployer::journal::illegal), help("this is a fault of deployer; please report it"))]

@@ -71,17 +71,24 @@ impl Journal for MemoryJournal {
 fn summary(records: &[Record]) -> Option<RunSummary> {
     let first = records.first()?;
     let Entry::RunStarted { header } = &first.entry else { return None };
-    let last = records.last()?;
-    let end = match &last.entry {
-        Entry::RunEnded { end } => Some(end),
-        _ => None,
-    };
+    let mut header = header.as_ref().clone();
+    let mut ended = None;
+    let mut resolved = false;
+    for record in records {
+        match &record.entry {
+            Entry::RunReopened { process, .. } => header.process = process.clone(),
+            Entry::RunEnded { end } => ended = Some((record.at_ms, end)),
+            Entry::RunResolved => resolved = true,
+            _ => {}
+        }
+    }
+    let status = ended.map_or(RunStatus::Running, |(_, end)| end.status);
     Some(RunSummary {
         run: first.run.clone(),
-        header: header.as_ref().clone(),
+        header,
         started_at_ms: first.at_ms,
-        ended_at_ms: end.map(|_| last.at_ms),
-        status: end.map_or(RunStatus::Running, |end| end.status),
-        error: end.and_then(|end| end.error.clone()),
+        ended_at_ms: ended.map(|(at_ms, _)| at_ms),
+        status: if resolved { RunStatus::Resolved } else { status },
+        error: ended.and_then(|(_, end)| end.error.clone()),
     })
 }

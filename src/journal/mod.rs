@@ -4,6 +4,7 @@
 pub mod entry;
 pub mod error;
 pub mod memory_journal;
+pub mod past;
 pub mod run_state;
 pub mod sqlite_journal;
 

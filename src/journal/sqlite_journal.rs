@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
-use super::entry::{Entry, Record, RunStatus, RunSummary};
+use super::entry::{Entry, Record, RunHeader, RunStatus, RunSummary};
 use super::{Durability, Journal, JournalError};
 use crate::base::run_id::RunId;
 
@@ -201,6 +201,22 @@ impl Journal for SqliteJournal {
                         .prepare_cached("UPDATE runs SET ended_at_ms = ?2, status = ?3, error = ?4 WHERE run = ?1")?;
                     update.execute(params![run.as_str(), at_ms, end.status.to_string(), end.error])?;
                 }
+                Entry::RunReopened { process, .. } => {
+                    let header: String = transaction
+                        .prepare_cached("SELECT header FROM runs WHERE run = ?1")?
+                        .query_row([run.as_str()], |row| row.get(0))?;
+                    if let Ok(mut header) = serde_json::from_str::<RunHeader>(&header) {
+                        header.process = process.clone();
+                        let header = serde_json::to_string(&header).unwrap_or_default();
+                        transaction
+                            .prepare_cached("UPDATE runs SET header = ?2 WHERE run = ?1")?
+                            .execute(params![run.as_str(), header])?;
+                    }
+                }
+                Entry::RunResolved => {
+                    let mut update = transaction.prepare_cached("UPDATE runs SET status = ?2 WHERE run = ?1")?;
+                    update.execute(params![run.as_str(), RunStatus::Resolved.to_string()])?;
+                }
                 _ => {}
             }
             transaction.commit()?;
@@ -285,7 +301,7 @@ mod tests {
     }
 
     fn logged(text: &str) -> Entry {
-        Entry::Logged { level: Level::Info, text: text.into() }
+        Entry::Logged { seq: None, level: Level::Info, text: text.into() }
     }
 
     #[test]

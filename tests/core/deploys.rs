@@ -95,7 +95,7 @@ impl Deploy {
 }
 
 /// Compose leaves the network of its project when its containers go; that is nobody's harm.
-fn without_project_network(snapshot: &Snapshot) -> Snapshot {
+pub fn without_project_network(snapshot: &Snapshot) -> Snapshot {
     let mut snapshot = snapshot.clone();
     snapshot.networks.remove("site_default");
     snapshot

@@ -2,6 +2,7 @@
 
 mod check;
 mod control;
+mod crash;
 mod deploys;
 mod errors;
 mod examples;
@@ -14,6 +15,7 @@ mod options;
 mod params;
 mod play;
 mod reports;
+mod resume;
 mod secrets;
 mod stores;
 mod values;

@@ -44,7 +44,7 @@ fn many_runs_write_at_once() {
                 let start = Entry::RunStarted { header: Box::new(header(&json!({}), number.to_string())) };
                 journal.append(&run, 1, &start, Durability::Power).unwrap();
                 for n in 2..=60 {
-                    let entry = Entry::Logged { level: Level::Info, text: format!("{number}/{n}") };
+                    let entry = Entry::Logged { seq: None, level: Level::Info, text: format!("{number}/{n}") };
                     let durability = if n % 8 == 0 { Durability::Power } else { Durability::Process };
                     assert_eq!(journal.append(&run, n, &entry, durability).unwrap(), n as u64);
                 }

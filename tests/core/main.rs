@@ -14,6 +14,7 @@ mod options;
 mod params;
 mod play;
 mod reports;
+mod retire;
 mod secrets;
 mod stores;
 mod values;

@@ -147,7 +147,7 @@ fn composed(labelled: bool) -> Scenario {
     }
 }
 
-fn committed(image: &str, commit: &str) -> Scenario {
+pub fn committed(image: &str, commit: &str) -> Scenario {
     let mut scenario = Scenario::default();
     let mut old = SimImage::new(image, says("old"));
     old.labels.insert("deployer.commit".into(), commit.repeat(40));

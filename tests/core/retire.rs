@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use deployer::effect::{Access, Effect};
 use deployer::gateway::fault::FaultRule;
-use deployer::journal::entry::{Entry, RunStatus};
+use deployer::journal::entry::{Entry, Record, RunStatus};
 use deployer::script::source::SHIPPED;
+use deployer::world::sim::{Behaviour, Page};
 use serde_json::json;
 
-use crate::deploys::{Deploy, FAULTS, PORT, deploys};
+use crate::deploys::{Deploy, FAULTS, PORT, committed, deploys};
 use crate::play::{Play, Played, Stop, play};
 
 /// The number of the entry of the first `commit()`.
@@ -84,6 +85,34 @@ fn wrong(deploy: &Deploy, run: &dyn Fn() -> Played) -> Vec<String> {
         wrong.push(format!("{} {} took something back after the point of no return", intent.kind, intent.subject));
     }
     wrong
+}
+
+/// Virtual time from the signal to the old container until the new one starts.
+fn drained_in_ms(old: &Behaviour) -> i64 {
+    let mut scenario = committed("web:live", "a");
+    scenario.images.last_mut().unwrap().behaviour = old.clone().into();
+    let text = SHIPPED.iter().find(|(name, _)| *name == "safe_deploy.rhai").unwrap().1;
+    let given = json!({"service": "web", "container_port": 5000, "port": PORT, "bake": "1s", "drain": "4s"});
+    let played = play(text).on(scenario).with(given).run();
+    assert_eq!(played.status(), RunStatus::Succeeded, "{}", played.report());
+    let at = |kind: &str| {
+        let is_it = |record: &&Record| matches!(&record.entry, Entry::Intended { intent } if intent.kind == kind);
+        played.records().iter().find(is_it).unwrap_or_else(|| panic!("no {kind}")).at_ms
+    };
+    assert_eq!(played.effects().iter().filter(|effect| effect.starts_with("docker_kill")).count(), 1);
+    at("docker_start") - at("docker_kill")
+}
+
+#[test]
+fn draining_takes_as_long_as_the_app_does_and_no_longer_than_it_may() {
+    let ready = |status: u16| BTreeMap::from([("/api/v1/ready".to_owned(), Page::status(status))]);
+    let deaf = Behaviour { ignores_term: true, paths: ready(200), ..Behaviour::default() };
+    let slow = Behaviour { stops_in_ms: 60_000, paths: ready(503), ..Behaviour::default() };
+    let quick = Behaviour { stops_in_ms: 1_500, paths: ready(503), ..Behaviour::default() };
+    for (behaviour, most) in [(deaf, 5_500), (slow, 5_500), (quick, 3_000)] {
+        let took = drained_in_ms(&behaviour);
+        assert!((1_000..most).contains(&took), "{took} ms: {behaviour:?}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub mod apps;
 pub mod deadline;
 pub mod deployer;
 pub mod docker;
+pub mod forwarder;
 pub mod git_repo;
 pub mod http;
 pub mod ports;

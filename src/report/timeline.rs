@@ -91,6 +91,7 @@ pub struct Timeline {
     steps: BTreeMap<Seq, OpenStep>,
     under_way: BTreeMap<Seq, UnderWay>,
     unwinding: bool,
+    committed: bool,
     /// Whether anything outside was or may have been changed.
     /// Arguments that lead to the engine and to the journal.
     flags: (String, String),
@@ -194,7 +195,8 @@ impl Timeline {
                 Some(Happening::EffectEnded(self.end(open, *elapsed_ms, EffectEnd::Failed(error.clone()))))
             }
             Entry::Logged { level, text, .. } => Some(Happening::Said { level: *level, text: text.clone() }),
-            Entry::Committed { .. } => Some(Happening::Committed),
+            // Once there is no way back, a script that says so again tells nobody anything new.
+            Entry::Committed { .. } => (!std::mem::replace(&mut self.committed, true)).then_some(Happening::Committed),
             Entry::UnwindStarted { reason } => {
                 self.unwinding = true;
                 Some(Happening::TakingBack { reason: one_line(reason) })

@@ -16,6 +16,7 @@ mod params;
 mod play;
 mod reports;
 mod resume;
+mod retire;
 mod secrets;
 mod stores;
 mod values;

@@ -7,6 +7,7 @@ pub mod deadline;
 pub mod demo;
 pub mod deployer;
 pub mod docker;
+pub mod forwarder;
 pub mod git_repo;
 pub mod http;
 pub mod ports;

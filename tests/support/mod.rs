@@ -8,6 +8,7 @@ pub mod deployer;
 pub mod docker;
 pub mod git_repo;
 pub mod http;
+pub mod planted;
 pub mod ports;
 pub mod scene;
 pub mod smtp_receiver;

@@ -35,13 +35,23 @@ fn refused(harm: impl FnOnce(&Path)) -> String {
 #[test]
 fn garbage() {
     let message = refused(|state| fs::write(state.join("journal.db"), "x".repeat(9_000)).unwrap());
-    assert_snapshot!(message, @"");
+    assert_snapshot!(message, @r"
+    deployer::journal::open
+
+      × the journal `[HOME]/state/journal.db` cannot be opened: it is no database, or was cut short
+      help: nothing is deployed without a journal; move the file away to begin a new one, or use `--state DIR`
+    ");
 }
 
 #[test]
 fn an_empty_file() {
     let message = refused(|state| fs::write(state.join("journal.db"), "").unwrap());
-    assert_snapshot!(message, @"");
+    assert_snapshot!(message, @r"
+    deployer::journal::damaged
+
+      × the journal `[HOME]/state/journal.db` is damaged: it is empty, which a journal never is
+      help: nothing is deployed without a journal; restore it from a backup, or see what can be saved: `sqlite3 [HOME]/state/journal.db .recover`; to begin a new one, move `[HOME]/state/journal.db*` away, and look for what a killed run left
+    ");
 }
 
 #[test]
@@ -49,7 +59,12 @@ fn a_log_alone() {
     let message = refused(|state| {
         fs::rename(state.join("journal.db"), state.join("journal.db-wal")).unwrap();
     });
-    assert_snapshot!(message, @"");
+    assert_snapshot!(message, @r"
+    deployer::journal::damaged
+
+      × the journal `[HOME]/state/journal.db` is damaged: it is missing, but `journal.db-wal` beside it has 45056 bytes of its entries
+      help: nothing is deployed without a journal; restore it from a backup, or see what can be saved: `sqlite3 [HOME]/state/journal.db .recover`; to begin a new one, move `[HOME]/state/journal.db*` away, and look for what a killed run left
+    ");
 }
 
 #[test]
@@ -59,7 +74,12 @@ fn a_torn_file() {
         let whole = fs::read(&path).unwrap();
         fs::write(path, &whole[..whole.len() / 2 + 77]).unwrap();
     });
-    assert_snapshot!(message, @"");
+    assert_snapshot!(message, @r"
+    deployer::journal::damaged
+
+      × the journal `[HOME]/state/journal.db` is damaged: database disk image is malformed
+      help: nothing is deployed without a journal; restore it from a backup, or see what can be saved: `sqlite3 [HOME]/state/journal.db .recover`; to begin a new one, move `[HOME]/state/journal.db*` away, and look for what a killed run left
+    ");
 }
 
 #[test]
@@ -68,7 +88,12 @@ fn a_folder_in_its_place() {
         fs::remove_file(state.join("journal.db")).unwrap();
         fs::create_dir(state.join("journal.db")).unwrap();
     });
-    assert_snapshot!(message, @"");
+    assert_snapshot!(message, @r"
+    deployer::journal::open
+
+      × the journal `[HOME]/state/journal.db` cannot be opened: it is a folder
+      help: nothing is deployed without a journal; move the file away to begin a new one, or use `--state DIR`
+    ");
 }
 
 /// Unmounted when dropped.
@@ -96,5 +121,10 @@ fn a_read_only_disk_can_be_looked_at_and_nothing_more() {
     deployer.call(&["runs"]).ok().says("first.rhai");
     deployer.call(&["show", "last"]).ok().says("first");
     let message = normal(&finished.stderr, &[(deployer.home().to_str().unwrap(), "HOME")]);
-    assert_snapshot!(message, @"");
+    assert_snapshot!(message, @r"
+    deployer::journal::folder
+
+      × the state folder `[HOME]/state` cannot be written: unable to open database file
+      help: nothing is deployed without a journal; make room and give the right to write, or use `--state DIR`
+    ");
 }

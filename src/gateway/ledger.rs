@@ -156,10 +156,12 @@ impl From<JournalError> for EffectError {
     fn from(error: JournalError) -> Self {
         let message = error.to_string();
         match error {
-            JournalError::TooLarge { .. } => Self::new(ErrorKind::Invalid, message),
+            JournalError::TooLarge { .. } | JournalError::RunTooLarge { .. } => Self::new(ErrorKind::Invalid, message),
             JournalError::Illegal { .. } => Self::new(ErrorKind::Internal, message),
             JournalError::Busy { .. } => Self::new(ErrorKind::Journal, message)
                 .hint("see who holds `journal.db` in the state folder (`fuser` tells), end it, then try again"),
+            JournalError::Damaged { .. } | JournalError::Read { .. } => Self::new(ErrorKind::Journal, message)
+                .hint("restore `journal.db` from a backup or move it away; then look for what this run left behind"),
             _ => Self::new(ErrorKind::Journal, message)
                 .hint("make room on the disk of the state folder, or use another one with `--state DIR`"),
         }

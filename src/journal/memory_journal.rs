@@ -16,6 +16,8 @@ pub struct MemoryJournal {
 #[derive(Debug, Default)]
 struct Inner {
     runs: BTreeMap<RunId, Vec<Record>>,
+    /// In the order in which they began.
+    begun: Vec<RunId>,
     sources: BTreeMap<String, String>,
     /// Entries that still fit; none is without a bound.
     room: Option<u64>,
@@ -40,6 +42,9 @@ impl Journal for MemoryJournal {
             Some(room) => *room -= 1,
             None => {}
         }
+        if !inner.runs.contains_key(run) {
+            inner.begun.push(run.clone());
+        }
         let records = inner.runs.entry(run.clone()).or_default();
         let n = records.len() as u64 + 1;
         records.push(Record { run: run.clone(), n, at_ms, entry: entry.clone() });
@@ -61,10 +66,8 @@ impl Journal for MemoryJournal {
 
     fn runs(&self, limit: usize) -> Result<Vec<RunSummary>, JournalError> {
         let inner = self.lock();
-        let mut all: Vec<RunSummary> = inner.runs.values().filter_map(|records| summary(records)).collect();
-        all.sort_by_key(|summary| std::cmp::Reverse(summary.started_at_ms));
-        all.truncate(limit);
-        Ok(all)
+        let newest = inner.begun.iter().rev().filter_map(|run| summary(inner.runs.get(run)?));
+        Ok(newest.take(limit).collect())
     }
 }
 

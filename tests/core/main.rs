@@ -1,5 +1,6 @@
 //! The core on the simulated world: small script in; effects, entries, text and end out.
 
+mod bad_journals;
 mod check;
 mod control;
 mod crash;

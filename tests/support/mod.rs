@@ -10,6 +10,7 @@ pub mod docker;
 pub mod forwarder;
 pub mod git_repo;
 pub mod http;
+pub mod planted;
 pub mod ports;
 pub mod scene;
 pub mod smtp_receiver;

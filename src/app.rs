@@ -58,6 +58,8 @@ pub struct App {
     /// Arguments that lead another `deployer` here; empty for the defaults.
     engine_flags: String,
     pub state_flags: String,
+    /// How long every `lock` waits at least for another run to let go.
+    pub lock_wait: Duration,
 }
 
 impl App {
@@ -78,6 +80,7 @@ impl App {
             state,
             engine_flags: engine_flags(options),
             state_flags: state_flags(options.state.as_ref()),
+            lock_wait: Duration::ZERO,
         })
     }
 
@@ -88,6 +91,11 @@ impl App {
     pub fn journal(state: Option<&PathBuf>) -> Result<Option<Arc<dyn Journal>>, JournalError> {
         let journal = SqliteJournal::open_to_read(&state_folder(state))?;
         Ok(journal.map(|journal| Arc::new(journal) as Arc<dyn Journal>))
+    }
+
+    /// Arguments that lead another `deployer` to the same engine; empty for the default.
+    pub fn engine_flags(&self) -> &str {
+        &self.engine_flags
     }
 
     /// The door for one run.
@@ -103,7 +111,9 @@ impl App {
     ) -> Result<Gateway, JournalError> {
         let ledger = Ledger::new(run, self.journal.clone(), self.world.clock(), self.vault.clone(), listener);
         let ledger = if reopen { ledger.reopen()? } else { ledger };
-        Ok(Gateway::new(self.world.clone(), Arc::new(ledger), cancel, None))
+        let gateway = Gateway::new(self.world.clone(), Arc::new(ledger), cancel, None);
+        gateway.wait_for_locks(self.lock_wait);
+        Ok(gateway)
     }
 
     /// What a run that begins now is called, and by whom it is run.
@@ -151,6 +161,8 @@ async fn open_world(options: &Options, state: &Path, holder: &Holder) -> Result<
 pub fn is_dead(header: &RunHeader, here: &Holder) -> bool {
     let holder = Holder {
         host: header.host.clone(),
+        // The journal is a folder of this machine.
+        machine: here.machine.clone(),
         pid: header.pid,
         boot_id: header.boot_id.clone(),
         pid_namespace: header.pid_namespace.clone(),

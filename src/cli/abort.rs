@@ -56,7 +56,13 @@ pub async fn abort(args: AbortArgs) -> Result<u8, Fault> {
     let end = end.into_diagnostic()??;
     watch.abort();
     face.lock().unwrap_or_else(PoisonError::into_inner).finish();
-    Ok(end.exit_code)
+    match &end.error {
+        Some(why) if end.status == RunStatus::Running => {
+            let help = end.report.clone().unwrap_or_default();
+            Err(Fault::usage(miette!(help = help, "{why}; nothing was taken back")).with_code(end.exit_code))
+        }
+        _ => Ok(end.exit_code),
+    }
 }
 
 /// The engine that the run was on, unless the arguments name one.

@@ -15,6 +15,7 @@ mod script_file;
 mod show;
 mod signals;
 mod terminal;
+mod unlock;
 mod visitor;
 
 use std::path::{Path, PathBuf};
@@ -52,6 +53,8 @@ enum Verb {
     Show(show::ShowArgs),
     /// Take back a run that was killed
     Abort(abort::AbortArgs),
+    /// Take a lock away whose run is gone for good
+    Unlock(unlock::UnlockArgs),
     /// See a blue-green deploy of a tiny app, with visitors, on this machine
     Demo(demo::DemoArgs),
     #[command(hide = true)]
@@ -157,6 +160,7 @@ async fn dispatch(verb: Verb) -> Result<u8, Fault> {
         Verb::Runs(args) => runs::runs(&args),
         Verb::Show(args) => show::show(&args),
         Verb::Abort(args) => abort::abort(args).await,
+        Verb::Unlock(args) => unlock::unlock(args).await,
         Verb::Demo(args) => demo::demo(args).await,
         Verb::DemoApp => demo_app::serve().await,
         Verb::LocalShim { .. } => Ok(0),

@@ -87,7 +87,7 @@ impl Unwind<'_> {
 /// Performs what must succeed at the end of a run: tries again, whatever the fault is.
 ///
 /// # Errors
-/// The last one. A cancellation or a lost journal ends the tries at once.
+/// The last one. A cancellation, a lost journal or a lost lock ends the tries at once.
 pub fn insist<F: Future<Output = Result<Outcome, EffectError>>>(
     handle: &Handle,
     clock: &dyn Clock,
@@ -98,7 +98,7 @@ pub fn insist<F: Future<Output = Result<Outcome, EffectError>>>(
         match handle.block_on(perform()) {
             Ok(outcome) => return Ok(outcome),
             Err(error) => match pauses.next() {
-                Some(pause) if !matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Journal) => {
+                Some(pause) if !matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Journal | ErrorKind::Locked) => {
                     handle.block_on(clock.sleep(*pause));
                 }
                 _ => return Err(error),

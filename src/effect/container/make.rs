@@ -36,6 +36,10 @@ impl Facts for RunContainer {
         remove_again(&self.0.name)
     }
 
+    fn service(&self) -> Option<&str> {
+        self.0.service.as_deref()
+    }
+
     fn subject(&self) -> String {
         format!("{} ({})", self.0.name, self.0.image)
     }
@@ -53,6 +57,10 @@ impl Facts for CreateContainer {
 
     fn undo(&self, _: Option<&Outcome>) -> Undo {
         remove_again(&self.0.name)
+    }
+
+    fn service(&self) -> Option<&str> {
+        self.0.service.as_deref()
     }
 
     fn subject(&self) -> String {

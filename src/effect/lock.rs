@@ -170,7 +170,9 @@ impl LockHolder {
 /// What to type when another run holds the lock; `flags` lead to its engine and its journal.
 pub fn wait_or_unlock(service: &str, flags: &str) -> String {
     let flags = if flags.is_empty() { String::new() } else { format!(" {flags}") };
-    format!("wait for it: `deployer run ... --lock-wait 10m`; if it is gone for good: `deployer unlock {service}{flags}`")
+    format!(
+        "wait for it: `deployer run ... --lock-wait 10m`; if it is gone for good: `deployer unlock {service}{flags}`"
+    )
 }
 
 /// `lock_break`: takes the lock away from exactly this run, whoever holds it. A lock that changed hands is left alone.

@@ -76,7 +76,8 @@ impl Fence {
 
     fn overtaken(&self, service: &str) -> EffectError {
         let run = self.ledger.run();
-        let message = format!("another run has deployed `{service}` since run `{run}` stopped; nothing was changed now");
+        let message =
+            format!("another run has deployed `{service}` since run `{run}` stopped; nothing was changed now");
         EffectError::new(ErrorKind::Conflict, message)
             .hint(format!("see what run `{run}` has done: `deployer show {run}{}`", self.state_flags()))
             .not_applied()

@@ -9,6 +9,7 @@ pub mod docker;
 pub mod git_repo;
 pub mod http;
 pub mod ports;
+pub mod rivals;
 pub mod scene;
 pub mod smtp_receiver;
 pub mod snapshot;

@@ -16,9 +16,7 @@ use crate::base::labels;
 use crate::base::run_id::RunId;
 use crate::effect::EffectError;
 use crate::effect::container::Removed;
-use crate::effect::lock::{
-    AcquireLock, BreakLock, LockEffect, LockOutcome, LockView, Locked, LookLock, ReleaseLock,
-};
+use crate::effect::lock::{AcquireLock, BreakLock, LockEffect, LockOutcome, LockView, Locked, LookLock, ReleaseLock};
 use crate::effect::volume::{ListVolumes, Volume};
 use crate::world::Call;
 use crate::world::clock::Clock;
@@ -177,7 +175,9 @@ impl DockerEngine {
         let containers = ask(About::Engine, self.docker.list_containers(Some(options))).await?;
         let containers = containers.into_iter().map(|found| found.labels.unwrap_or_default().into_iter().collect());
         let labels = volumes.into_iter().map(|volume| volume.labels).chain(containers);
-        Ok(labels.map(|labels| Thing { lasts: !has_role(&labels, ROLE) && !has_role(&labels, EPOCH_ROLE), labels }).collect())
+        Ok(labels
+            .map(|labels| Thing { lasts: !has_role(&labels, ROLE) && !has_role(&labels, EPOCH_ROLE), labels })
+            .collect())
     }
 }
 

@@ -13,8 +13,8 @@ use crate::base::run_id::RunId;
 use crate::effect::EffectError;
 use crate::effect::container::Removed;
 use crate::effect::lock::{AcquireLock, HolderState, LockEffect, LockHolder, LockOutcome, LockView, Locked};
-use crate::world::clock::Clock;
 use crate::world::Call;
+use crate::world::clock::Clock;
 
 /// A lock that is held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +76,11 @@ impl SimHost {
             Some(held) if held.run == call.run => kept = self.epochs.get(service).copied(),
             Some(held) if held.dead => taken_over_from = Some(held.run),
             Some(held) => match held.until_ms.map(|until| until.max(self.now())).filter(|at| *at <= deadline) {
-                Some(at) => self.clock.advance_to(at),
+                Some(at) => {
+                    let words = self.lock_holder(service, &held, &call.run).words(self.clock.unix_ms());
+                    call.tell(format!("waiting for the lock of `{service}`: {words}"));
+                    self.clock.advance_to(at);
+                }
                 None => {
                     self.clock.advance_to(deadline);
                     return Err(self.lock_holder(service, &held, &call.run).locked(service, self.clock.unix_ms()));

@@ -58,6 +58,8 @@ pub struct App {
     /// Arguments that lead another `deployer` here; empty for the defaults.
     engine_flags: String,
     pub state_flags: String,
+    /// How long every `lock` waits at least for another run to let go.
+    pub lock_wait: Duration,
 }
 
 impl App {
@@ -66,8 +68,7 @@ impl App {
     pub async fn open(options: &Options) -> Result<Self, Report> {
         let state = state_folder(options.state.as_ref());
         let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&state)?);
-        let holder =
-            Holder::this_process().map_err(|error| Report::msg(format!("this process cannot be named: {error}")))?;
+        let holder = this_holder()?;
         let (world, address) = open_world(options, &state, &holder).await?;
         Ok(Self {
             world,
@@ -78,6 +79,7 @@ impl App {
             state,
             engine_flags: engine_flags(options),
             state_flags: state_flags(options.state.as_ref()),
+            lock_wait: Duration::ZERO,
         })
     }
 
@@ -88,6 +90,11 @@ impl App {
     pub fn journal(state: Option<&PathBuf>) -> Result<Option<Arc<dyn Journal>>, JournalError> {
         let journal = SqliteJournal::open_to_read(&state_folder(state))?;
         Ok(journal.map(|journal| Arc::new(journal) as Arc<dyn Journal>))
+    }
+
+    /// Arguments that lead another `deployer` to the same engine; empty for the default.
+    pub fn engine_flags(&self) -> &str {
+        &self.engine_flags
     }
 
     /// The door for one run.
@@ -103,7 +110,9 @@ impl App {
     ) -> Result<Gateway, JournalError> {
         let ledger = Ledger::new(run, self.journal.clone(), self.world.clock(), self.vault.clone(), listener);
         let ledger = if reopen { ledger.reopen()? } else { ledger };
-        Ok(Gateway::new(self.world.clone(), Arc::new(ledger), cancel, None))
+        let gateway = Gateway::new(self.world.clone(), Arc::new(ledger), cancel, None);
+        gateway.wait_for_locks(self.lock_wait);
+        Ok(gateway)
     }
 
     /// What a run that begins now is called, and by whom it is run.
@@ -177,10 +186,20 @@ async fn open_world(options: &Options, state: &Path, holder: &Holder) -> Result<
     Ok((Arc::new(RealWorld::new(containers, engine, Arc::new(environment))), address))
 }
 
+/// This process, as locks name it.
+///
+/// # Errors
+/// When the machine does not tell.
+pub fn this_holder() -> Result<Holder, Report> {
+    Holder::this_process().map_err(|error| Report::msg(format!("this process cannot be named: {error}")))
+}
+
 /// Whether the process that ran this is certainly gone.
 pub fn is_dead(header: &RunHeader, here: &Holder) -> bool {
     let holder = Holder {
         host: header.process.host.clone(),
+        // The journal is a folder of this machine.
+        machine: here.machine.clone(),
         pid: header.process.pid,
         boot_id: header.process.boot_id.clone(),
         pid_namespace: header.process.pid_namespace.clone(),

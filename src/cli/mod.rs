@@ -18,6 +18,7 @@ mod script_file;
 mod show;
 mod signals;
 mod terminal;
+mod unlock;
 mod visitor;
 
 use std::path::{Path, PathBuf};
@@ -59,6 +60,8 @@ enum Verb {
     Abort(abort::AbortArgs),
     /// Say that what a stuck run left is done
     Resolve(resolve::ResolveArgs),
+    /// Take a lock away whose run is gone for good
+    Unlock(unlock::UnlockArgs),
     /// See a blue-green deploy of a tiny app, with visitors, on this machine
     Demo(demo::DemoArgs),
     #[command(hide = true)]
@@ -166,6 +169,7 @@ async fn dispatch(verb: Verb) -> Result<u8, Fault> {
         Verb::Resume(args) => resume::resume(args).await,
         Verb::Abort(args) => abort::abort(args).await,
         Verb::Resolve(args) => resolve::resolve(&args),
+        Verb::Unlock(args) => unlock::unlock(args).await,
         Verb::Demo(args) => demo::demo(args).await,
         Verb::DemoApp => demo_app::serve().await,
         Verb::LocalShim { .. } => Ok(0),

@@ -46,7 +46,8 @@ pub async fn reopen(wanted: Wanted<'_>) -> Result<u8, Fault> {
     let Some(text) = journal.source(&summary.header.digest)? else {
         return Err(Fault::usage(miette!("the journal has lost the script of run {id}")));
     };
-    let app = App::open(&same_engine(wanted.engine, &summary.header.engine, &summary.header.address)?).await?;
+    let mut app = App::open(&same_engine(wanted.engine, &summary.header.engine, &summary.header.address)?).await?;
+    app.lock_wait = wanted.lock_wait.into();
     if !is_dead(&summary.header, &app.holder) {
         let process = &summary.header.process;
         let help = format!("stop process {} on {} first", process.pid, process.host);
@@ -72,12 +73,7 @@ pub async fn reopen(wanted: Wanted<'_>) -> Result<u8, Fault> {
         header: summary.header.clone(),
         render: Arc::new(terminal::render),
     };
-    let reopening = Reopening {
-        purpose: wanted.purpose,
-        process: app.process(),
-        lock_wait: wanted.lock_wait,
-        decisions: wanted.decisions,
-    };
+    let reopening = Reopening { purpose: wanted.purpose, process: app.process(), decisions: wanted.decisions };
     let handle = Handle::current();
     let ended = tokio::task::spawn_blocking(move || runner.reopen(&handle, &reopening)).await;
     watch.abort();

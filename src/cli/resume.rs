@@ -25,6 +25,9 @@ pub struct ResumeArgs {
     engine: EngineArgs,
     #[command(flatten)]
     show_as: ShowAs,
+    /// How long to wait for another run that holds the service's lock [default: not at all]
+    #[arg(long, value_name = "DURATION")]
+    lock_wait: Option<DurationText>,
     /// Take the run back when it is not done by then, such as 10m
     #[arg(long, value_name = "DURATION")]
     timeout: Option<DurationText>,
@@ -38,7 +41,7 @@ pub async fn resume(args: ResumeArgs) -> Result<u8, Fault> {
         purpose: Purpose::Resume,
         decisions: Decisions { redo: args.redo.into_iter().collect(), skip: args.skip.into_iter().collect() },
         timeout: args.timeout,
-        lock_wait: DurationText::default(),
+        lock_wait: args.lock_wait.unwrap_or_default(),
     })
     .await
 }

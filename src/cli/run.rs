@@ -45,6 +45,9 @@ pub struct RunArgs {
     /// Take the run back when it is not done by then, such as 10m
     #[arg(long, value_name = "DURATION")]
     timeout: Option<DurationText>,
+    /// How long to wait for another run that holds the service's lock [default: not at all]
+    #[arg(long, value_name = "DURATION")]
+    lock_wait: Option<DurationText>,
     /// Print help; after SCRIPT, the parameters that it declares
     #[arg(long, short)]
     help: bool,
@@ -72,7 +75,8 @@ pub async fn run(args: RunArgs) -> Result<u8, Fault> {
         return Ok(0);
     }
     let given = given(&declaration, args.config.as_deref(), &args.sets)?;
-    let app = App::open(&args.engine.options()?).await?;
+    let mut app = App::open(&args.engine.options()?).await?;
+    app.lock_wait = args.lock_wait.unwrap_or_default().into();
     refuse_unfinished(&app, &declaration, &given)?;
     let cancel = Cancel::default();
     let watch = signals::watch(cancel.clone(), args.timeout.map(Into::into));
@@ -127,7 +131,7 @@ fn fold(journal: &dyn Journal, run: &RunId) -> Result<RunState, JournalError> {
 fn ways_on(id: &str, state: &RunState) -> String {
     let of = |steps: Vec<&str>| match steps.as_slice() {
         [] => "nothing".to_owned(),
-        [few @ ..] if few.len() <= LISTED => format!("`{}`", few.join("`, `")),
+        few if few.len() <= LISTED => format!("`{}`", few.join("`, `")),
         [first @ .., last] => format!("`{last}` and {} more, down to `{}`", first.len(), first[0]),
     };
     let back = of(state.undo_stack.iter().map(|step| step.of.trim_end()).collect());

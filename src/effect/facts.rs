@@ -136,6 +136,11 @@ pub trait Facts: Send + Sync {
         false
     }
 
+    /// The service that what it makes will belong to, where it says so.
+    fn service(&self) -> Option<&str> {
+        None
+    }
+
     /// What it is about, in a word or two, for one line on a screen: a container's name, a path.
     fn subject(&self) -> String;
 }

@@ -68,6 +68,10 @@ impl Facts for CreateVolume {
         Undo::by(RemoveVolume { name: self.name.clone(), missing_ok: true, only_own: true })
     }
 
+    fn service(&self) -> Option<&str> {
+        self.service.as_deref()
+    }
+
     fn subject(&self) -> String {
         self.name.clone()
     }

@@ -3,7 +3,9 @@
 
 pub mod deadline;
 pub mod fault;
+pub mod fence;
 mod gate;
+pub mod held_locks;
 pub mod ledger;
 pub mod record;
 pub mod redact;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::deadline::Deadline;
 use super::fault::{Fault, Faults};
+use super::fence::Fence;
+use super::held_locks::HeldLocks;
 use super::ledger::Ledger;
 use super::record::Record;
 use super::redact::Redact;
@@ -20,9 +22,15 @@ use crate::world::World;
 /// 3. record: intent before, outcome after; what it writes has passed redaction;
 /// 4. redact: known secrets are scrubbed from what comes back;
 /// 5. retry: passing faults of what is safe to repeat;
-/// 6. deadline: each try ends in time, and at once when the run is cancelled;
-/// 7. fault: what tests and `verify` let go wrong, as close to the world as can be.
-pub fn stack(world: Arc<dyn World>, ledger: Arc<Ledger>, faults: Option<Arc<Faults>>) -> Arc<dyn Door> {
+/// 6. fence: each try of a change needs the run's locks to be the run's own still;
+/// 7. deadline: each try ends in time, and at once when the run is cancelled;
+/// 8. fault: what tests and `verify` let go wrong, as close to the world as can be.
+pub fn stack(
+    world: Arc<dyn World>,
+    ledger: Arc<Ledger>,
+    faults: Option<Arc<Faults>>,
+    locks: Arc<HeldLocks>,
+) -> Arc<dyn Door> {
     let clock = world.clock();
     let door: Arc<dyn Door> = Arc::new(Floor(world));
     let door: Arc<dyn Door> = match faults {
@@ -30,6 +38,7 @@ pub fn stack(world: Arc<dyn World>, ledger: Arc<Ledger>, faults: Option<Arc<Faul
         None => door,
     };
     let door: Arc<dyn Door> = Arc::new(Deadline::new(door));
+    let door: Arc<dyn Door> = Arc::new(Fence::new(door, ledger.clone(), locks, clock.clone()));
     let door: Arc<dyn Door> = Arc::new(Retry::new(door, clock.clone()));
     let door: Arc<dyn Door> = Arc::new(Redact::new(door));
     let door: Arc<dyn Door> = Arc::new(Record::new(door, ledger.clone(), clock));

@@ -74,7 +74,7 @@ impl RunState {
         match (&self.end, entry) {
             (Some(end), Entry::RunResolved) if end.status == RunStatus::Stuck && !self.resolved => return Ok(()),
             (Some(_), _) => return illegal("the run has ended"),
-            (None, Entry::RunResolved) => return illegal("the run is not stuck"),
+            (None, _) if self.resolved => return illegal("the run is resolved"),
             (None, _) => {}
         }
         match entry {
@@ -201,7 +201,7 @@ impl RunState {
 
     pub fn status(&self) -> RunStatus {
         match &self.end {
-            Some(_) if self.resolved => RunStatus::Resolved,
+            _ if self.resolved => RunStatus::Resolved,
             Some(end) => end.status,
             None => RunStatus::Running,
         }

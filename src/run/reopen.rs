@@ -19,8 +19,6 @@ pub struct Reopening {
     pub purpose: Purpose,
     /// Who goes on with it.
     pub process: Process,
-    /// How long to wait for the lock, if somebody else has it.
-    pub lock_wait: DurationText,
     /// What a person says of effects that only a person knows the outcome of.
     pub decisions: Decisions,
 }
@@ -69,8 +67,11 @@ impl Runner {
         let entry = Entry::RunReopened { process: process.clone(), purpose: *purpose };
         ledger.record(entry, Durability::Power)?;
         let branch = Branch::beside_script(ledger.state().reopened);
-        self.take_locks(handle, &branch, reopening.lock_wait)?;
         let closed = self.is_closed(*purpose);
+        // Without anything to take back there is nothing to keep others from.
+        if !closed || !ledger.state().undo_stack.is_empty() {
+            self.take_locks(handle, &branch)?;
+        }
         if !closed {
             self.settle(handle, &branch, &reopening.decisions)?;
         }
@@ -79,10 +80,10 @@ impl Runner {
     }
 
     /// The run's locks are in the name of a process that is gone.
-    fn take_locks(&self, handle: &Handle, branch: &Branch, wait: DurationText) -> Result<(), ReopenError> {
+    fn take_locks(&self, handle: &Handle, branch: &Branch) -> Result<(), ReopenError> {
         let services: Vec<String> = self.gateway.ledger().state().locks.iter().cloned().collect();
         for service in services {
-            let acquire: Effect = AcquireLock { service, wait }.into();
+            let acquire: Effect = AcquireLock { service, wait: DurationText::default() }.into();
             handle.block_on(self.gateway.perform_last(branch.next(), acquire))?;
         }
         Ok(())

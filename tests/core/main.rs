@@ -11,6 +11,7 @@ mod fold;
 mod journal_full;
 mod layers;
 mod limits;
+mod locks;
 mod odd_texts;
 mod options;
 mod params;

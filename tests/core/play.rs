@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use deployer::base::duration_text::DurationText;
 use deployer::base::run_id::RunId;
 use deployer::base::vault::Vault;
 use deployer::gateway::fault::{FaultRule, Faults};
@@ -335,7 +334,6 @@ impl Played {
             header,
             render: Arc::new(|diagnostic| render(diagnostic)),
         };
-        let lock_wait = DurationText::default();
-        runner.reopen(&handle(), &Reopening { purpose, process: process(), lock_wait, decisions })
+        runner.reopen(&handle(), &Reopening { purpose, process: process(), decisions })
     }
 }

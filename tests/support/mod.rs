@@ -12,6 +12,7 @@ pub mod git_repo;
 pub mod http;
 pub mod planted;
 pub mod ports;
+pub mod rivals;
 pub mod scene;
 pub mod smtp_receiver;
 pub mod snapshot;

@@ -59,6 +59,10 @@ impl Facts for RunContainer {
         }
     }
 
+    fn service(&self) -> Option<&str> {
+        self.0.service.as_deref()
+    }
+
     fn subject(&self) -> String {
         format!("{} ({})", self.0.name, self.0.image)
     }
@@ -86,6 +90,10 @@ impl Facts for CreateContainer {
         made(trace, evidence).map_or(Verdict::Not, |container| {
             Verdict::happened(Outcome::Container(ContainerOutcome::Create(container.clone())))
         })
+    }
+
+    fn service(&self) -> Option<&str> {
+        self.0.service.as_deref()
     }
 
     fn subject(&self) -> String {

@@ -12,7 +12,7 @@ pub fn primitives() -> Vec<Primitive> {
         .positional(&["service"])
         .required("service", STRING, "the service's name")
         .optional("wait", DURATION, "\"0s\"", "how long to wait for another run to let go")
-        .returns("taken_over_from: the killed run that held it, or ()")
+        .returns("taken_over_from: the killed run that held it, or (); epoch: its number, greater than before")
         .undo("let go of when the run ends, however it ends")
         .example("lock(\"web\")"),
     ]

@@ -6,6 +6,7 @@
 
 mod address;
 mod build_context;
+mod claim;
 mod connect;
 mod container;
 mod container_exec;

@@ -60,7 +60,6 @@ use super::{Call, World};
 use crate::base::labels;
 use crate::effect::container::{ContainerEffect, ContainerOutcome};
 use crate::effect::image::{ImageEffect, ImageOutcome};
-use crate::effect::lock::{LockEffect, LockOutcome};
 use crate::effect::network::{NetworkEffect, NetworkOutcome};
 use crate::effect::volume::{VolumeEffect, VolumeOutcome};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
@@ -183,18 +182,6 @@ impl LocalWorld {
         })
         .await
     }
-
-    async fn lock(&self, call: &Call, effect: &LockEffect) -> Result<LockOutcome, EffectError> {
-        match effect {
-            LockEffect::Acquire(request) => self.engine.acquire_lock(call, request).await.map(LockOutcome::Acquire),
-            LockEffect::Release(request) => {
-                let (request, call) = (request.clone(), call.clone());
-                blocking(&self.engine, move |engine| engine.release_lock(&call, &request))
-                    .await
-                    .map(LockOutcome::Release)
-            }
-        }
-    }
 }
 
 impl World for LocalWorld {
@@ -213,7 +200,7 @@ impl World for LocalWorld {
                 Effect::Image(effect) => self.image(call, effect).await.map(Outcome::Image),
                 Effect::Volume(effect) => self.volume(call, effect).await.map(Outcome::Volume),
                 Effect::Network(effect) => self.network(call, effect).await.map(Outcome::Network),
-                Effect::Lock(effect) => self.lock(call, effect).await.map(Outcome::Lock),
+                Effect::Lock(effect) => self.engine.lock(call, effect).await.map(Outcome::Lock),
                 other => Err(EffectError::unsupported(format!("`{}`", other.kind()), NAME)),
             }
         })

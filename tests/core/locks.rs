@@ -14,12 +14,12 @@ use deployer::gateway::{Cancel, Gateway};
 use deployer::journal::entry::{Entry, RunEvent, RunStatus};
 use deployer::journal::memory_journal::MemoryJournal;
 use deployer::journal::{Durability, Journal};
-use deployer::run::abort::abort;
+use deployer::run::reopen::ReopenError;
 use deployer::world::sim::{Behaviour, Held, Scenario, SimImage, SimWorld};
 use deployer::world::{Call, World};
 use serde_json::{Value, json};
 
-use crate::play::{handle, header, vault};
+use crate::play::{handle, header, taken_back, vault};
 
 /// One run as far as its door.
 struct Deploy {
@@ -190,10 +190,10 @@ fn an_abort_holds_the_lock_or_touches_nothing() {
     let other = Deploy::begin(&world, &journal, 2);
     other.lock().unwrap();
     let before = world.snapshot();
-    let abort = || abort(&Deploy::open(&world, &journal, 1, true).gateway, world.clock().as_ref(), &handle()).unwrap();
-    let end = abort();
-    assert_eq!((end.status, end.exit_code), (RunStatus::Running, 4), "{end:?}");
-    assert!(end.error.unwrap().contains(run_id(2).as_str()));
+    let refused = taken_back(&Deploy::open(&world, &journal, 1, true).gateway, world.clock()).unwrap_err();
+    let ReopenError::Effect(error) = refused else { panic!("{refused:?}") };
+    assert_eq!(error.kind, ErrorKind::Locked, "{error:?}");
+    assert!(error.message.contains(run_id(2).as_str()), "{error:?}");
     assert_eq!(world.snapshot(), before);
 }
 
@@ -205,7 +205,7 @@ fn an_abort_lets_go_of_the_lock_in_the_end() {
     killed.lock().unwrap();
     killed.start("web").unwrap();
     world.bury(&run_id(1));
-    let end = abort(&Deploy::open(&world, &journal, 1, true).gateway, world.clock().as_ref(), &handle()).unwrap();
+    let end = taken_back(&Deploy::open(&world, &journal, 1, true).gateway, world.clock()).unwrap();
     assert_eq!(end.status, RunStatus::Aborted, "{end:?}");
     assert_eq!(world.snapshot(), before);
 }

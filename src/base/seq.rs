@@ -63,6 +63,13 @@ impl Seq {
         Self(vec![0])
     }
 
+    /// Where a check of the script is asked again, by the process that opened the run for the `attempt`th time.
+    pub fn asked_again(&self, attempt: u32) -> Self {
+        let mut path = vec![0, attempt.saturating_add(1), 0];
+        path.extend(&self.0);
+        Self(path)
+    }
+
     /// Whether the script itself asked for it.
     pub fn is_of_script(&self) -> bool {
         self.0.first() != Some(&0)

@@ -43,7 +43,11 @@ impl Door for Replay {
                 Answer::Done(value) => decode(value),
                 // That it is well now is the answer; what the script was told the first time stays.
                 Answer::AskAgain(value) => {
-                    self.next.perform(ticket, effect).await.inspect_err(|_| past.is_unwell())?;
+                    let attempt = self.ledger.state().reopened;
+                    let mut again = ticket.clone();
+                    // What the first answer led to stays at its place.
+                    again.call.seq = ticket.call.seq.asked_again(attempt);
+                    self.next.perform(&again, effect).await.inspect_err(|_| past.is_unwell())?;
                     decode(value)
                 }
                 Answer::Failed(error) => Err(error),

@@ -16,6 +16,7 @@ mod odd_texts;
 mod options;
 mod params;
 mod play;
+mod replay;
 mod reports;
 mod resume;
 mod retire;

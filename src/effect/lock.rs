@@ -14,6 +14,7 @@ family! {
     Lock: LockEffect => LockOutcome {
         Acquire(AcquireLock),
         Release(ReleaseLock),
+        List(ListLocks),
     }
 }
 
@@ -85,4 +86,37 @@ impl Facts for ReleaseLock {
 impl Request for ReleaseLock {
     const KIND: &'static str = "unlock";
     type Reply = ();
+}
+
+/// `lock_list`: the locks that are held, by service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListLocks {}
+
+impl Facts for ListLocks {
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    fn subject(&self) -> String {
+        String::new()
+    }
+}
+
+impl Request for ListLocks {
+    const KIND: &'static str = "lock_list";
+    type Reply = Vec<HeldLock>;
+}
+
+/// A lock and who holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldLock {
+    pub service: String,
+    pub run: RunId,
+    pub host: String,
+    pub pid: u32,
+    /// RFC 3339, UTC.
+    #[serde(default)]
+    pub since: Option<String>,
+    /// Whether the process that holds it is certainly gone, as far as the one who asks can tell.
+    pub dead: bool,
 }

@@ -9,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use super::entry::{Entry, Record, RunStatus, RunSummary};
 use super::{Durability, Journal, JournalError};
 use crate::base::run_id::RunId;
+use crate::journal::sqlite_prune as prune;
 
 /// Name of the database in the state folder.
 pub const FILE_NAME: &str = "journal.db";
@@ -272,6 +273,10 @@ impl Journal for SqliteJournal {
                 })
             })
             .collect()
+    }
+
+    fn remove(&self, runs: &[RunId]) -> Result<(), JournalError> {
+        prune::remove(&mut self.lock(), runs).map_err(|error| write_error(&error))
     }
 }
 

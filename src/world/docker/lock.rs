@@ -17,9 +17,9 @@ use crate::world::Call;
 use crate::world::clock::Clock;
 use crate::world::holder::Holder;
 
-const PREFIX: &str = "deployer-lock-";
+pub(super) const PREFIX: &str = "deployer-lock-";
 const ALONE_PREFIX: &str = "deployer-guard-";
-const ROLE: &str = "lock";
+pub(super) const ROLE: &str = "lock";
 const HOST: &str = "deployer.lock.host";
 const PID: &str = "deployer.lock.pid";
 const PID_NAMESPACE: &str = "deployer.lock.pidns";
@@ -40,10 +40,10 @@ const MOST_ROUNDS: usize = 5;
 
 /// Who made the volume, by its labels.
 #[derive(Clone, Debug, PartialEq)]
-struct Owner {
-    run: RunId,
-    holder: Holder,
-    since_ms: i64,
+pub(super) struct Owner {
+    pub(super) run: RunId,
+    pub(super) holder: Holder,
+    pub(super) since_ms: i64,
 }
 
 enum Claim {
@@ -59,6 +59,7 @@ impl DockerEngine {
         match effect {
             LockEffect::Acquire(request) => self.acquire(call, request).await.map(LockOutcome::Acquire),
             LockEffect::Release(request) => self.release(call, request).await.map(LockOutcome::Release),
+            LockEffect::List(_) => self.list_locks().await.map(LockOutcome::List),
         }
     }
 
@@ -192,7 +193,7 @@ impl DockerEngine {
     }
 }
 
-fn read_owner(labels: &BTreeMap<String, String>) -> Option<Owner> {
+pub(super) fn read_owner(labels: &BTreeMap<String, String>) -> Option<Owner> {
     let text = |key: &str| labels.get(key).cloned();
     Some(Owner {
         run: labels.get(labels::RUN)?.parse().ok()?,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::{check_name, instant_text, io_error, read_json, write_json, write_new_json};
 use super::{LocalEngine, Waiting, blocking};
 use crate::base::run_id::RunId;
-use crate::effect::lock::{AcquireLock, Locked, ReleaseLock};
+use crate::effect::lock::{AcquireLock, HeldLock, Locked, ReleaseLock};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::holder::Holder;
@@ -87,6 +87,16 @@ impl LocalEngine {
             return Ok(Attempt::Held(Locked { taken_over_from: Some(there.run) }));
         }
         Ok(Attempt::Busy(there))
+    }
+
+    pub(super) fn list_locks(&self) -> Result<Vec<HeldLock>, EffectError> {
+        let mut locks = Vec::new();
+        for service in self.folder.names(&self.folder.locks())? {
+            let Some(LockRecord { run, holder, since }) = read_json(&self.lock_file(&service))? else { continue };
+            let dead = holder.is_provably_dead(&self.holder);
+            locks.push(HeldLock { service, run, host: holder.host, pid: holder.pid, since: Some(since), dead });
+        }
+        Ok(locks)
     }
 
     pub(super) fn release_lock(&self, call: &Call, request: &ReleaseLock) -> Result<(), EffectError> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::sim_clock::whole_ms;
 use super::sim_host::SimHost;
 use crate::base::run_id::RunId;
-use crate::effect::lock::{AcquireLock, LockEffect, LockOutcome, Locked};
+use crate::effect::lock::{AcquireLock, HeldLock, LockEffect, LockOutcome, Locked};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
@@ -29,6 +29,17 @@ pub struct Held {
 /// Locks by service.
 pub(super) type Locks = BTreeMap<String, Held>;
 
+fn held((service, held): (&String, &Held)) -> HeldLock {
+    HeldLock {
+        service: service.clone(),
+        run: held.run.clone(),
+        host: "sim".into(),
+        pid: 0,
+        since: None,
+        dead: held.dead,
+    }
+}
+
 impl SimHost {
     pub(super) fn lock(&mut self, call: &Call, effect: &LockEffect) -> Result<LockOutcome, EffectError> {
         Ok(match effect {
@@ -39,6 +50,7 @@ impl SimHost {
                 }
                 LockOutcome::Release(())
             }
+            LockEffect::List(_) => LockOutcome::List(self.locks.iter().map(held).collect()),
         })
     }
 

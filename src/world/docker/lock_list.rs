@@ -1,0 +1,35 @@
+//! Who holds which lock, read from the volumes that locks are. Takes and removes none.
+
+use std::collections::BTreeMap;
+
+use super::DockerEngine;
+use super::lock::{PREFIX, ROLE, read_owner};
+use crate::base::labels;
+use crate::effect::EffectError;
+use crate::effect::lock::HeldLock;
+use crate::effect::volume::{ListVolumes, Volume};
+
+impl DockerEngine {
+    pub(super) async fn list_locks(&self) -> Result<Vec<HeldLock>, EffectError> {
+        let wanted = BTreeMap::from([(labels::ROLE.to_owned(), ROLE.to_owned())]);
+        let volumes = self.volumes(&ListVolumes { name: None, labels: wanted }).await?;
+        Ok(volumes.iter().filter_map(|volume| self.held(volume)).collect())
+    }
+
+    /// None for what only guards a piece of work, and for a volume that is no lock of deployer's.
+    fn held(&self, volume: &Volume) -> Option<HeldLock> {
+        let service = volume.labels.get(labels::SERVICE)?;
+        if volume.name.strip_prefix(PREFIX) != Some(service) {
+            return None;
+        }
+        let owner = read_owner(&volume.labels)?;
+        Some(HeldLock {
+            service: service.clone(),
+            run: owner.run,
+            dead: owner.holder.is_provably_dead(&self.holder),
+            host: owner.holder.host,
+            pid: owner.holder.pid,
+            since: jiff::Timestamp::from_millisecond(owner.since_ms).ok().map(|at| format!("{at:.0}")),
+        })
+    }
+}

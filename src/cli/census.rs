@@ -56,7 +56,12 @@ fn open_runs(journal: &dyn Journal, address: &str, here: &Holder) -> Result<Vec<
             _ => None,
         };
         if let Some(state) = state {
-            let one = |service: &Option<String>| OpenRun { run: run.run.clone(), service: service.clone(), state };
+            let one = |service: &Option<String>| OpenRun {
+                run: run.run.clone(),
+                service: service.clone(),
+                state,
+                state_flags: run.header.state_flags.clone(),
+            };
             open.extend(services.iter().map(one));
         }
         if matches!(run.status, RunStatus::Succeeded | RunStatus::Stuck) {

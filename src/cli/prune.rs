@@ -54,7 +54,7 @@ pub fn prune(args: &PruneArgs) -> Result<u8, Fault> {
     journal.remove(&runs)?;
     let left: BTreeSet<RunId> = journal.runs(usize::MAX)?.into_iter().map(|run| run.run).collect();
     let gone = runs.iter().filter(|run| !left.contains(run)).count();
-    terminal::say(format!("removed {}; {} stay", counted(gone), left.len()));
+    terminal::say(format!("removed {}; left: {}", counted(gone), left.len()));
     Ok(0)
 }
 

@@ -4,13 +4,15 @@ use serde_json::json;
 
 use super::Format;
 use super::history::ago;
-use super::layout::{Paint, Tone, between, columns, fit, one_line};
+use super::layout::{Paint, Tone, between, columns, fit, one_line, wrap};
 use crate::run::census::garbage::{Garbage, Item, Kind};
 
 const HEADS: [&str; 4] = ["KIND", "AGE", "NAME", "WHY"];
 /// Columns of a name at the most, where there is a reason beside it.
-const NAME_MOST: usize = 36;
+const NAME_MOST: usize = 28;
 const GAP: usize = 2;
+/// Columns for the reason at the least.
+const LEAST_WHY: usize = 12;
 const KIB: f64 = 1024.0;
 
 /// What is shown, and on what.
@@ -34,7 +36,7 @@ impl GarbageText<'_> {
     fn table(&self) -> String {
         let paint = Paint { colour: self.colour };
         let row = |item: &Item| {
-            let why = format!("{}{}", item.why, size(item));
+            let why = format!("{}{}", size(item), item.why);
             [item.kind.word().into(), self.age(item), fit(&one_line(&item.name), NAME_MOST).into_owned(), why]
         };
         let rows: Vec<[String; 4]> = self.garbage.items.iter().map(row).collect();
@@ -43,13 +45,19 @@ impl GarbageText<'_> {
         if !rows.is_empty() {
             let all = || std::iter::once(&heads).chain(&rows);
             let widths = [0, 1, 2, 3].map(|at| all().map(|row| columns(&row[at])).max().unwrap_or_default());
+            let before: usize = widths[..3].iter().map(|width| width + GAP).sum();
             for (at, row) in all().enumerate() {
-                let cells = row.iter().zip(widths).map(|(cell, width)| {
-                    let pad = " ".repeat((width + GAP).saturating_sub(columns(cell)));
-                    format!("{}{pad}", paint.on(if at == 0 { Tone::Quiet } else { Tone::Plain }, cell))
-                });
-                let line: String = cells.collect();
-                text += &format!("{}\n", fit(line.trim_end(), self.width.max(1)));
+                let tone = if at == 0 { Tone::Quiet } else { Tone::Plain };
+                for (line, why) in wrap(&row[3], self.width.saturating_sub(before).max(LEAST_WHY)).iter().enumerate() {
+                    let cells = row[..3].iter().zip(widths).map(|(cell, width)| {
+                        let cell = if line == 0 { cell } else { "" };
+                        let pad = " ".repeat((width + GAP).saturating_sub(columns(cell)));
+                        format!("{}{pad}", paint.on(tone, cell))
+                    });
+                    let cells: String = cells.collect();
+                    text += format!("{cells}{}", paint.on(tone, why)).trim_end();
+                    text.push('\n');
+                }
             }
         }
         text + self.left_alone().as_str()
@@ -58,7 +66,7 @@ impl GarbageText<'_> {
     fn lines(&self) -> String {
         let line = |item: &Item| {
             let (kind, age) = (item.kind.word(), self.age(item));
-            format!("{kind} {}: {}{}, {age}\n", one_line(&item.name), item.why, size(item))
+            format!("{kind} {}: {}{}, {age}\n", one_line(&item.name), size(item), item.why)
         };
         self.garbage.items.iter().map(line).collect::<String>() + self.left_alone().as_str()
     }
@@ -78,7 +86,7 @@ impl GarbageText<'_> {
 fn size(item: &Item) -> String {
     match (item.kind, item.size) {
         #[allow(clippy::cast_precision_loss, reason = "megabytes with one digit, for people")]
-        (Kind::Image, Some(bytes)) => format!(", {:.1} MiB", bytes as f64 / KIB / KIB),
+        (Kind::Image, Some(bytes)) => format!("{:.1} MiB, ", bytes as f64 / KIB / KIB),
         _ => String::new(),
     }
 }

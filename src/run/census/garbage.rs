@@ -250,7 +250,11 @@ fn images(census: &Census, keep: usize) -> Vec<Item> {
             let short = image.id.trim_start_matches("sha256:").get(..12).unwrap_or(&image.id).to_owned();
             items.push(Item {
                 kind: Kind::Image,
-                name: image.tags.first().cloned().unwrap_or_else(|| format!("{short} ({repository})")),
+                name: image
+                    .tags
+                    .first()
+                    .cloned()
+                    .unwrap_or_else(|| format!("{short} {repository}").trim_end().to_owned()),
                 keys: if image.tags.is_empty() { vec![image.id.clone()] } else { image.tags.clone() },
                 service: service.clone(),
                 run: image.labels.get(labels::RUN).cloned(),

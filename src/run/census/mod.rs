@@ -40,6 +40,9 @@ pub struct OpenRun {
     pub run: RunId,
     pub service: Option<String>,
     pub state: Openness,
+    /// Arguments that lead to its journal; empty for the default one.
+    #[serde(skip)]
+    pub state_flags: String,
 }
 
 /// Why a run is open.
@@ -57,11 +60,12 @@ pub enum Openness {
 impl OpenRun {
     /// What a person must do about it; nothing while it is under way.
     pub fn what_to_do(&self) -> Option<String> {
-        let id = &self.run;
+        let id = format!("{} {}", self.run, self.state_flags);
+        let (run, id) = (&self.run, id.trim_end());
         match self.state {
             Openness::UnderWay => None,
-            Openness::Killed => Some(format!("run {id} was killed: `deployer resume {id}` or `deployer abort {id}`")),
-            Openness::Stuck => Some(format!("run {id} is stuck: `deployer show {id}` says what is left to do")),
+            Openness::Killed => Some(format!("run {run} was killed: `deployer resume {id}` or `deployer abort {id}`")),
+            Openness::Stuck => Some(format!("run {run} is stuck: `deployer show {id}` says what is left to do")),
         }
     }
 }

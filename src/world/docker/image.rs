@@ -50,22 +50,14 @@ impl DockerEngine {
         Ok(images)
     }
 
-    /// All images, with what is known of who built them. Labels pass on to what is built from an image; but only the
-    /// image whose parent lacks its label of an effect can be the one that this effect made.
+    /// All images, with what is known of who built them.
     async fn all_images(&self) -> Result<Vec<Image>, EffectError> {
         let options = ListImagesOptionsBuilder::new().all(true).build();
         let every = ask(About::Engine, self.docker.list_images(Some(options))).await?;
-        let effect_of: HashMap<&str, Option<&String>> =
-            every.iter().map(|image| (image.id.as_str(), image.labels.get(labels::EFFECT))).collect();
-        let builder = |image: &ImageSummary| {
-            let effect = image.labels.get(labels::EFFECT)?;
-            let before = effect_of.get(image.parent_id.as_str())?;
-            (*before != Some(effect)).then(|| (image.id.clone(), effect.clone()))
-        };
-        let mut built_by: HashMap<String, String> = every.iter().filter_map(builder).collect();
+        let by_id: HashMap<&str, &ImageSummary> = every.iter().map(|image| (image.id.as_str(), image)).collect();
         let mut images = self.images_of(None).await?;
         for image in &mut images {
-            image.built_by = built_by.remove(&image.id);
+            image.built_by = builder(&image.id, &by_id);
         }
         Ok(images)
     }
@@ -106,6 +98,23 @@ impl DockerEngine {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The effect that built the image itself and not one that it was built from: labels pass on. A build adds its labels
+/// last, one step each. So there is nothing but such steps from the image down to where the effect's label began.
+fn builder(id: &str, by_id: &HashMap<&str, &ImageSummary>) -> Option<String> {
+    let mut image = by_id.get(id)?;
+    let effect = image.labels.get(labels::EFFECT)?;
+    loop {
+        let parent = by_id.get(image.parent_id.as_str())?;
+        if parent.labels.get(labels::EFFECT) != Some(effect) {
+            return Some(effect.clone());
+        }
+        if parent.labels.len() >= image.labels.len() {
+            return None;
+        }
+        image = parent;
     }
 }
 

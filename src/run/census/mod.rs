@@ -3,6 +3,8 @@
 
 pub mod garbage;
 pub mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

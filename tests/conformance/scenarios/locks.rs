@@ -1,7 +1,7 @@
 //! Locks.
 
 use deployer::effect::ErrorKind;
-use deployer::effect::lock::{AcquireLock, Locked, ReleaseLock};
+use deployer::effect::lock::{AcquireLock, ListLocks, Locked, ReleaseLock};
 use serde_json::json;
 
 use crate::stage::{Stage, ask_world};
@@ -10,6 +10,9 @@ pub async fn lock_is_exclusive(stage: &Stage<'_>) {
     let (lock, other) = (json!({ "service": stage.name("shop") }), stage.other_run());
     assert_eq!(stage.must::<AcquireLock>(lock.clone()).await, Locked { taken_over_from: None });
     stage.must::<AcquireLock>(lock.clone()).await;
+    let listed = stage.must::<ListLocks>(json!({})).await;
+    let ours = listed.iter().find(|held| held.service == stage.name("shop")).expect("the lock is listed");
+    assert_eq!((&ours.run, ours.dead), (stage.run(), false));
     let held = stage.ask_as::<AcquireLock>(&other, lock.clone()).await.unwrap_err();
     assert_eq!(held.kind, ErrorKind::Locked, "{held:?}");
     let waited = json!({ "service": stage.name("shop"), "wait": "300ms" });
@@ -30,6 +33,8 @@ pub async fn lock_of_the_dead_is_taken_over(stage: &Stage<'_>) {
     let held = stage.ask::<AcquireLock>(lock.clone()).await.unwrap_err();
     assert_eq!(held.kind, ErrorKind::Locked, "while it lives");
     (other.die)();
+    let listed = stage.must::<ListLocks>(json!({})).await;
+    assert!(listed.iter().any(|held| held.service == stage.name("shop") && held.dead), "{listed:?}");
     assert_eq!(stage.must::<AcquireLock>(lock.clone()).await, Locked { taken_over_from: Some(dead) });
     stage.must::<ReleaseLock>(lock).await;
 }

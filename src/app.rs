@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use miette::Report;
+use miette::{Report, miette};
 
 use crate::base::run_id::RunId;
 use crate::base::shell_word::shell_word;
@@ -12,7 +12,7 @@ use crate::base::vault::Vault;
 use crate::effect::EffectError;
 use crate::gateway::ledger::{Ledger, Listener};
 use crate::gateway::{Cancel, Gateway};
-use crate::journal::entry::RunHeader;
+use crate::journal::entry::{Process, RunHeader};
 use crate::journal::sqlite_journal::SqliteJournal;
 use crate::journal::{Journal, JournalError};
 use crate::script::diagnostic::effect_diagnostic;
@@ -117,6 +117,14 @@ impl App {
             engine_flags: self.engine_flags.clone(),
             state_flags: self.state_flags.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
+            working_dir: working_dir(),
+            process: self.process(),
+        }
+    }
+
+    /// This process, as the journal names it.
+    pub fn process(&self) -> Process {
+        Process {
             host: self.holder.host.clone(),
             pid: self.holder.pid,
             boot_id: self.holder.boot_id.clone(),
@@ -124,6 +132,28 @@ impl App {
             process_start: self.holder.process_start,
         }
     }
+}
+
+fn working_dir() -> String {
+    std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default()
+}
+
+/// Goes to the folder that a run was started in: its relative paths begin there.
+///
+/// # Errors
+/// When it is not there any more.
+pub fn enter_working_dir(header: &RunHeader) -> Result<(), Report> {
+    if header.working_dir.is_empty() {
+        return Ok(());
+    }
+    std::env::set_current_dir(&header.working_dir).map_err(|error| {
+        let help = "the run's relative paths begin there: put the folder back, then try again";
+        miette!(
+            help = help,
+            "the folder `{}` that the run was started in cannot be entered: {error}",
+            header.working_dir
+        )
+    })
 }
 
 /// The world that the options ask for, and where it is.
@@ -153,11 +183,11 @@ pub async fn open_world(options: &Options, holder: &Holder) -> Result<(Arc<dyn W
 /// Whether the process that ran this is certainly gone.
 pub fn is_dead(header: &RunHeader, here: &Holder) -> bool {
     let holder = Holder {
-        host: header.host.clone(),
-        pid: header.pid,
-        boot_id: header.boot_id.clone(),
-        pid_namespace: header.pid_namespace.clone(),
-        process_start: header.process_start,
+        host: header.process.host.clone(),
+        pid: header.process.pid,
+        boot_id: header.process.boot_id.clone(),
+        pid_namespace: header.process.pid_namespace.clone(),
+        process_start: header.process.process_start,
     };
     holder.is_provably_dead(here)
 }

@@ -85,7 +85,7 @@
 //! - Undos come last first ([`run::unwind`]). One that fails is tried three times more; if it fails for good, what is
 //!   below it stays, since it may rest on it.
 //! - The first Ctrl-C, SIGTERM or `--timeout` stops what goes forward and takes back; the second stops everything and
-//!   leaves an unfinished run, which `deployer abort` takes back from the journal ([`run::abort`]).
+//!   leaves an unfinished run, which `deployer abort` takes back from the journal ([`run::reopen`]).
 //! - Nothing done while taking back is itself taken back. Locks are let go of last.
 //!
 //! ## Adding a primitive

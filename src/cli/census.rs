@@ -64,7 +64,7 @@ fn open_runs(journal: &dyn Journal, address: &str, here: &Holder) -> Result<Vec<
             };
             open.extend(services.iter().map(one));
         }
-        if matches!(run.status, RunStatus::Succeeded | RunStatus::Stuck) {
+        if matches!(run.status, RunStatus::Succeeded | RunStatus::Stuck | RunStatus::Resolved) {
             seen.extend(services.into_iter().flatten());
         }
     }

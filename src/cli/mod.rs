@@ -11,6 +11,9 @@ mod folder_sources;
 mod gc;
 mod library_closure;
 mod prune;
+mod reopen;
+mod resolve;
+mod resume;
 mod run;
 mod run_help;
 mod runs;
@@ -58,8 +61,12 @@ enum Verb {
     Status(status::StatusArgs),
     /// List or remove what nothing refers to any more
     Gc(gc::GcArgs),
+    /// Go on with a run that was killed
+    Resume(resume::ResumeArgs),
     /// Take back a run that was killed
     Abort(abort::AbortArgs),
+    /// Say that what a stuck run left is done
+    Resolve(resolve::ResolveArgs),
     /// See a blue-green deploy of a tiny app, with visitors, on this machine
     Demo(demo::DemoArgs),
     #[command(hide = true)]
@@ -166,7 +173,9 @@ async fn dispatch(verb: Verb) -> Result<u8, Fault> {
         Verb::Show(args) => show::show(&args),
         Verb::Status(args) => status::status(args).await,
         Verb::Gc(args) => gc::gc(args).await,
+        Verb::Resume(args) => resume::resume(args).await,
         Verb::Abort(args) => abort::abort(args).await,
+        Verb::Resolve(args) => resolve::resolve(&args),
         Verb::Demo(args) => demo::demo(args).await,
         Verb::DemoApp => demo_app::serve().await,
         Verb::LocalShim { .. } => Ok(0),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::Removed;
 use super::family::family;
-use super::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+use super::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Undo, Verdict};
 use crate::base::duration_text::DurationText;
 use crate::base::text::Text;
 
@@ -319,7 +319,21 @@ impl Facts for RemoveImage {
     }
 
     fn recovery(&self) -> Recovery {
-        Recovery::Repeat
+        // Once it is gone, the same request would find nothing to remove.
+        if self.missing_ok { Recovery::Repeat } else { Recovery::Observe }
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        Some(image_named(&self.image))
+    }
+
+    fn verdict(&self, _: Trace<'_>, evidence: &Outcome) -> Verdict {
+        match evidence {
+            Outcome::Image(ImageOutcome::List(images)) if images.is_empty() => {
+                Verdict::happened(Outcome::Image(ImageOutcome::Remove(Removed { removed: true })))
+            }
+            _ => Verdict::Not,
+        }
     }
 
     fn prior(&self) -> Option<Effect> {

@@ -55,6 +55,10 @@ impl Facts for CreateNetwork {
         Access::Write
     }
 
+    fn recovery(&self) -> Recovery {
+        Recovery::Repeat
+    }
+
     fn undo(&self, _: Option<&Outcome>) -> Undo {
         Undo::by(RemoveNetwork { name: self.name.clone(), missing_ok: true, disposable: false, only_own: true })
     }

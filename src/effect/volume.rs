@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::Removed;
 use super::family::family;
-use super::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+use super::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Undo, Verdict};
 
 family! {
     /// What can be asked of volumes.
@@ -122,7 +122,19 @@ impl Facts for RemoveVolume {
     }
 
     fn recovery(&self) -> Recovery {
-        Recovery::Repeat
+        // Once it is gone, the same request would find nothing to remove.
+        if self.missing_ok { Recovery::Repeat } else { Recovery::Observe }
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        Some(volume_named(&self.name))
+    }
+
+    fn verdict(&self, _: Trace<'_>, evidence: &Outcome) -> Verdict {
+        if existed(Some(evidence)) {
+            return Verdict::Not;
+        }
+        Verdict::happened(Outcome::Volume(VolumeOutcome::Remove(Removed { removed: true })))
     }
 
     fn prior(&self) -> Option<Effect> {

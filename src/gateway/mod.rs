@@ -7,6 +7,7 @@ mod gate;
 pub mod ledger;
 pub mod record;
 pub mod redact;
+pub mod replay;
 pub mod retry;
 pub mod stack;
 pub mod trace;

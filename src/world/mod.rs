@@ -15,6 +15,7 @@ pub mod real;
 pub mod services;
 pub mod sim;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -75,6 +76,11 @@ impl Call {
     /// The value of the label [`labels::EFFECT`]: `RUN/SEQ`.
     pub fn effect_id(&self) -> String {
         format!("{}/{}", self.run, self.seq)
+    }
+
+    /// Whether what carries these labels was created by this very effect, in a try whose answer got lost.
+    pub fn made(&self, found: &BTreeMap<String, String>) -> bool {
+        found.get(labels::EFFECT).is_some_and(|id| *id == self.effect_id())
     }
 
     /// The labels that everything created by this call carries.

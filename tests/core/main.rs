@@ -1,7 +1,9 @@
 //! The core on the simulated world: small script in; effects, entries, text and end out.
 
+mod bad_journals;
 mod check;
 mod control;
+mod crash;
 mod deploys;
 mod errors;
 mod examples;
@@ -14,6 +16,8 @@ mod options;
 mod params;
 mod play;
 mod reports;
+mod resume;
+mod retire;
 mod secrets;
 mod stores;
 mod values;

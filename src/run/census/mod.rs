@@ -67,7 +67,9 @@ impl OpenRun {
         match self.state {
             Openness::UnderWay => None,
             Openness::Killed => Some(format!("run {run} was killed: `deployer resume {id}` or `deployer abort {id}`")),
-            Openness::Stuck => Some(format!("run {run} is stuck: `deployer show {id}` says what is left to do")),
+            Openness::Stuck => Some(format!(
+                "run {run} is stuck: `deployer show {id}` says what is left to do; then `deployer resolve {id}`"
+            )),
         }
     }
 }

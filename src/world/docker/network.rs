@@ -34,7 +34,9 @@ impl DockerEngine {
     async fn create_network(&self, call: &Call, request: &CreateNetwork) -> Result<Network, EffectError> {
         let name = names::plain("network", &request.name)?;
         if let Some(network) = self.networks_named(name).await?.into_iter().next() {
-            return Ok(view(network, false));
+            let mut there = view(network, false);
+            there.created = call.made(&there.labels);
+            return Ok(there);
         }
         if self.docker.client_version().minor_version >= UNIQUE_NAMES_SINCE {
             return self.create_missing_network(call, request).await;
@@ -46,7 +48,9 @@ impl DockerEngine {
     async fn create_missing_network(&self, call: &Call, request: &CreateNetwork) -> Result<Network, EffectError> {
         let name = &request.name;
         if let Some(network) = self.networks_named(name).await?.into_iter().next() {
-            return Ok(view(network, false));
+            let mut there = view(network, false);
+            there.created = call.made(&there.labels);
+            return Ok(there);
         }
         let mut labels: HashMap<String, String> = request.labels.clone().into_iter().collect();
         labels.extend(call.labels().map(|(key, value)| (key.to_owned(), value)));

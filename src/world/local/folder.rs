@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ const GUARD_DEADLINE: Duration = Duration::from_secs(20);
 const GUARD_POLL: Duration = Duration::from_millis(3);
 /// What is being made or thrown away has such a name, and is no part of the state.
 pub const UNFINISHED: &str = ".";
+const OWNER_ONLY: u32 = 0o700;
 /// As Docker: longer names do not fit a file name with its ending.
 const LONGEST_NAME: usize = 200;
 
@@ -34,7 +36,9 @@ impl Folder {
     pub fn open(path: PathBuf) -> Result<Self, EffectError> {
         for name in ["containers", "images", "volumes", "networks", "locks"] {
             let folder = path.join(name);
-            fs::create_dir_all(&folder).map_err(|why| io_error("create", &folder, &why))?;
+            // Logs and volumes hold what programs know.
+            let made = fs::DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(&folder);
+            made.map_err(|why| io_error("create", &folder, &why))?;
         }
         let path = path.canonicalize().map_err(|why| io_error("open", &path, &why))?;
         Ok(Self(path))

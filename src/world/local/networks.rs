@@ -51,7 +51,8 @@ impl LocalEngine {
         let _guard = self.folder.guard()?;
         let name = request.name.clone();
         if let Some(there) = self.network_find(&name)? {
-            return Ok(Network { id: there.id, name, driver: there.driver, created: false, labels: there.labels });
+            let created = call.made(&there.labels);
+            return Ok(Network { id: there.id, name, driver: there.driver, created, labels: there.labels });
         }
         let mut labels = request.labels.clone();
         labels.extend(call.labels().map(|(key, value)| (key.to_owned(), value)));

@@ -79,14 +79,14 @@ impl SimHost {
     }
 
     fn create_network(&mut self, call: &Call, request: &CreateNetwork) -> Network {
-        let created = !self.networks.0.contains_key(&request.name);
-        if created {
+        if !self.networks.0.contains_key(&request.name) {
             let mut labels = request.labels.clone();
             labels.extend(call.labels().map(|(key, value)| (key.to_owned(), value)));
             let network = SimNetwork { driver: request.driver.clone(), internal: request.internal, labels };
             self.networks.0.insert(request.name.clone(), (self.ids.next(), network));
         }
         let (id, network) = self.networks.0.get(&request.name).cloned().unwrap_or_default();
+        let created = call.made(&network.labels);
         Network { id, name: request.name.clone(), driver: network.driver, created, labels: network.labels }
     }
 

@@ -1,6 +1,6 @@
 //! The composition root: the only file that names concrete worlds and stores together.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ impl App {
         let state = state_folder(options.state.as_ref());
         let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&state)?);
         let holder = this_holder()?;
-        let (world, address) = open_world(options, &state, &holder).await?;
+        let (world, address) = open_world(options, &holder).await?;
         Ok(Self {
             world,
             address,
@@ -166,10 +166,13 @@ pub fn enter_working_dir(header: &RunHeader) -> Result<(), Report> {
 }
 
 /// The world that the options ask for, and where it is.
-async fn open_world(options: &Options, state: &Path, holder: &Holder) -> Result<(Arc<dyn World>, String), Report> {
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn open_world(options: &Options, holder: &Holder) -> Result<(Arc<dyn World>, String), Report> {
     let (containers, engine, address): (Arc<dyn World>, Arc<dyn Engine>, String) = match options.engine {
         Some(EngineChoice::Local) => {
-            let folder = state.join("local");
+            let folder = state_folder(options.state.as_ref()).join("local");
             let address = format!("local:{}", folder.display());
             let world = LocalWorld::open(folder, shim()?, holder.clone()).map_err(report)?;
             let engine = world.engine();

@@ -16,7 +16,7 @@ use local_box::{LocalBox, WEB, spec, until};
 use serde_json::json;
 
 fn remove_image(image: &str, force: bool) -> RemoveImage {
-    RemoveImage { image: image.into(), force, missing_ok: false }
+    RemoveImage { image: image.into(), force, missing_ok: false, disposable: false }
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn only_own_things_are_taken_back() {
     let join = ConnectNetwork { network: "net".into(), container: "web".into(), aliases: vec![], disconnect: false };
     local.ask(join.clone()).await.unwrap();
     assert!(local.look("web").await.networks.contains_key("net"));
-    let remove = |only_own| RemoveNetwork { name: "net".into(), missing_ok: true, only_own };
+    let remove = |only_own| RemoveNetwork { name: "net".into(), missing_ok: true, disposable: false, only_own };
     assert!(!other.ask(remove(true)).await.unwrap().removed);
     assert_eq!(local.ask(remove(false)).await.unwrap_err().kind, ErrorKind::Conflict);
     assert!(local.ask(undo.clone()).await.unwrap().removed);

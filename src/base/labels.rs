@@ -12,3 +12,5 @@ pub const SERVICE: &str = "deployer.service";
 pub const ROLE: &str = "deployer.role";
 /// The git commit that an image was built from.
 pub const COMMIT: &str = "deployer.commit";
+/// The name that an image was built under: one of the names that are deployer's to take away.
+pub const IMAGE: &str = "deployer.image";

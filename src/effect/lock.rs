@@ -17,6 +17,7 @@ family! {
         Release(ReleaseLock),
         Look(LookLock),
         Break(BreakLock),
+        List(ListLocks),
     }
 }
 
@@ -113,6 +114,45 @@ impl Facts for LookLock {
 impl Request for LookLock {
     const KIND: &'static str = "lock_look";
     type Reply = LockView;
+}
+
+/// `lock_list`: the locks that are held, by service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListLocks {}
+
+impl Facts for ListLocks {
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    fn subject(&self) -> String {
+        String::new()
+    }
+}
+
+impl Request for ListLocks {
+    const KIND: &'static str = "lock_list";
+    type Reply = Vec<HeldLock>;
+}
+
+/// A lock and who holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldLock {
+    pub service: String,
+    #[serde(flatten)]
+    pub holder: LockHolder,
+}
+
+impl HeldLock {
+    /// Whether the process that holds it is certainly gone, as far as the one who asked can tell.
+    pub fn is_dead(&self) -> bool {
+        self.holder.state == HolderState::Dead
+    }
+
+    /// RFC 3339, UTC.
+    pub fn since(&self) -> Option<String> {
+        jiff::Timestamp::from_millisecond(self.holder.since_ms).ok().map(|at| format!("{at:.0}"))
+    }
 }
 
 /// The lock of a service as it is now.

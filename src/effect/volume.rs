@@ -65,7 +65,7 @@ impl Facts for CreateVolume {
         if existed(prior) {
             return Undo::Nothing;
         }
-        Undo::by(RemoveVolume { name: self.name.clone(), missing_ok: true, only_own: true })
+        Undo::by(RemoveVolume { name: self.name.clone(), missing_ok: true, disposable: false, only_own: true })
     }
 
     fn service(&self) -> Option<&str> {
@@ -112,6 +112,9 @@ pub struct RemoveVolume {
     pub name: String,
     #[serde(default)]
     pub missing_ok: bool,
+    /// States that nobody will miss it: the run can be taken back without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disposable: bool,
     /// Removes it only if this very run created it; what the undo of `volume_create` asks for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_own: bool,
@@ -139,7 +142,7 @@ impl Facts for RemoveVolume {
     }
 
     fn prior(&self) -> Option<Effect> {
-        (!self.only_own).then(|| volume_named(&self.name))
+        (!self.only_own && !self.disposable).then(|| volume_named(&self.name))
     }
 
     fn undo(&self, prior: Option<&Outcome>) -> Undo {

@@ -1,6 +1,6 @@
 //! A journal that lasts as long as the process, for tests and for dry runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use super::entry::{Entry, Record, RunStatus, RunSummary};
@@ -68,6 +68,26 @@ impl Journal for MemoryJournal {
         let inner = self.lock();
         let newest = inner.begun.iter().rev().filter_map(|run| summary(inner.runs.get(run)?));
         Ok(newest.take(limit).collect())
+    }
+
+    fn remove(&self, runs: &[RunId]) -> Result<(), JournalError> {
+        let mut inner = self.lock();
+        let is_over = |records: &Vec<Record>| {
+            summary(records).is_some_and(|run| !matches!(run.status, RunStatus::Running | RunStatus::Stuck))
+        };
+        inner.runs.retain(|run, records| !(runs.contains(run) && is_over(records)));
+        let used: BTreeSet<String> = inner.runs.values().flatten().filter_map(|record| digest(&record.entry)).collect();
+        inner.sources.retain(|digest, _| used.contains(digest));
+        Ok(())
+    }
+}
+
+/// The source that an entry refers to.
+fn digest(entry: &Entry) -> Option<String> {
+    match entry {
+        Entry::RunStarted { header } => Some(header.digest.clone()),
+        Entry::SourceLoaded { digest, .. } => Some(digest.clone()),
+        _ => None,
     }
 }
 

@@ -12,6 +12,7 @@ pub mod run_state;
 mod schema;
 mod spill;
 pub mod sqlite_journal;
+mod sqlite_prune;
 
 use crate::base::run_id::RunId;
 use entry::{Entry, Record, RunSummary};
@@ -48,6 +49,12 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// When they cannot be read.
     fn runs(&self, limit: usize) -> Result<Vec<RunSummary>, JournalError>;
+
+    /// Removes these runs, and the sources that only they refer to. One that has not ended, or is stuck, stays.
+    ///
+    /// # Errors
+    /// When they cannot be removed; then none is.
+    fn remove(&self, runs: &[RunId]) -> Result<(), JournalError>;
 }
 
 /// How safe an entry must be before the run goes on.

@@ -14,6 +14,7 @@ use super::opening::{self, read_error, write_error};
 use super::spill::{SPILLED_FROM, Spilled, spill};
 use super::{Durability, Journal, JournalError};
 use crate::base::run_id::RunId;
+use crate::journal::sqlite_prune as prune;
 
 /// An entry larger than this is refused: replies are bounded where they are made.
 const ENTRY_LIMIT: usize = 16 << 20;
@@ -194,6 +195,11 @@ impl Journal for SqliteJournal {
                 })
             })
             .collect()
+    }
+
+    fn remove(&self, runs: &[RunId]) -> Result<(), JournalError> {
+        self.check_place()?;
+        prune::remove(&mut self.lock(), runs).map_err(|error| self.write_error(&error))
     }
 }
 

@@ -108,7 +108,7 @@ fn tone(status: &str) -> Tone {
 }
 
 /// `12s ago`, `3m ago`, `5h ago`, `2d ago`.
-fn ago(ms: u64) -> String {
+pub(super) fn ago(ms: u64) -> String {
     let secs = ms / 1_000;
     match secs {
         0..60 => format!("{secs}s ago"),

@@ -1,5 +1,6 @@
 //! One execution of a script: start, script, taking back, end. Knows the script and the gateway, no concrete world.
 
+pub mod census;
 pub mod pinned_sources;
 pub mod remedy;
 pub mod reopen;

@@ -21,7 +21,7 @@ use crate::effect::volume::{ListVolumes, Volume};
 use crate::world::Call;
 use crate::world::clock::Clock;
 
-const PREFIX: &str = "deployer-lock-";
+pub(super) const PREFIX: &str = "deployer-lock-";
 const EPOCH_PREFIX: &str = "deployer-epoch-";
 /// The value of [`labels::ROLE`] of a volume that keeps a number.
 const EPOCH_ROLE: &str = "epoch";
@@ -46,6 +46,7 @@ impl DockerEngine {
             LockEffect::Release(request) => self.release(call, request).await.map(LockOutcome::Release),
             LockEffect::Look(request) => self.look_lock(request).await.map(LockOutcome::Look),
             LockEffect::Break(request) => self.break_lock(call, request).await.map(LockOutcome::Break),
+            LockEffect::List(_) => self.list_locks().await.map(LockOutcome::List),
         }
     }
 

@@ -21,6 +21,7 @@ mod image;
 mod image_build;
 mod image_transfer;
 mod lock;
+mod lock_list;
 mod names;
 mod network;
 mod output;

@@ -14,7 +14,7 @@ use crate::base::run_id::RunId;
 use crate::effect::EffectError;
 use crate::effect::container::Removed;
 use crate::effect::lock::{
-    AcquireLock, BreakLock, LockEffect, LockHolder, LockOutcome, LockView, Locked, LookLock, ReleaseLock,
+    AcquireLock, BreakLock, HeldLock, LockEffect, LockHolder, LockOutcome, LockView, Locked, LookLock, ReleaseLock,
 };
 use crate::world::Call;
 use crate::world::clock::{Clock, SystemClock};
@@ -45,6 +45,7 @@ impl LocalEngine {
             LockEffect::Release(request) => {
                 blocking(self, move |engine| engine.release_lock(&run, &request)).await.map(LockOutcome::Release)
             }
+            LockEffect::List(_) => blocking(self, Self::list_locks).await.map(LockOutcome::List),
             LockEffect::Look(request) => {
                 blocking(self, move |engine| engine.look_lock(&request)).await.map(LockOutcome::Look)
             }
@@ -129,6 +130,15 @@ impl LocalEngine {
         let record = read_json::<LockRecord>(&self.lock_file(&request.service)?)?;
         let newest_epoch = self.newest_epoch(&request.service, record.as_ref())?;
         Ok(LockView { holder: record.map(|record| self.holder_of(&record)), newest_epoch })
+    }
+
+    fn list_locks(&self) -> Result<Vec<HeldLock>, EffectError> {
+        let mut locks = Vec::new();
+        for service in self.folder.names(&self.folder.locks())? {
+            let Some(record) = read_json(&self.lock_file(&service)?)? else { continue };
+            locks.push(HeldLock { service, holder: self.holder_of(&record) });
+        }
+        Ok(locks)
     }
 
     fn newest_epoch(&self, service: &str, lock: Option<&LockRecord>) -> Result<u64, EffectError> {

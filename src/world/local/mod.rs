@@ -177,6 +177,7 @@ impl LocalWorld {
         let (effect, call) = (effect.clone(), call.clone());
         blocking(&self.engine, move |engine| match effect {
             NetworkEffect::Create(request) => engine.create_network(&call, &request).map(NetworkOutcome::Create),
+            NetworkEffect::List(request) => engine.list_networks(&request).map(NetworkOutcome::List),
             NetworkEffect::Connect(request) => engine.connect_network(&request).map(NetworkOutcome::Connect),
             NetworkEffect::Remove(request) => engine.remove_network(&call, &request).map(NetworkOutcome::Remove),
         })

@@ -12,7 +12,7 @@ use crate::base::labels;
 use crate::base::run_id::RunId;
 use crate::effect::EffectError;
 use crate::effect::container::Removed;
-use crate::effect::lock::{AcquireLock, HolderState, LockEffect, LockHolder, LockOutcome, LockView, Locked};
+use crate::effect::lock::{AcquireLock, HeldLock, HolderState, LockEffect, LockHolder, LockOutcome, LockView, Locked};
 use crate::world::Call;
 use crate::world::clock::Clock;
 
@@ -53,6 +53,13 @@ impl SimHost {
             }
             LockEffect::Break(request) => {
                 LockOutcome::Break(Removed { removed: self.let_go(&request.service, &request.run) })
+            }
+            LockEffect::List(_) => {
+                let held = |(service, held): (&String, &Held)| {
+                    let holder = self.lock_holder(service, held, &call.run);
+                    HeldLock { service: service.clone(), holder }
+                };
+                LockOutcome::List(self.locks.iter().map(held).collect())
             }
         })
     }

@@ -2,7 +2,7 @@
 
 use deployer::effect::ErrorKind;
 use deployer::effect::container::RunContainer;
-use deployer::effect::lock::{AcquireLock, BreakLock, HolderState, LookLock, ReleaseLock};
+use deployer::effect::lock::{AcquireLock, BreakLock, HolderState, ListLocks, LookLock, ReleaseLock};
 use deployer::world::Call;
 use serde_json::json;
 
@@ -14,6 +14,9 @@ pub async fn lock_is_exclusive(stage: &Stage<'_>) {
     let first = stage.must::<AcquireLock>(lock.clone()).await;
     assert_eq!(first.taken_over_from, None);
     assert_eq!(stage.must::<AcquireLock>(lock.clone()).await, first, "asked again, it is the same lock");
+    let listed = stage.must::<ListLocks>(json!({})).await;
+    let ours = listed.iter().find(|held| held.service == stage.name("shop")).expect("the lock is listed");
+    assert_eq!((&ours.holder.run, ours.holder.state), (stage.run(), HolderState::Alive));
     let held = stage.ask_as::<AcquireLock>(&other, lock.clone()).await.unwrap_err();
     assert_eq!(held.kind, ErrorKind::Locked, "{held:?}");
     assert!(held.message.contains(stage.run().as_str()) && held.message.contains("since "), "{held}");
@@ -39,6 +42,9 @@ pub async fn lock_of_the_dead_is_taken_over(stage: &Stage<'_>) {
     let held = stage.ask::<AcquireLock>(lock.clone()).await.unwrap_err();
     assert_eq!(held.kind, ErrorKind::Locked, "while it lives");
     (other.die)();
+    let listed = stage.must::<ListLocks>(json!({})).await;
+    let is_dead = |held: &deployer::effect::lock::HeldLock| held.holder.state == HolderState::Dead;
+    assert!(listed.iter().any(|held| held.service == stage.name("shop") && is_dead(held)), "{listed:?}");
     let state = stage.must::<LookLock>(lock.clone()).await.holder.unwrap().state;
     assert_eq!(state, HolderState::Dead);
     let taken = stage.must::<AcquireLock>(lock.clone()).await;

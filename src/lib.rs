@@ -108,6 +108,7 @@
 //! | `base` | nothing of these |
 //! | `effect` | base; no rhai, no tokio, no client crate |
 //! | `journal` | base, effect |
+//! | `proxy` | base, effect: a module that could be lifted out; its own sockets, files and clock |
 //! | `world` | base, effect |
 //! | `gateway` | base, effect, journal, and of world the traits alone |
 //! | `script` | base, effect, journal, gateway; no file, no process |
@@ -136,6 +137,8 @@ pub mod base;
 pub mod effect;
 
 pub mod journal;
+
+pub mod proxy;
 
 pub mod world;
 

@@ -8,6 +8,7 @@ mod demo_app;
 mod fault;
 mod folder_sources;
 mod library_closure;
+mod proxy;
 mod run;
 mod run_help;
 mod runs;
@@ -54,6 +55,8 @@ enum Verb {
     Abort(abort::AbortArgs),
     /// See a blue-green deploy of a tiny app, with visitors, on this machine
     Demo(demo::DemoArgs),
+    /// Run, show or replace the embedded reverse proxy
+    Proxy(proxy::ProxyArgs),
     #[command(hide = true)]
     LocalShim { folder: PathBuf },
     #[command(hide = true)]
@@ -158,6 +161,7 @@ async fn dispatch(verb: Verb) -> Result<u8, Fault> {
         Verb::Show(args) => show::show(&args),
         Verb::Abort(args) => abort::abort(args).await,
         Verb::Demo(args) => demo::demo(args).await,
+        Verb::Proxy(args) => proxy::proxy(args).await,
         Verb::DemoApp => demo_app::serve().await,
         Verb::LocalShim { .. } => Ok(0),
     }

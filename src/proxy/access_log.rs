@@ -134,7 +134,7 @@ impl Turning {
     fn open(path: PathBuf) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         let size = file.metadata()?.len();
-        Ok(Self { path, file: file, size })
+        Ok(Self { path, file, size })
     }
 
     fn write(&mut self, text: &[u8]) -> io::Result<()> {

@@ -16,6 +16,7 @@ use super::wire::Wire;
 
 /// What goes to a visitor.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is what nearly all answers are; a box costs each of them")]
 pub enum AnswerBody {
     /// The proxy's own words.
     Own(Option<Bytes>),

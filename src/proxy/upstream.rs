@@ -71,7 +71,7 @@ fn index(end: End) -> usize {
 
 impl Upstream {
     pub fn new(name: &str, address: &str, check: TargetCheck, threads: usize) -> Self {
-        let lane = || Lane { idle: Mutex::new(Vec::new()), window: Mutex::new(Window::new()) };
+        let lane = || Lane { idle: Mutex::new(Vec::new()), window: Mutex::new(Window::default()) };
         Self {
             name: name.to_owned(),
             address: address.to_owned(),
@@ -177,11 +177,11 @@ impl Upstream {
 
     /// What it did in the last `seconds`, the current one included.
     pub fn stats(&self, seconds: u64) -> TargetStats {
-        let now = uptime().as_secs() + 1;
-        let mut sum = Sum::new();
+        let from = (uptime().as_secs() + 1).saturating_sub(seconds);
+        let mut sum = Sum::default();
         for lane in &self.lanes {
             let window = lane.window.lock().unwrap_or_else(PoisonError::into_inner);
-            window.add_to(&mut sum, now.saturating_sub(seconds));
+            window.add_to(&mut sum, from);
         }
         TargetStats { in_flight: self.in_flight(), streams: self.streams(), ..sum.stats() }
     }

@@ -28,7 +28,7 @@ pub enum End {
 }
 
 /// Of one thread.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Window {
     now: Option<(u64, Tally, Histogram<u32>)>,
     past: VecDeque<Second>,
@@ -50,10 +50,6 @@ struct Second {
 }
 
 impl Window {
-    pub fn new() -> Self {
-        Self { now: None, past: VecDeque::new() }
-    }
-
     pub fn record(&mut self, second: u64, end: End, took: Duration) {
         if self.now.as_ref().is_some_and(|(current, ..)| *current != second) {
             self.close();
@@ -84,16 +80,16 @@ impl Window {
         }
     }
 
-    /// Adds what happened after `since` to the sum.
-    pub fn add_to(&self, sum: &mut Sum, since: u64) {
-        for past in self.past.iter().filter(|past| past.second > since) {
+    /// Adds what happened in the second `from` and after it to the sum.
+    pub fn add_to(&self, sum: &mut Sum, from: u64) {
+        for past in self.past.iter().filter(|past| past.second >= from) {
             sum.tally.add(&past.tally);
             for (micros, count) in &past.latencies {
                 sum.record(u64::from(*micros), *count);
             }
         }
         if let Some((second, tally, histogram)) = &self.now
-            && *second > since
+            && *second >= from
         {
             sum.tally.add(tally);
             for step in histogram.iter_recorded() {
@@ -139,11 +135,13 @@ pub struct Sum {
     latencies: Option<Histogram<u64>>,
 }
 
-impl Sum {
-    pub fn new() -> Self {
+impl Default for Sum {
+    fn default() -> Self {
         Self { tally: Tally::default(), latencies: Histogram::new_with_bounds(1, LONGEST, DIGITS).ok() }
     }
+}
 
+impl Sum {
     fn record(&mut self, micros: u64, count: u32) {
         if let Some(latencies) = &mut self.latencies {
             latencies.saturating_record_n(micros, u64::from(count));
@@ -180,15 +178,15 @@ mod tests {
 
     #[test]
     fn looks_back_as_far_as_it_is_asked() {
-        let mut window = Window::new();
+        let mut window = Window::default();
         for second in 0..2_000 {
             window.record(second, End::Answered(200), Duration::from_millis(5));
             window.record(second, End::Answered(503), Duration::from_millis(50));
             window.record(second, End::Connect, Duration::from_millis(1));
         }
         assert!(window.past.len() <= WINDOW);
-        let mut sum = Sum::new();
-        window.add_to(&mut sum, 1_999 - 10);
+        let mut sum = Sum::default();
+        window.add_to(&mut sum, 2_000 - 10);
         let stats = sum.stats();
         assert_eq!((stats.requests, stats.errors.connect), (30, 10));
         assert_eq!((stats.statuses["2xx"], stats.statuses["5xx"]), (10, 10));

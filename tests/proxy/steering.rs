@@ -130,7 +130,7 @@ async fn the_control_socket_is_its_owners_and_bears_nonsense() {
     let nested =
         format!("POST /v1/command HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{}", "[".repeat(100_000));
     for nonsense in [
-        "\r\n\r\n",
+        "nonsense\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
         "POST /v1/command HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
         "POST /v1/command HTTP/1.1\r\nHost: a\r\nContent-Length: 13\r\nConnection: close\r\n\r\n{\"op\":\"fly\"}.",

@@ -125,7 +125,7 @@ async fn answer(
 
 fn head(request: &Request<Incoming>) -> String {
     let line = format!("{} {}\n", request.method(), request.uri());
-    line + &lines(request.headers())
+    line + lines(request.headers()).as_str()
 }
 
 fn lines(headers: &HeaderMap) -> String {

@@ -48,7 +48,7 @@ fn resident(pid: &str) -> Option<u64> {
 impl Drop for Contender {
     fn drop(&mut self) {
         let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
-        drop(nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT));
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT);
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE && matches!(self.child.try_wait(), Ok(None)) {
             sleep(Duration::from_millis(20));

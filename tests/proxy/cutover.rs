@@ -46,7 +46,7 @@ async fn a_hundred_cut_overs_fail_no_request_and_cut_none() {
     });
     let counts = load.end().await;
     let deployer::proxy::command::Reply::Drained(drained) = drain.await.unwrap() else { panic!("no drain") };
-    let failures = counts.failures.lock().unwrap();
+    let failures = counts.failures.lock().unwrap().clone();
     assert!(failures.is_empty(), "{} of {}: {:?}", failures.len(), counts.all(), failures.first());
     assert_eq!((drained.requests_cut, drained.streams_cut), (0, 0));
     let stats = rig.stats().await;

@@ -1,11 +1,11 @@
 //! One process takes over from another: sockets by SCM_RIGHTS, then the commands, then the old one drains and ends.
 //!
 //! The old process listens beside its control socket. The new one connects, gets the addresses and the sockets, starts,
-//! and says that it is ready; from then on the old one accepts nothing and refuses commands. Until it ends it tells the
-//! new one what it has still in flight, so that a drain there counts it.
+//! and says that it is ready; from then on the old one accepts nothing and refuses commands. Until it ends it follows
+//! every change of the new one, for its kept connections may ask once more, and tells it what it has in flight, so that a
+//! drain there counts it.
 
-use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, BufReader, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpListener as StdListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,10 +21,12 @@ use rustix::net::{
 };
 use tokio::net::UnixListener;
 use tokio::process::Command as Process;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::command::Refusal;
 use super::notice::notice;
+use super::predecessor::{Change, Predecessor, Report, read_line, write_line};
 use super::proxy::Proxy;
 use super::steering::Steering;
 
@@ -36,8 +38,6 @@ const SOCKETS_MAX: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two reports of what is in flight.
 const REPORT: Duration = Duration::from_millis(50);
-/// A report that is longer is none.
-const REPORT_BYTES: u64 = 1024 * 1024;
 const READY: &[u8] = b"ready\n";
 
 /// Where the old process listens.
@@ -126,6 +126,7 @@ async fn give(stream: tokio::net::UnixStream, proxy: &Arc<Proxy>) -> io::Result<
     .await??;
     wheel.handed_over = true;
     wheel.listeners.close();
+    stream.set_read_timeout(None)?;
     Ok(stream)
 }
 
@@ -144,15 +145,31 @@ fn send(stream: &StdStream, sockets: &[StdListener]) -> io::Result<()> {
     Ok(())
 }
 
+/// Follows the new process, and says what is in flight here, until this one ends.
 async fn report(stream: StdStream, steering: &Arc<Steering>) {
+    let (followed, mut follows) = watch::channel(0);
+    let Ok(changes) = stream.try_clone() else { return };
+    let (own, runtime) = (Arc::clone(steering), tokio::runtime::Handle::current());
+    let follower = std::thread::Builder::new().name("handover".to_owned()).spawn(move || {
+        let mut changes = BufReader::new(changes);
+        while let Some(change) = read_line::<Change>(&mut changes) {
+            runtime.block_on(own.follow(change.state));
+            followed.send_replace(change.number);
+        }
+    });
+    if let Err(error) = follower {
+        notice(format!("the process that took over is not followed: {error}"));
+    }
     loop {
-        let here = steering.here().await;
-        let Ok(mut line) = serde_json::to_vec(&here) else { return };
-        line.push(b'\n');
-        if (&stream).write_all(&line).is_err() {
+        let number = *follows.borrow_and_update();
+        let report = Report { follows: number, here: steering.here().await };
+        if write_line(&stream, &report).is_err() {
             return;
         }
-        sleep(REPORT).await;
+        // At once after a change, else now and then.
+        if let Ok(Err(_)) = timeout(REPORT, follows.changed()).await {
+            sleep(REPORT).await;
+        }
     }
 }
 
@@ -200,23 +217,9 @@ impl Taken {
     ///
     /// # Errors
     /// When it is gone.
-    pub fn ready(self, steering: Arc<Steering>) -> io::Result<()> {
+    pub fn ready(self, steering: &Arc<Steering>) -> io::Result<()> {
         (&self.stream).write_all(READY)?;
-        let runtime = tokio::runtime::Handle::current();
-        std::thread::Builder::new().name("handover".to_owned()).spawn(move || {
-            let mut lines = BufReader::new(self.stream);
-            loop {
-                let mut line = String::new();
-                let read = (&mut lines).take(REPORT_BYTES).read_line(&mut line);
-                let report: Option<BTreeMap<String, (u64, u64)>> =
-                    read.ok().filter(|bytes| *bytes > 0).and_then(|_| serde_json::from_str(&line).ok());
-                let over = report.is_none();
-                runtime.block_on(steering.set_elsewhere(&report.unwrap_or_default()));
-                if over {
-                    return;
-                }
-            }
-        })?;
-        Ok(())
+        self.stream.set_read_timeout(None)?;
+        Predecessor::attend(steering, self.stream)
     }
 }

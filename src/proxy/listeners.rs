@@ -60,22 +60,22 @@ impl Listeners {
         Ok(address)
     }
 
-    /// Listens there, unless it does already; says whether it is new.
+    /// Listens there, unless it does already.
     ///
     /// # Errors
     /// When the address is taken, or not of this machine.
-    pub fn ensure(&mut self, address: SocketAddr, keep: bool) -> io::Result<bool> {
+    pub fn ensure(&mut self, address: SocketAddr, keep: bool) -> io::Result<()> {
         if self.open.contains_key(&address) {
             if keep && !self.kept.contains(&address) {
                 self.kept.push(address);
             }
-            return Ok(false);
+            return Ok(());
         }
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         self.adopt(socket.listen(BACKLOG)?.into_std()?, keep)?;
-        Ok(true)
+        Ok(())
     }
 
     /// Closes those that no route wants, and that were not asked for by name.

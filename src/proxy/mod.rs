@@ -33,6 +33,7 @@ mod metrics;
 pub mod mirror;
 mod notice;
 pub mod plan;
+mod predecessor;
 #[allow(clippy::module_inception)]
 pub mod proxy;
 mod request_body;

@@ -98,7 +98,7 @@ pub async fn run(mut options: ProxyOptions) -> Result<(), String> {
     let watched = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = watched else { return Err("signals cannot be watched".to_owned()) };
     if let Some(taken) = taken {
-        let ready = taken.ready(Arc::clone(&steering));
+        let ready = taken.ready(&steering);
         ready.map_err(|error| format!("the proxy that was to be replaced is gone: {error}"))?;
     }
     let (taken_over, mut taken_over_seen) = watch::channel(false);

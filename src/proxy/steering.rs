@@ -13,6 +13,7 @@ use super::hold::now_ms;
 use super::limits::WINDOW;
 use super::listeners::Listeners;
 use super::notice::notice;
+use super::predecessor::Predecessor;
 use super::shared::Shared;
 use super::staff::Staff;
 use super::state::State;
@@ -29,6 +30,7 @@ pub struct Steering {
     threads: usize,
     started: Instant,
     wheel: Mutex<Wheel>,
+    pub predecessor: Predecessor,
     warnings: SyncMutex<Vec<String>>,
 }
 
@@ -53,8 +55,15 @@ impl Steering {
     ) -> Self {
         let mut wheel = Wheel { state: State::default(), file, listeners, staff: BTreeMap::new(), handed_over: false };
         wheel.install(state, &shared, threads);
-        let warnings = SyncMutex::default();
-        Self { shared, tls, threads, started: Instant::now(), wheel: Mutex::new(wheel), warnings }
+        Self {
+            shared,
+            tls,
+            threads,
+            started: Instant::now(),
+            wheel: Mutex::new(wheel),
+            predecessor: Predecessor::default(),
+            warnings: SyncMutex::default(),
+        }
     }
 
     /// Something that a person should know until it is mended.
@@ -105,15 +114,22 @@ impl Steering {
             return Err(Refusal::new(RefusalKind::HandedOver, "another process has taken over: ask again"));
         }
         let next = wheel.state.after(command, now_ms())?;
-        let fresh = wheel.listen(&next)?;
+        wheel.listen(&next)?;
         if let Err(error) = wheel.save(&next).await {
             let wanted = addresses(&wheel.state);
             wheel.listeners.retain(&wanted);
-            drop(fresh);
             return Err(Refusal::failed(format!("the state cannot be written, so nothing was changed: {error}")));
         }
+        let told = self.predecessor.tell(&next);
         wheel.install(next, &self.shared, self.threads);
+        drop(wheel);
+        self.predecessor.follows(told).await;
         Ok(())
+    }
+
+    /// Does as the process that took over.
+    pub async fn follow(&self, state: State) {
+        self.wheel.lock().await.install(state, &self.shared, self.threads);
     }
 
     async fn held(&self, service: &str) -> Option<(u64, u64)> {
@@ -180,20 +196,15 @@ impl Steering {
 
 impl Wheel {
     /// Opens the sockets that `next` needs; all or none.
-    fn listen(&mut self, next: &State) -> Result<Vec<SocketAddr>, Refusal> {
-        let mut fresh = Vec::new();
+    fn listen(&mut self, next: &State) -> Result<(), Refusal> {
         for address in addresses(next) {
-            match self.listeners.ensure(address, false) {
-                Ok(true) => fresh.push(address),
-                Ok(false) => {}
-                Err(error) => {
-                    let wanted = addresses(&self.state);
-                    self.listeners.retain(&wanted);
-                    return Err(Refusal::failed(format!("{address} cannot be listened on: {error}")));
-                }
+            if let Err(error) = self.listeners.ensure(address, false) {
+                let wanted = addresses(&self.state);
+                self.listeners.retain(&wanted);
+                return Err(Refusal::failed(format!("{address} cannot be listened on: {error}")));
             }
         }
-        Ok(fresh)
+        Ok(())
     }
 
     async fn save(&self, next: &State) -> std::io::Result<()> {

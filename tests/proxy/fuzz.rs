@@ -70,6 +70,8 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_bytes_as_a_command(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = control::parse(&bytes);

@@ -18,7 +18,6 @@ const KEPT: usize = 8;
 const ECHOES: usize = 4;
 /// Slow answers that are under way at every moment.
 const SLOW: usize = 4;
-const SLOW_PATH: &str = "/slow?5000";
 const BODY: usize = 20_000;
 
 /// Load that goes on until it is ended.
@@ -55,20 +54,20 @@ impl Counts {
 }
 
 impl Load {
-    /// On `address`. `slow`: also answers that take five seconds.
-    pub fn start(address: SocketAddr, slow: bool) -> Self {
+    /// On `address`. `slow_ms`: what slow answers take. `echoes`: with streams that never end by themselves.
+    pub fn start(address: SocketAddr, slow_ms: u64, echoes: bool) -> Self {
         let (ending, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(Counts::default()));
         let mut visitors = JoinSet::new();
         visitors.spawn(open_loop(address, Arc::clone(&ending), Arc::clone(&counts)));
         for _ in 0..KEPT {
             visitors.spawn(post_again(address, Arc::clone(&ending), Arc::clone(&counts)));
         }
-        for _ in 0..ECHOES {
+        for _ in 0..if echoes { ECHOES } else { 0 } {
             visitors.spawn(echo(address, Arc::clone(&ending), Arc::clone(&counts)));
         }
         visitors.spawn(second(address, Arc::clone(&ending), Arc::clone(&counts)));
-        for _ in 0..if slow { SLOW } else { 0 } {
-            visitors.spawn(slowly(address, Arc::clone(&ending), Arc::clone(&counts)));
+        for _ in 0..SLOW {
+            visitors.spawn(slowly(address, slow_ms, Arc::clone(&ending), Arc::clone(&counts)));
         }
         Self { ending, counts, visitors }
     }
@@ -137,9 +136,10 @@ async fn echo(address: SocketAddr, ending: Arc<AtomicBool>, counts: Arc<Counts>)
     }
 }
 
-async fn slowly(address: SocketAddr, ending: Arc<AtomicBool>, counts: Arc<Counts>) {
+async fn slowly(address: SocketAddr, slow_ms: u64, ending: Arc<AtomicBool>, counts: Arc<Counts>) {
     while !ending.load(Ordering::SeqCst) {
-        let result = visit::visit(address, visit::get(SLOW_PATH)).await.and_then(|visited| ok(&visited));
+        let path = format!("/slow?{slow_ms}");
+        let result = visit::visit(address, visit::get(&path)).await.and_then(|visited| ok(&visited));
         counts.note("slow answer", &counts.slow, result);
     }
 }

@@ -54,16 +54,26 @@ async fn kill_9_and_restart_brings_all_routes_back() {
     rig.serve(&[("old", old.address, 1), ("new", new.address, 0)]).await;
     rig.switch("new").await;
     let before = rig.show().await;
+    let address = rig.address;
+    let visitors = tokio::spawn(async move {
+        let mut refused = 0;
+        for _ in 0..500 {
+            refused += u32::from(TcpStream::connect(address).await.is_err());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        refused
+    });
     rig.kill();
     let begun = Instant::now();
     rig.restart().await;
     let back = begun.elapsed();
+    let refused = visitors.await.unwrap();
     assert_eq!(rig.show().await[0].route, before[0].route);
     assert_eq!(visit(rig.address, get("/")).await.unwrap().text, "new");
     let late = Command::Switch { epoch: 1, service: "web".to_owned(), target: "old".to_owned() };
     assert_eq!(rig.ask(late).await.unwrap_err().kind, RefusalKind::Fenced, "fences outlive the process");
     assert!(back < Duration::from_secs(5), "{back:?}");
-    println!("killed; answers again after {back:?}");
+    println!("killed; answers again after {back:?}; {refused} of 500 connections, one each ms, were refused");
 }
 
 /// With a listening socket that this test keeps, as a service manager does.
@@ -139,7 +149,7 @@ async fn upgrades_under_load_refuse_and_fail_nobody() {
     let mut rig = Rig::start(&[]).await;
     let (old, new) = (TestTarget::start("old").await, TestTarget::start("new").await);
     rig.serve(&[("old", old.address, 1), ("new", new.address, 0)]).await;
-    let load = Load::start(rig.address, false);
+    let load = Load::start(rig.address, 200, true);
     while load.answered() < 200 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -172,6 +182,24 @@ async fn a_drain_counts_what_the_process_before_has_in_flight() {
     let drained = rig.drain("old", Duration::from_secs(20)).await;
     assert!(slow.is_finished() || drained.waited_ms > 500, "{drained:?} after {:?}", begun.elapsed());
     assert_eq!((drained.requests_cut, slow.await.unwrap().unwrap().text.as_str()), (0, "old"));
+    assert_eq!(rig.ended(Duration::from_secs(60)), Some(0), "{}", rig.talk());
+    end(pid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_before_follows_the_one_that_took_over() {
+    let mut rig = Rig::start(&[]).await;
+    let old = TestTarget::start("old").await;
+    rig.serve(&[("old", old.address, 1)]).await;
+    let mut kept = Kept::open(rig.address).await.unwrap();
+    assert_eq!(kept.visit(get("/")).await.unwrap().text, "old");
+    let pid = has_taken_over(&rig, rig.pid()).await;
+    // A target that the process before has never heard of, and the end of the one that it knows.
+    let new = TestTarget::start("new").await;
+    rig.step(rig::step(&[("new", new.address, 1)])).await;
+    old.die().await;
+    let last = kept.visit(post("/", "x")).await.unwrap();
+    assert_eq!((last.text.as_str(), last.headers["connection"].as_bytes()), ("new 1", &b"close"[..]));
     assert_eq!(rig.ended(Duration::from_secs(60)), Some(0), "{}", rig.talk());
     end(pid);
 }

@@ -126,6 +126,7 @@
 //! | a type and its rules | `#[cfg(test)]` below it |
 //! | one world like the other | `tests/conformance.rs` |
 //! | a world's own | `tests/local_*.rs`, `tests/docker_world/`, `tests/services/` |
+//! | the proxy, with real sockets | `tests/proxy/` |
 //! | the whole program | `tests/e2e_*.rs`, `tests/bad_*.rs` |
 //! | the words: README and reference | `tests/readme.rs`, `tests/reference.rs` |
 //! | everything, as CI does | `tests/run` |

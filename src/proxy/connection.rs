@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -76,10 +77,28 @@ async fn speaks_http2(stream: &TcpStream, patience: Duration) -> Option<bool> {
     timeout(patience, look).await.ok().flatten()
 }
 
+/// Until nothing was asked for that long.
+async fn silent(asked: &AtomicU64, patience: Duration) {
+    let mut before = None;
+    loop {
+        let now = asked.load(Ordering::Relaxed);
+        if before == Some(now) {
+            return;
+        }
+        before = Some(now);
+        sleep(patience).await;
+    }
+}
+
 async fn speak<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, context: Arc<Context>, second: bool) {
     let shared = Arc::clone(&context.shared);
     let io = TokioIo::new(stream);
-    let service = service_fn(move |request: http::Request<Incoming>| answer(Arc::clone(&context), request));
+    let asked = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&asked);
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        answer(Arc::clone(&context), request)
+    });
     if second {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -91,8 +110,11 @@ async fn speak<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, co
         tokio::select! {
             biased;
             _ = connection.as_mut() => return,
-            () = shared.closing.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = shared.closing.cancelled() => {}
+            () = silent(&asked, shared.limits.head_timeout) => {}
         }
+        // What was asked is answered; for more there is a new connection.
+        connection.as_mut().graceful_shutdown();
         tokio::select! {
             _ = connection => {}
             () = shared.cut.cancelled() => {}

@@ -87,6 +87,8 @@ pub async fn serve_metrics(listener: TcpListener, proxy: Arc<Proxy>) {
 }
 
 async fn speak<S: AsyncRead + AsyncWrite + Unpin>(stream: S, proxy: Arc<Proxy>, commands: bool) {
+    // The process does not end before the answer is written.
+    let _listening = proxy.listen();
     let service = service_fn(move |request| {
         let proxy = Arc::clone(&proxy);
         async move { Ok::<_, Infallible>(respond(request, &proxy, commands).await) }

@@ -125,11 +125,14 @@ async fn accept(
             place = Arc::clone(&shared.places).acquire_owned() => place,
         };
         let Ok(place) = place else { return };
+        shared.kept.fetch_add(1, Ordering::AcqRel);
         let accepted = tokio::select! {
             biased;
-            () = end.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            () = end.cancelled() => None,
+            accepted = listener.accept() => Some(accepted),
         };
+        shared.kept.fetch_sub(1, Ordering::AcqRel);
+        let Some(accepted) = accepted else { return };
         let Ok((stream, peer)) = accepted else {
             // Out of descriptors, or a visitor who left in the queue.
             tokio::time::sleep(BREATH).await;

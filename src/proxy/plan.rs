@@ -13,14 +13,14 @@ use crate::effect::traffic::{CanaryMark, CanaryRule};
 
 /// Letters of a visitor's mark.
 const MARK: usize = 16;
+/// The golden section of 2^64.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// One step of a service, with its targets at work.
 #[derive(Debug)]
 pub struct Plan {
     pub entries: Vec<Entry>,
     total: u64,
-    /// Coprime to the total: walking with it visits all shares, well mixed.
-    stride: u64,
     sticky: bool,
     cookie: String,
     canary: Option<CanaryRule>,
@@ -70,7 +70,6 @@ impl Plan {
         let total = entries.iter().map(|entry| entry.weight).sum();
         Self {
             total,
-            stride: stride(total),
             sticky: state.sticky,
             cookie: format!("deployer-{}", state.route.service),
             canary: state.canary.clone(),
@@ -85,7 +84,6 @@ impl Plan {
         Self {
             entries: Vec::new(),
             total: 0,
-            stride: 1,
             sticky: false,
             cookie: String::new(),
             canary: None,
@@ -127,16 +125,14 @@ impl Plan {
         fit: impl Fn(&Entry) -> bool,
         tried: impl Fn(&Entry) -> bool,
     ) -> Option<(&Entry, bool)> {
-        let share = turn.wrapping_mul(self.stride).checked_rem(self.total);
-        if let Some(entry) = share.and_then(|share| at(self.entries.iter(), share))
+        if let Some(entry) = at(self.entries.iter(), share(turn, self.total))
             && fit(entry)
         {
             return Some((entry, false));
         }
         // Somebody is not well: among the others by their weights, then the warm ones, then whoever should be live.
         let well = || self.entries.iter().filter(|entry| entry.weight > 0 && fit(entry));
-        let share = turn.checked_rem(well().map(|entry| entry.weight).sum());
-        if let Some(entry) = share.and_then(|share| at(well(), share)) {
+        if let Some(entry) = at(well(), share(turn, well().map(|entry| entry.weight).sum())) {
             return Some((entry, false));
         }
         let warm = self.entries.iter().find(|entry| entry.weight == 0 && fit(entry));
@@ -156,17 +152,11 @@ fn at<'a>(entries: impl Iterator<Item = &'a Entry>, mut share: u64) -> Option<&'
     None
 }
 
-/// Near the golden section of `total`, and coprime to it.
-fn stride(total: u64) -> u64 {
-    let near = (total as f64 * 0.618_033_988_7) as u64;
-    (near..near + total).find(|stride| *stride > 0 && coprime(*stride, total)).unwrap_or(1)
-}
-
-fn coprime(mut one: u64, mut other: u64) -> bool {
-    while other != 0 {
-        (one, other) = (other, one % other);
-    }
-    one == 1
+/// A share of `total`, by the fractions of the multiples of the golden section: any stretch of turns has every share as
+/// often as it should, to a request or two, and no two turns in a row the same small one.
+fn share(turn: u64, total: u64) -> u64 {
+    let fraction = turn.wrapping_mul(GOLDEN);
+    ((u128::from(fraction) * u128::from(total)) >> 64) as u64
 }
 
 fn mark(seed: &str, state: &ServiceState, target: &str) -> String {
@@ -243,12 +233,15 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_kept_to_the_request() {
-        let plan = plan(&state(&[("old", 990), ("new", 10)], false));
-        assert_eq!(counts(&plan, 10_000), BTreeMap::from([("old".to_owned(), 9_900), ("new".to_owned(), 100)]));
-        // And well mixed: no hundred requests without the small one's share, nearly.
-        let few = counts(&plan, 200);
-        assert_eq!(few.get("new"), Some(&2), "{few:?}");
+    fn weights_are_kept_nearly_to_the_request_in_every_stretch() {
+        for (old, new) in [(990, 10), (1, 1), (95, 5), (999_999, 1), (2, 1)] {
+            let plan = plan(&state(&[("old", old), ("new", new)], false));
+            for turns in [100, 200, 1_000, 10_000] {
+                let expected = turns as f64 * f64::from(new) / f64::from(old + new);
+                let got = counts(&plan, turns).get("new").copied().unwrap_or_default() as f64;
+                assert!((got - expected).abs() <= 2.0, "{new} of {}: {got} of {turns}", old + new);
+            }
+        }
     }
 
     #[test]

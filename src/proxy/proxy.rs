@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -33,8 +33,8 @@ use super::tls::Tls;
 const TLS_LOOK: Duration = Duration::from_secs(30);
 /// Between two looks at who is still there.
 const LOOK: Duration = Duration::from_millis(10);
-/// For tasks that were told to end.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+/// For tasks that were told to end, and for answers to commands.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a proxy is started.
 #[derive(Debug)]
@@ -72,6 +72,23 @@ pub struct Proxy {
     pub steering: Arc<Steering>,
     /// Another process has taken over.
     pub taken_over: watch::Sender<bool>,
+    /// Counts those who talk to the control socket.
+    controllers: Arc<()>,
+}
+
+/// Somebody who talks to the control socket.
+pub struct Listening {
+    _count: Arc<()>,
+}
+
+impl Proxy {
+    pub fn listen(&self) -> Listening {
+        Listening { _count: Arc::clone(&self.controllers) }
+    }
+
+    fn controllers(&self) -> usize {
+        Arc::strong_count(&self.controllers).saturating_sub(1)
+    }
 }
 
 /// Serves until a signal, or until another process takes over.
@@ -102,15 +119,14 @@ pub async fn run(mut options: ProxyOptions) -> Result<(), String> {
         ready.map_err(|error| format!("the proxy that was to be replaced is gone: {error}"))?;
     }
     let (taken_over, mut taken_over_seen) = watch::channel(false);
-    let proxy = Arc::new(Proxy { options, steering, taken_over });
+    let proxy = Arc::new(Proxy { options, steering, taken_over, controllers: Arc::default() });
     tokio::spawn(control::serve(commands, Arc::clone(&proxy)));
     tokio::spawn(handover::offer(offers, Arc::clone(&proxy)));
     if let Some(metrics) = metrics {
         tokio::spawn(control::serve_metrics(metrics, Arc::clone(&proxy)));
     }
-    if proxy.steering.tls.is_some() {
-        tokio::spawn(watch_certificates(Arc::clone(&proxy)));
-    }
+    let Ok(hangup) = signal(SignalKind::hangup()) else { return Err("signals cannot be watched".to_owned()) };
+    tokio::spawn(watch_certificates(Arc::clone(&proxy), hangup));
     tell_manager(proxy.options.notify.as_ref());
     let listening = proxy.steering.wheel().await.listeners.addresses();
     let shown: Vec<String> = listening.iter().map(ToString::to_string).collect();
@@ -204,10 +220,17 @@ fn metrics_socket(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-async fn watch_certificates(proxy: Arc<Proxy>) {
+/// Now and then, and when SIGHUP asks for it.
+async fn watch_certificates(proxy: Arc<Proxy>, mut hangup: Signal) {
     let mut last = String::new();
     loop {
-        sleep(TLS_LOOK).await;
+        tokio::select! {
+            () = sleep(TLS_LOOK) => {}
+            _ = hangup.recv() => {}
+        }
+        if proxy.steering.tls.is_none() {
+            continue;
+        }
         let told = proxy.steering.reload_tls().err().map(|refusal| refusal.message).unwrap_or_default();
         if !told.is_empty() && told != last {
             proxy.steering.warn(format!("a certificate cannot be read, the one before stays in use: {told}"));
@@ -240,9 +263,12 @@ async fn end(proxy: &Proxy) {
                 notice(format!("out of time: {streams} streams are cut"));
             }
             shared.cut_streams.cancel();
-            sleep(LAST_WORDS).await;
             break;
         }
+        sleep(LOOK).await;
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < LAST_WORDS && shared.connections() + proxy.controllers() as u64 > 0 {
         sleep(LOOK).await;
     }
 }

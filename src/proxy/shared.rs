@@ -21,6 +21,8 @@ pub struct Shared {
     table: RwLock<Arc<Table>>,
     /// Places for connections.
     pub places: Arc<Semaphore>,
+    /// Places that are kept for whoever comes next, one for each socket.
+    pub kept: AtomicU64,
     /// No new connections; those that are open end when they can.
     pub closing: CancellationToken,
     /// What is still open ends at once.
@@ -42,6 +44,7 @@ impl Shared {
             log,
             table: RwLock::default(),
             places: Arc::new(Semaphore::new(limits.connections)),
+            kept: AtomicU64::new(0),
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
             cut_streams: CancellationToken::new(),
@@ -63,7 +66,8 @@ impl Shared {
 
     /// Open connections of visitors, upgraded ones included.
     pub fn connections(&self) -> u64 {
-        self.limits.connections.saturating_sub(self.places.available_permits()) as u64
+        let taken = self.limits.connections.saturating_sub(self.places.available_permits()) as u64;
+        taken.saturating_sub(self.kept.load(Ordering::Acquire))
     }
 
     /// Unlike every other one, in this process and the next.

@@ -129,7 +129,9 @@ impl Steering {
 
     /// Does as the process that took over.
     pub async fn follow(&self, state: State) {
+        let told = self.predecessor.tell(&state);
         self.wheel.lock().await.install(state, &self.shared, self.threads);
+        self.predecessor.follows(told).await;
     }
 
     async fn held(&self, service: &str) -> Option<(u64, u64)> {
@@ -180,11 +182,13 @@ impl Steering {
         }
     }
 
-    /// What this process has in flight.
+    /// What this process has in flight, and those before it.
     pub async fn here(&self) -> BTreeMap<String, (u64, u64)> {
         let wheel = self.wheel.lock().await;
         let all = wheel.staff.iter().flat_map(|(service, staff)| staff.keyed(service));
-        all.map(|(key, upstream)| (key, upstream.here())).filter(|(_, counts)| *counts != (0, 0)).collect()
+        all.map(|(key, upstream)| (key, (upstream.in_flight(), upstream.streams())))
+            .filter(|(_, counts)| *counts != (0, 0))
+            .collect()
     }
 
     pub async fn drained(&self, service: &str, target: &str) -> Result<Arc<super::upstream::Upstream>, Refusal> {

@@ -120,11 +120,6 @@ impl Upstream {
         *self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = (in_flight, streams);
     }
 
-    /// Requests and streams of this process alone.
-    pub fn here(&self) -> (u64, u64) {
-        (self.in_flight.load(Ordering::Acquire), self.streams.load(Ordering::Acquire))
-    }
-
     /// Breaks all requests; says how many there were.
     pub fn cut_requests(&self) -> u64 {
         let cut = self.in_flight();

@@ -93,7 +93,7 @@ async fn weights_canaries_and_sticky_visitors_are_kept() {
     for _ in 0..200 {
         *counts.entry(kept.visit(get("/")).await.unwrap().text).or_default() += 1;
     }
-    assert_eq!((counts["old"], counts["new"]), (190, 10));
+    assert!((9..=11).contains(&counts["new"]), "{counts:?}");
 
     let canary = CanaryRule { target: "new".to_owned(), by: CanaryMark::Cookie, name: "beta".to_owned(), value: None };
     let half = step(&[("old", old.address, 1), ("new", new.address, 1)]);

@@ -187,6 +187,26 @@ async fn a_drain_counts_what_the_process_before_has_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_drain_counts_all_processes_that_still_end() {
+    let mut rig = Rig::start(&[]).await;
+    let (old, new) = (TestTarget::start("old").await, TestTarget::start("new").await);
+    rig.serve(&[("old", old.address, 1), ("new", new.address, 0)]).await;
+    let address = rig.address;
+    let slow = tokio::spawn(async move { visit(address, get("/slow?4000")).await });
+    while rig.show().await[0].targets[0].in_flight == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let second = has_taken_over(&rig, rig.pid()).await;
+    let third = has_taken_over(&rig, second).await;
+    rig.switch("new").await;
+    let drained = rig.drain("old", Duration::from_secs(20)).await;
+    assert!(slow.is_finished() || drained.waited_ms > 500, "{drained:?}");
+    assert_eq!((drained.requests_cut, slow.await.unwrap().unwrap().text.as_str()), (0, "old"));
+    assert_eq!(rig.ended(Duration::from_secs(60)), Some(0), "{}", rig.talk());
+    end(third);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_process_before_follows_the_one_that_took_over() {
     let mut rig = Rig::start(&[]).await;
     let old = TestTarget::start("old").await;

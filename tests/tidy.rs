@@ -48,7 +48,7 @@ const OWNED: &[(&[&str], &[&str], &str)] = &[
     (&["Command::new", "tokio::process"], &["world/", "proxy/handover.rs", "app.rs"], "the `exec` effect"),
     (
         &["std::fs", "tokio::fs", "File::open", "File::create"],
-        &["world/", "proxy/", "app.rs", "app/", "cli/", "journal/sqlite_journal.rs"],
+        &["world/", "proxy/", "app.rs", "app/", "cli/", "journal/journal_file.rs"],
         "an effect; for a script's source, what `app` hands in",
     ),
     (

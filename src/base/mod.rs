@@ -8,6 +8,7 @@ pub mod labels;
 pub mod mount;
 pub mod port_mapping;
 pub mod run_id;
+pub mod scrubber;
 pub mod seq;
 pub mod shell_word;
 pub mod site;

@@ -31,6 +31,9 @@ const SECRET: &str = "string or secret";
 
 const NO_TIMEOUT_HARM: &str = "after which it fails";
 
+const IDEMPOTENT: &str = "doing it twice does no harm: `deployer resume` does it again when it cannot know";
+const DONE_WHEN: &str = "a command that ends with 0 once this is done: what `deployer resume` asks";
+
 /// All of them.
 pub fn all() -> Vec<Primitive> {
     [

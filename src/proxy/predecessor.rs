@@ -69,6 +69,11 @@ impl Predecessor {
         Ok(())
     }
 
+    /// It has not ended yet.
+    pub fn is_there(&self) -> bool {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Tells it of a change; gives the number to wait for.
     pub fn tell(&self, state: &State) -> Option<u64> {
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);

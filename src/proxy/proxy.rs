@@ -248,7 +248,8 @@ async fn end(proxy: &Proxy) {
     let limits = &shared.limits;
     loop {
         let streams = shared.streams.load(Ordering::Acquire);
-        if shared.connections() == 0 {
+        // Whoever took over hears of a process before this one through this one.
+        if shared.connections() == 0 && !proxy.steering.predecessor.is_there() {
             break;
         }
         if begun.elapsed() >= limits.drain && !shared.cut.is_cancelled() {

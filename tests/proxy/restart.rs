@@ -135,13 +135,10 @@ async fn with_sockets_of_the_service_manager_kill_9_refuses_nobody() {
 
 async fn has_taken_over(rig: &Rig, before: u32) -> u32 {
     let Reply::Upgraded { pid } = rig.done(Command::Upgrade { binary: None }).await else { panic!("no upgrade") };
+    rig.successors.lock().unwrap().push(pid);
     assert_ne!(pid, before);
     assert_eq!(rig.status().await.pid, pid);
     pid
-}
-
-fn end(pid: u32) {
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,7 +150,7 @@ async fn upgrades_under_load_refuse_and_fail_nobody() {
     while load.answered() < 200 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let pid = has_taken_over(&rig, rig.pid()).await;
+    has_taken_over(&rig, rig.pid()).await;
     rig.switch("new").await;
     let seen = load.answered();
     while load.answered() < seen + 500 {
@@ -163,7 +160,6 @@ async fn upgrades_under_load_refuse_and_fail_nobody() {
     let failures = counts.failures.lock().unwrap();
     assert!(failures.is_empty(), "{} of {}: {:?}", failures.len(), counts.all(), failures.first());
     assert_eq!(rig.ended(Duration::from_secs(60)), Some(0), "{}", rig.talk());
-    end(pid);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,14 +172,13 @@ async fn a_drain_counts_what_the_process_before_has_in_flight() {
     while rig.show().await[0].targets[0].in_flight == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let pid = has_taken_over(&rig, rig.pid()).await;
+    has_taken_over(&rig, rig.pid()).await;
     rig.switch("new").await;
     let begun = Instant::now();
     let drained = rig.drain("old", Duration::from_secs(20)).await;
     assert!(slow.is_finished() || drained.waited_ms > 500, "{drained:?} after {:?}", begun.elapsed());
     assert_eq!((drained.requests_cut, slow.await.unwrap().unwrap().text.as_str()), (0, "old"));
     assert_eq!(rig.ended(Duration::from_secs(60)), Some(0), "{}", rig.talk());
-    end(pid);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,13 +192,12 @@ async fn a_drain_counts_all_processes_that_still_end() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let second = has_taken_over(&rig, rig.pid()).await;
-    let third = has_taken_over(&rig, second).await;
+    has_taken_over(&rig, second).await;
     rig.switch("new").await;
     let drained = rig.drain("old", Duration::from_secs(20)).await;
     assert!(slow.is_finished() || drained.waited_ms > 500, "{drained:?}");
     assert_eq!((drained.requests_cut, slow.await.unwrap().unwrap().text.as_str()), (0, "old"));
     assert_eq!(rig.ended(Duration::from_secs(60)), Some(0), "{}", rig.talk());
-    end(third);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,7 +207,7 @@ async fn the_process_before_follows_the_one_that_took_over() {
     rig.serve(&[("old", old.address, 1)]).await;
     let mut kept = Kept::open(rig.address).await.unwrap();
     assert_eq!(kept.visit(get("/")).await.unwrap().text, "old");
-    let pid = has_taken_over(&rig, rig.pid()).await;
+    has_taken_over(&rig, rig.pid()).await;
     // A target that the process before has never heard of, and the end of the one that it knows.
     let new = TestTarget::start("new").await;
     rig.step(rig::step(&[("new", new.address, 1)])).await;
@@ -221,7 +215,6 @@ async fn the_process_before_follows_the_one_that_took_over() {
     let last = kept.visit(post("/", "x")).await.unwrap();
     assert_eq!((last.text.as_str(), last.headers["connection"].as_bytes()), ("new 1", &b"close"[..]));
     assert_eq!(rig.ended(Duration::from_secs(60)), Some(0), "{}", rig.talk());
-    end(pid);
 }
 
 #[tokio::test(flavor = "multi_thread")]

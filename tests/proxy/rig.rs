@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Rig {
     child: Child,
     arguments: Vec<String>,
     epoch: AtomicU64,
+    /// Processes that took over; they end with the rig too.
+    pub successors: Mutex<Vec<u32>>,
 }
 
 /// Nobody listens there at this moment.
@@ -42,7 +45,8 @@ impl Rig {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let child = spawn(folder.path(), &arguments);
         let client = Client::new(folder.path().join("control.sock"));
-        let mut rig = Self { folder, address, client, child, arguments, epoch: AtomicU64::new(1) };
+        let mut rig =
+            Self { folder, address, client, child, arguments, epoch: AtomicU64::new(1), successors: Mutex::default() };
         rig.wait_ready().await;
         rig
     }
@@ -158,6 +162,9 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
+        for pid in self.successors.lock().unwrap().drain(..) {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGKILL);
+        }
         drop(self.child.kill());
         drop(self.child.wait());
     }

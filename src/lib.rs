@@ -109,6 +109,7 @@
 //! | `base` | nothing of these |
 //! | `effect` | base; no rhai, no tokio, no client crate |
 //! | `journal` | base, effect |
+//! | `proxy` | base, effect: a module that could be lifted out; its own sockets, files and clock |
 //! | `world` | base, effect |
 //! | `gateway` | base, effect, journal, and of world the traits alone |
 //! | `script` | base, effect, journal, gateway; no file, no process |
@@ -126,6 +127,7 @@
 //! | a type and its rules | `#[cfg(test)]` below it |
 //! | one world like the other | `tests/conformance.rs` |
 //! | a world's own | `tests/local_*.rs`, `tests/docker_world/`, `tests/services/` |
+//! | the proxy, with real sockets | `tests/proxy/` |
 //! | the whole program | `tests/e2e_*.rs`, `tests/bad_*.rs` |
 //! | the words: README and reference | `tests/readme.rs`, `tests/reference.rs` |
 //! | everything, as CI does | `tests/run` |
@@ -137,6 +139,8 @@ pub mod base;
 pub mod effect;
 
 pub mod journal;
+
+pub mod proxy;
 
 pub mod world;
 

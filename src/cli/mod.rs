@@ -10,6 +10,7 @@ mod fault;
 mod folder_sources;
 mod gc;
 mod library_closure;
+mod proxy;
 mod prune;
 mod reopen;
 mod resolve;
@@ -72,6 +73,8 @@ enum Verb {
     Unlock(unlock::UnlockArgs),
     /// See a blue-green deploy of a tiny app, with visitors, on this machine
     Demo(demo::DemoArgs),
+    /// Run, show or replace the embedded reverse proxy
+    Proxy(proxy::ProxyArgs),
     #[command(hide = true)]
     LocalShim { folder: PathBuf },
     #[command(hide = true)]
@@ -181,6 +184,7 @@ async fn dispatch(verb: Verb) -> Result<u8, Fault> {
         Verb::Resolve(args) => resolve::resolve(&args),
         Verb::Unlock(args) => unlock::unlock(args).await,
         Verb::Demo(args) => demo::demo(args).await,
+        Verb::Proxy(args) => proxy::proxy(args).await,
         Verb::DemoApp => demo_app::serve().await,
         Verb::LocalShim { .. } => Ok(0),
     }

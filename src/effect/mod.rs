@@ -20,6 +20,7 @@ pub mod network;
 pub mod notify;
 pub mod sqlite;
 pub mod time;
+pub mod traffic;
 pub mod volume;
 
 use serde_json::Value;

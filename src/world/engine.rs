@@ -18,6 +18,9 @@ pub trait Engine: Send + Sync {
     /// The container, or none.
     fn look<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Option<Container>, EffectError>>;
 
+    /// Every container, stopped ones too.
+    fn containers(&self) -> BoxFuture<'_, Result<Vec<Container>, EffectError>>;
+
     /// Where deployer itself can reach a port of the container: its published port, else its own address.
     /// Without a port: the only published, else the only exposed one.
     fn endpoint<'a>(

@@ -87,6 +87,11 @@ impl Engine for TwinEngine {
         Box::pin(ready(Ok(placed.or_else(|| self.inspect.and_then(|inspect| inspect(&container.key))))))
     }
 
+    fn containers(&self) -> BoxFuture<'_, Result<Vec<Container>, EffectError>> {
+        let all = self.containers.lock().unwrap().values().map(|placed| placed.container.clone()).collect();
+        Box::pin(ready(Ok(all)))
+    }
+
     fn endpoint<'a>(
         &'a self,
         container: &'a Container,

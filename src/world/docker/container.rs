@@ -72,7 +72,7 @@ impl DockerEngine {
         if request.missing_ok { found(answer) } else { answer.map(Some) }
     }
 
-    async fn list(&self, request: &ListContainers) -> Result<Vec<Container>, EffectError> {
+    pub(super) async fn list(&self, request: &ListContainers) -> Result<Vec<Container>, EffectError> {
         let mut filters: HashMap<&str, Vec<String>> = HashMap::new();
         if let Some(name) = &request.name {
             // The engine takes any part of a name here: what is too much is left out below.

@@ -11,7 +11,7 @@ use super::error::{About, ask, found};
 use super::{DockerEngine, NAME, names};
 use crate::base::container_ref::ContainerRef;
 use crate::base::port_mapping::Protocol;
-use crate::effect::container::{Container, PublishedPort};
+use crate::effect::container::{Container, ListContainers, PublishedPort};
 use crate::effect::host::Memory;
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::engine::{Engine, VolumeFile};
@@ -29,6 +29,10 @@ impl Engine for DockerEngine {
 
     fn look<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Option<Container>, EffectError>> {
         Box::pin(async move { found(self.container_of(container).await) })
+    }
+
+    fn containers(&self) -> BoxFuture<'_, Result<Vec<Container>, EffectError>> {
+        Box::pin(async move { self.list(&ListContainers { all: true, ..ListContainers::default() }).await })
     }
 
     fn endpoint<'a>(

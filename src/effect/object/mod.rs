@@ -1,11 +1,14 @@
-//! Objects on S3-compatible storage or in a folder: put, get, list, delete, prune.
+//! Objects on S3-compatible storage or in a folder: put, get, list, delete, prune; archives of
+//! containers.
 
+mod archive;
 mod keep;
 mod prune;
 mod transfer;
 
 use serde::{Deserialize, Serialize};
 
+pub use archive::{ArchiveContainer, Archived};
 pub use keep::{DeleteObject, ListObjects};
 pub use prune::{PruneObjects, Pruned};
 pub use transfer::{GetObject, PutObject, Stored};
@@ -31,6 +34,7 @@ family! {
         List(ListObjects),
         Delete(DeleteObject),
         Prune(PruneObjects),
+        Archive(ArchiveContainer),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Objects on storage.
 
-use super::{BOOL, DURATION, INT, NO_TIMEOUT_HARM, S3, S3_DOC, STRING, URL};
-use crate::effect::object::{DeleteObject, GetObject, ListObjects, PruneObjects, PutObject};
+use super::{BOOL, CONTAINER, DURATION, INT, NO_TIMEOUT_HARM, S3, S3_DOC, STRING, URL};
+use crate::effect::object::{ArchiveContainer, DeleteObject, GetObject, ListObjects, PruneObjects, PutObject};
 use crate::script::primitive::Primitive;
 
 const ADDRESS: &str = "`s3://BUCKET/KEY` or `file:///FOLDER/NAME`";
@@ -62,6 +62,19 @@ pub fn primitives() -> Vec<Primitive> {
         .example(
             "object_put(\"report.txt\", \"file:///var/backups/\");\nobject_delete(\"file:///var/backups/report.txt\")",
         ),
+        reached(
+            Primitive::of::<ArchiveContainer>(
+                "Stores the whole log of a container, and beside it, as `.json`, what the engine knows of it, with its stats while it runs.",
+            )
+            .positional(&["container", "to"])
+            .required("container", CONTAINER, "its name, its id, or the map that another primitive returned")
+            .required("to", URL, "the log's address: `s3://BUCKET/KEY` or `file:///FOLDER/NAME`; with a slash at the end a folder, where the name is made of container, time and run")
+            .optional("overwrite", BOOL, "false", "replaces what is there, which is gone then"),
+            TRANSFER,
+        )
+        .returns("url, facts (the address of the `.json`), size, sha256")
+        .undo("none: an archive outlives the run that made it; `object_prune` removes old ones")
+        .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ncontainer_archive(\"web\", \"file:///var/log/web/\")"),
         reached(
             Primitive::of::<PruneObjects>(
                 "Deletes the old ones of the objects whose address begins like this; what is in folders below is left alone.",

@@ -75,7 +75,8 @@ fn changing() -> Vec<Primitive> {
         database(Primitive::of::<RestoreSqlite>(
             "Puts a copy in the place of a database that nobody uses, after it was checked. What was there stays beside it as `NAME.replaced-ID`.",
         ), COPY)
-        .required("from", URL, "the copy: a file, `file:///FOLDER/NAME` or `s3://BUCKET/KEY`")
+        .optional("from", URL, "none", "the copy: a file, `file:///FOLDER/NAME` or `s3://BUCKET/KEY`")
+        .optional("put_back", STRING, "none", "in place of `from`: the ID of `NAME.replaced-ID`, which comes back; \"\" when there was no database before")
         .optional("s3", S3, "#{}", S3_DOC)
         .returns("kept (where the database is that was there before, or ()), tables (name to rows), size")
         .undo("puts back what was there; what is there by then stays beside it as `NAME.undone-ID`")

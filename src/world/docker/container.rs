@@ -57,6 +57,10 @@ impl DockerEngine {
             ContainerEffect::Logs(request) => self.logs(call, request).await.map(ContainerOutcome::Logs),
             ContainerEffect::Exec(request) => self.exec(call, request).await.map(ContainerOutcome::Exec),
             ContainerEffect::Wait(request) => self.wait(call, request).await.map(ContainerOutcome::Wait),
+            ContainerEffect::Stats(request) => {
+                let read = self.read_stats(&request.container);
+                unless_cancelled(call, "reading the stats", read).await.map(ContainerOutcome::Stats)
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the two real worlds share: programs, HTTP, health checks, git, SQLite, storage, notifications, host figures, time.
 //! Knows containers only through [`Engine`]; knows no Docker and no local process table.
 
+mod archive;
 mod compose;
 mod compose_config;
 mod exec;

@@ -11,8 +11,11 @@ use super::sim_host::SimHost;
 use super::sqlite_rows::Database;
 use crate::base::object_url::ObjectUrl;
 use crate::effect::container::Removed;
-use crate::effect::object::{Object, ObjectEffect, ObjectOutcome, Pruned, Stored};
+use crate::effect::object::{
+    ArchiveContainer, Archived, Object, ObjectEffect, ObjectOutcome, Pruned, Stored,
+};
 use crate::effect::{EffectError, ErrorKind};
+use crate::world::Call;
 use crate::world::clock::Clock;
 
 /// What is stored.
@@ -39,7 +42,7 @@ pub struct SimObject {
 const SMALL: u64 = 1024;
 
 impl SimHost {
-    pub(super) fn object(&mut self, effect: &ObjectEffect) -> Result<ObjectOutcome, EffectError> {
+    pub(super) fn object(&mut self, call: &Call, effect: &ObjectEffect) -> Result<ObjectOutcome, EffectError> {
         match effect {
             ObjectEffect::Put(request) => {
                 let file = ObjectUrl::File { path: request.path.clone() };
@@ -66,6 +69,7 @@ impl SimHost {
                 }
                 Ok(ObjectOutcome::Delete(Removed { removed }))
             }
+            ObjectEffect::Archive(request) => self.archive(call, request).map(ObjectOutcome::Archive),
             ObjectEffect::Prune(request) => {
                 let all = self.listed(&request.prefix)?;
                 let folder = request.prefix.folder();
@@ -78,6 +82,18 @@ impl SimHost {
                 Ok(ObjectOutcome::Prune(Pruned { kept: count - deleted.len(), deleted }))
             }
         }
+    }
+
+    fn archive(&mut self, call: &Call, request: &ArchiveContainer) -> Result<Archived, EffectError> {
+        let container = self.find(&request.container)?;
+        let size = container.tail(u64::MAX).iter().map(|line| line.len() as u64 + 1).sum();
+        let name = format!("{}-{}-{}-{}.log", container.name(), self.now(), call.run, call.seq);
+        let url = if request.to.is_folder() { request.to.join(&name) } else { request.to.clone() };
+        let facts = ArchiveContainer::facts_url(&url);
+        let log = SimObject { size, ..SimObject::default() };
+        let Stored { url, size, sha256 } = self.transfer(url, log, request.overwrite)?;
+        self.store(&facts, SimObject { size: SMALL, ..SimObject::default() }, true)?;
+        Ok(Archived { url, facts, size, sha256 })
     }
 
     fn reach_storage(&self, url: &ObjectUrl) -> Result<(), EffectError> {

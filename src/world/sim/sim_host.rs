@@ -109,7 +109,7 @@ impl SimHost {
             Effect::Http(effect) => self.http(call, effect).map(Outcome::Http),
             Effect::Git(effect) => self.git(effect).map(Outcome::Git),
             Effect::Sqlite(effect) => self.sqlite(call, effect).map(Outcome::Sqlite),
-            Effect::Object(effect) => self.object(effect).map(Outcome::Object),
+            Effect::Object(effect) => self.object(call, effect).map(Outcome::Object),
             Effect::Notify(effect) => self.notify(call, effect).map(Outcome::Notify),
             Effect::Exec(effect) => self.exec(call, effect).map(Outcome::Exec),
             Effect::Host(effect) => self.ask_machine(call, effect).map(Outcome::Host),

@@ -1,7 +1,7 @@
 //! Databases on volumes, their copies on storage, and how both are taken back.
 
-use deployer::effect::container::{RemoveContainer, RunContainer, StopContainer};
-use deployer::effect::object::{DeleteObject, GetObject, ListObjects, PruneObjects, PutObject};
+use deployer::effect::container::{ReadStats, RemoveContainer, RunContainer, StopContainer};
+use deployer::effect::object::{ArchiveContainer, DeleteObject, GetObject, ListObjects, PruneObjects, PutObject};
 use deployer::effect::sqlite::{
     BackUpSqlite, CheckSqlite, DiffSchema, DryRunMigration, FindUsers, QuerySqlite, ReadSchema, RestoreSqlite, SeedSqlite,
     SqliteOutcome,
@@ -156,6 +156,29 @@ pub async fn migration_is_tried(stage: &Stage<'_>) {
     let missing = dry(json!({ "image": stage.name("nothing"), "command": ["true"], "target": "/data" }));
     stage.refused::<DryRunMigration>(missing, ErrorKind::NotFound).await;
     assert_eq!(rows(stage, &place).await, 2);
+}
+
+pub async fn archives(stage: &Stage<'_>) {
+    let web = stage.start("web", App::Web).await;
+    stage.until_logged("web", "listening").await;
+    let stats = stage.must::<ReadStats>(json!({ "container": web.id })).await;
+    assert!(stats.memory > 0 && stats.processes > 0, "{stats:?}");
+    let archive = json!({ "container": stage.name("web"), "to": format!("{}/", stage.folder()) });
+    let archived = stage.must::<ArchiveContainer>(archive.clone()).await;
+    assert!(archived.size >= "listening".len() as u64, "{archived:?}");
+    assert!(archived.url.name().starts_with(&format!("{}-", stage.name("web"))), "{}", archived.url);
+    assert_eq!(undo_of(stage, &effect::<ArchiveContainer>(archive)).await, Undo::Nothing, "archives stay");
+    let found = stage.must::<ListObjects>(json!({ "prefix": format!("{}/", stage.folder()) })).await;
+    let urls: Vec<_> = found.iter().map(|object| &object.url).collect();
+    assert_eq!(urls, [&archived.url, &archived.facts]);
+    let again = json!({ "container": web.id, "to": archived.url });
+    stage.refused::<ArchiveContainer>(again, ErrorKind::NameTaken).await;
+    stage.must::<StopContainer>(json!({ "container": web.id, "grace": "5s" })).await;
+    stage.refused::<ReadStats>(json!({ "container": web.id }), ErrorKind::Conflict).await;
+    let stopped = json!({ "container": web.id, "to": format!("{}/stopped.log", stage.folder()) });
+    assert!(stage.must::<ArchiveContainer>(stopped).await.size > 0, "also of one that has ended");
+    let nobody = json!({ "container": stage.name("nobody"), "to": format!("{}/", stage.folder()) });
+    stage.refused::<ArchiveContainer>(nobody, ErrorKind::NotFound).await;
 }
 
 pub async fn objects(stage: &Stage<'_>) {

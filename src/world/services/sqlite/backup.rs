@@ -4,16 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use jiff::Timestamp;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::Services;
-use super::super::storage::{Draft, Storage, Transferred, file_wrong};
+use super::super::storage::file_wrong;
 use super::check::{sound, tables};
 use super::file::{reading, still_address, wrong};
 use super::thread::{Stop, on_thread};
-use crate::base::object_url::ObjectUrl;
 use crate::effect::sqlite::{BackUpSqlite, BackedUp};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
@@ -25,14 +23,11 @@ impl Services {
     pub(super) async fn back_up(&self, call: &Call, request: &BackUpSqlite) -> Result<BackedUp, EffectError> {
         let located = self.locate(&request.place).await?;
         let storage = self.storage(call, &request.to, &request.s3)?;
-        let (url, is_own) = self.copy_url(call, request, &storage).await?;
+        let (url, is_own) = self.name_in(call, &storage, &request.to, request.place.stem(), "db").await?;
         let overwrite = request.overwrite || is_own;
         self.refuse_taken(&storage, &url, overwrite).await?;
         let reached = self.reach(&located).await.map_err(EffectError::not_applied)?;
-        let draft = match &storage {
-            Storage::Folder => Draft::beside(Path::new(url.key()))?,
-            Storage::S3(_) => Draft::beside(&std::env::temp_dir().join(url.name()))?,
-        };
+        let draft = self.draft(&storage, &url)?;
         let (subject, full, told) = (request.place.to_string(), request.full, call.clone());
         let (draft, tables) = on_thread(move |stop| {
             let tables = copy(&subject, &reached.path, draft.path(), full, stop, &|share| {
@@ -43,43 +38,8 @@ impl Services {
         })
         .await
         .map_err(EffectError::not_applied)?;
-        let stored = match &storage {
-            Storage::Folder => {
-                let stored = draft.measured().await?;
-                draft.publish(overwrite).await?;
-                stored
-            }
-            Storage::S3(_) => {
-                let stored = self.store(call, &storage, draft.path(), url.clone(), overwrite).await?;
-                Transferred { size: stored.size, sha256: stored.sha256 }
-            }
-        };
+        let stored = self.give_name(call, &storage, draft, &url, overwrite).await?;
         Ok(BackedUp { url, size: stored.size, sha256: stored.sha256, tables })
-    }
-
-    /// The copy's address, and whether this very effect made what is there: it is done again after a crash.
-    async fn copy_url(
-        &self,
-        call: &Call,
-        request: &BackUpSqlite,
-        storage: &Storage,
-    ) -> Result<(ObjectUrl, bool), EffectError> {
-        let is_folder = match &request.to {
-            ObjectUrl::File { path } => request.to.is_folder() || Path::new(path).is_dir(),
-            ObjectUrl::S3 { .. } => request.to.is_folder(),
-        };
-        if !is_folder {
-            return Ok((request.to.clone(), false));
-        }
-        let begin = request.to.join(&format!("{}-", request.place.stem()));
-        let end = format!("-{}-{}.db", call.run, call.seq);
-        let found = storage.list(&begin, usize::MAX).await.map_err(EffectError::not_applied)?;
-        if let Some(own) = found.into_iter().find(|object| object.name.ends_with(&end)) {
-            return Ok((own.url, true));
-        }
-        let now = Timestamp::from_millisecond(self.clock.unix_ms()).unwrap_or(Timestamp::UNIX_EPOCH);
-        let stamp = now.strftime("%Y%m%dT%H%M%SZ");
-        Ok((begin.with_key(format!("{}{stamp}{end}", begin.key())), false))
     }
 }
 

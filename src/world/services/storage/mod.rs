@@ -4,6 +4,7 @@
 mod account;
 mod draft;
 mod folder;
+mod naming;
 mod s3;
 
 use std::fmt::Display;
@@ -116,6 +117,10 @@ impl Services {
                     if removed || request.missing_ok { Ok(Removed { removed }) } else { Err(missing(&request.url)) }
                 };
                 self.timely(call, &request.url, request.timeout, work).await.map(ObjectOutcome::Delete)
+            }
+            ObjectEffect::Archive(request) => {
+                let work = self.archive(call, request);
+                self.timely(call, &request.to, request.timeout, work).await.map(ObjectOutcome::Archive)
             }
             ObjectEffect::Prune(request) => {
                 let work = self.prune_objects(call, request);

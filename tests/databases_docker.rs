@@ -101,7 +101,7 @@ fn rows(path: &Path) -> u64 {
     let connection = Connection::open(path).unwrap();
     let check: String = connection.query_row("PRAGMA quick_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
-    connection.query_row("SELECT count(*) FROM notes", [], |row| row.get(0)).unwrap()
+    connection.query_row("SELECT count(*) FROM notes", [], |row| row.get::<_, i64>(0)).unwrap() as u64
 }
 
 #[tokio::test(flavor = "multi_thread")]

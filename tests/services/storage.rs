@@ -171,7 +171,7 @@ async fn storage_without_room_is_given_up_on_and_leaves_no_parts() {
     server.fail("PUT", vec![Fault::Cut; 60]);
     let error = bench.refused("object_put", put.clone()).await;
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error:?}");
-    until("the parts are taken away", || (server.open_uploads() == 0).then_some(()));
+    assert_eq!(server.open_uploads(), 0, "the parts are taken away");
     let full = S3Server::start();
     full.fill_up();
     let mut put = put;
@@ -193,4 +193,60 @@ async fn a_server_that_is_not_there_is_unavailable() {
     let error = bench.refused("object_put", put).await;
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error:?}");
     assert!(error.message.contains("connection refused"), "{error}");
+}
+
+#[tokio::test]
+async fn the_environment_has_the_credentials() {
+    use std::sync::Arc;
+
+    use deployer::world::clock::SystemClock;
+    use deployer::world::services::Services;
+
+    use super::support::s3_server::{ACCESS_KEY, REGION, SECRET_KEY};
+
+    let folder = tempfile::tempdir().unwrap();
+    let server = S3Server::start();
+    let small = file(folder.path(), "small", 10);
+    let endpoint = format!("http://{}", server.address);
+    let credentials = folder.path().join("credentials");
+    let keys = format!("aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n");
+    std::fs::write(&credentials, format!("[default]\naws_access_key_id = no\n[shop]\n{keys}")).unwrap();
+    let by_variables = [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)];
+    let by_profile = [("AWS_PROFILE", "shop"), ("AWS_SHARED_CREDENTIALS_FILE", credentials.to_str().unwrap())];
+    for (name, variables) in [("variables", by_variables), ("profile", by_profile)] {
+        let mut known: Vec<(String, String)> =
+            variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        known.extend([("AWS_ENDPOINT_URL_S3", endpoint.as_str()), ("AWS_REGION", REGION)].map(|(a, b)| (a.into(), b.into())));
+        let env = move |asked: &str| known.iter().find(|(key, _)| key == asked).map(|(_, value)| value.clone());
+        let bench = Bench::new();
+        let services = Services::new(bench.engine.clone(), Arc::new(SystemClock::default()), Arc::new(env));
+        let bench = Bench { services, ..bench };
+        let put = json!({"path": small, "to": format!("s3://{BUCKET}/{name}")});
+        bench.ask("object_put", put).await.unwrap();
+    }
+    assert_eq!(server.keys(), ["profile", "variables"]);
+}
+
+#[tokio::test]
+async fn a_container_is_archived_with_all_its_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = S3Server::start();
+    let bench = Bench::new();
+    bench.engine.place("web", None);
+    bench.engine.log("web", (0..20_000).map(|line| format!("line {line}")));
+    for (place, s3) in places(&server, folder.path()) {
+        let archive = json!({"container": "web", "to": format!("{place}/"), "s3": s3});
+        let archived = bench.ask("container_archive", archive.clone()).await.unwrap();
+        let again = bench.ask("container_archive", archive).await.unwrap();
+        assert_eq!(archived, again, "the same effect makes the same archive again after a crash");
+        let fetch = async |url: &Value| {
+            let to = folder.path().join("fetched");
+            let get = json!({"url": url, "path": to, "s3": s3, "overwrite": true});
+            bench.ask("object_get", get).await.unwrap();
+            std::fs::read_to_string(to).unwrap()
+        };
+        assert_eq!(fetch(&archived["url"]).await.lines().count(), 20_000);
+        let facts: Value = serde_json::from_str(&fetch(&archived["facts"]).await).unwrap();
+        assert_eq!((&facts["container"]["name"], &facts["stats"]["processes"]), (&json!("web"), &json!(1)));
+    }
 }

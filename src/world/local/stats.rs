@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{LocalEngine, blocking};
-use super::folder::io_error;
-use super::process::ProcessMark;
-use super::record::LOG;
+use super::folder::{io_error, read_json};
+use super::record::{LOG, Phase, RunState, STATE};
 use crate::effect::container::Stats;
 use crate::effect::{EffectError, ErrorKind};
 
@@ -40,13 +39,15 @@ impl LocalEngine {
 
     fn sample(&self, reference: &str) -> Result<Sample, EffectError> {
         let record = self.need(reference)?;
-        let child = self.life(&record)?.child.filter(ProcessMark::is_alive);
-        let child = child.ok_or_else(|| {
+        let state: Option<RunState> = read_json(&self.container_file(&record.id, STATE))?;
+        let running = state.filter(|state| state.phase == Phase::Running && state.supervisor.is_alive());
+        let supervisor = running.map(|state| state.supervisor).ok_or_else(|| {
             let message = format!("container `{}` is not running, so it uses nothing", record.spec.name);
             EffectError::new(ErrorKind::Conflict, message).not_applied()
         })?;
         let mut sample = Sample { ticks: 0, memory: 0, processes: 0, read: 0, written: 0 };
-        for pid in child.session() {
+        // The supervisor leads the session of all that it started; it is deployer's own.
+        for pid in supervisor.session().into_iter().filter(|pid| *pid != supervisor.pid) {
             let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
             let stat = read("stat");
             let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();

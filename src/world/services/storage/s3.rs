@@ -61,6 +61,8 @@ impl S3 {
         let backoff = BackoffConfig { init_backoff: FIRST_PAUSE, max_backoff: LONGEST_PAUSE, base: 2.0 };
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
+            // One by one: not all storage knows the request that deletes many.
+            .with_disable_bulk_delete(true)
             .with_http_connector(Lent(client.clone()))
             .with_retry(RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_TIME });
         let is_elsewhere = account.endpoint.is_some();
@@ -166,7 +168,11 @@ impl S3 {
             let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
             let upload = self.store.put_multipart_opts(&location, options).await;
             let mut upload = Upload(Some(upload.map_err(|error| wrong(url, &error).not_applied())?));
-            upload.send(call, &mut file, size, url).await?;
+            if let Err(error) = upload.send(call, &mut file, size, url).await {
+                // Now, since the program may end before what a drop leaves to others.
+                upload.abort().await;
+                return Err(error);
+            }
         }
         match self.find(url).await? {
             Some(object) if object.size == size => Ok(Transferred { size, sha256 }),
@@ -236,21 +242,25 @@ impl Upload {
         while let Some(done) = under_way.next().await {
             done.map_err(|error| wrong(url, &error))?;
         }
-        drop(under_way);
         upload.complete().await.map_err(|error| wrong(url, &error))?;
         self.0 = None;
         Ok(())
+    }
+
+    /// Takes the parts away.
+    async fn abort(&mut self) {
+        if let Some(mut upload) = self.0.take()
+            && !matches!(tokio::time::timeout(ABORT_TIME, upload.abort()).await, Ok(Ok(())))
+        {
+            tracing::warn!("the parts of an upload that came to nothing are left in the bucket");
+        }
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let (Some(mut upload), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(async move {
-                if !matches!(tokio::time::timeout(ABORT_TIME, upload.abort()).await, Ok(Ok(()))) {
-                    tracing::warn!("the parts of an upload that came to nothing are left in the bucket");
-                }
-            });
+        if let (Some(upload), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { Self(Some(upload)).abort().await });
         }
     }
 }

@@ -66,7 +66,9 @@ impl FromStr for ObjectUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| {
-            format!("`{text}` is no place for an object ({why}): write it like `s3://bucket/key` or `file:///folder/name`")
+            format!(
+                "`{text}` is no place for an object ({why}): write it like `s3://bucket/key` or `file:///folder/name`"
+            )
         };
         if let Some(rest) = text.strip_prefix(S3) {
             let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
@@ -147,7 +149,9 @@ mod tests {
 
     #[test]
     fn refuses_the_rest() {
-        for text in ["", "s3://", "s3:///k", "s3://b/../k", "s3://b//k", "s3://b c/k", "file://x", "https://x/y", "gs://b"] {
+        for text in
+            ["", "s3://", "s3:///k", "s3://b/../k", "s3://b//k", "s3://b c/k", "file://x", "https://x/y", "gs://b"]
+        {
             assert!(text.parse::<ObjectUrl>().is_err(), "{text}");
         }
     }

@@ -73,7 +73,7 @@ impl Writer {
     }
 }
 
-const OLD: usize = 60_000;
+const OLD: usize = 40_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_row_is_in_the_copy() {
@@ -269,11 +269,17 @@ async fn schemas_are_read_and_compared() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (folder.path().join("old.db"), folder.path().join("new.db"));
     let make = |path: &Path, sql: &str| Connection::open(path).unwrap().execute_batch(sql).unwrap();
-    make(&old, "CREATE TABLE users(id INTEGER PRIMARY KEY, name TEXT NOT NULL DEFAULT '', gone TEXT); PRAGMA user_version = 7;
+    make(
+        &old,
+        "CREATE TABLE users(id INTEGER PRIMARY KEY, name TEXT NOT NULL DEFAULT '', gone TEXT); PRAGMA user_version = 7;
         CREATE UNIQUE INDEX names ON users(name); CREATE VIEW all_users AS SELECT * FROM users;
-        CREATE VIRTUAL TABLE words USING fts5(a)");
-    make(&new, "CREATE TABLE users(id INTEGER PRIMARY KEY, name TEXT NOT NULL DEFAULT '', email TEXT);
-        CREATE TRIGGER logged AFTER INSERT ON users BEGIN SELECT 1; END");
+        CREATE VIRTUAL TABLE words USING fts5(a)",
+    );
+    make(
+        &new,
+        "CREATE TABLE users(id INTEGER PRIMARY KEY, name TEXT NOT NULL DEFAULT '', email TEXT);
+        CREATE TRIGGER logged AFTER INSERT ON users BEGIN SELECT 1; END",
+    );
     let bench = Bench::new();
     let schema = bench.ask("sqlite_schema", json!({"path": old})).await.unwrap();
     assert_eq!(schema["user_version"], 7);
@@ -282,7 +288,8 @@ async fn schemas_are_read_and_compared() {
     assert_eq!(schema["indexes"]["names"]["unique"], true);
     let diff = bench.ask("sqlite_schema_diff", json!({"before": schema, "after": {"path": new}})).await.unwrap();
     assert_eq!((&diff["destructive"], &diff["breaking"]), (&json!(true), &json!(true)));
-    let changes: Vec<&Value> = diff["changes"].as_array().unwrap().iter().filter(|change| change["name"] == "users").collect();
+    let changes: Vec<&Value> =
+        diff["changes"].as_array().unwrap().iter().filter(|change| change["name"] == "users").collect();
     assert_eq!(changes[0]["column"], "gone");
     let same = bench.ask("sqlite_schema_diff", json!({"before": old, "after": old})).await.unwrap();
     assert_eq!(same, json!({"changes": [], "destructive": false, "breaking": false}));
@@ -297,7 +304,10 @@ async fn a_migration_is_tried_on_a_copy() {
     let bench = Bench::new();
     let try_it = async |sql: &str| bench.ask("sqlite_migrate_dry_run", json!({"path": path, "sql": sql})).await;
     let added = try_it("ALTER TABLE notes ADD COLUMN tag TEXT; INSERT INTO notes(text) VALUES ('new')").await.unwrap();
-    assert_eq!((&added["destructive"], &added["rows"]), (&json!(false), &json!({"notes": {"before": 10, "after": 11}})));
+    assert_eq!(
+        (&added["destructive"], &added["rows"]),
+        (&json!(false), &json!({"notes": {"before": 10, "after": 11}}))
+    );
     assert_eq!(added["diff"]["changes"][0]["change"], "column_added");
     let lost = try_it("DELETE FROM notes WHERE id > 5").await.unwrap();
     assert_eq!((&lost["destructive"], &lost["rows"]["notes"]["after"]), (&json!(true), &json!(5)));

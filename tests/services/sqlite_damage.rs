@@ -13,9 +13,8 @@ fn damaged(folder: &Path) -> Vec<(&'static str, PathBuf, ErrorKind)> {
     let whole = folder.join("whole.db");
     let connection = notes(&whole, 3000);
     connection.execute_batch("PRAGMA journal_mode = delete; CREATE INDEX texts ON notes(text)").unwrap();
-    let root: i64 = connection
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'texts'", [], |row| row.get(0))
-        .unwrap();
+    let root: i64 =
+        connection.query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'texts'", [], |row| row.get(0)).unwrap();
     drop(connection);
     let bytes = std::fs::read(&whole).unwrap();
     let mut made = Vec::new();
@@ -62,7 +61,8 @@ async fn damage_is_a_finding_and_leaves_no_copy() {
             assert!(!target.exists(), "{name}");
         }
         for kind in ["sqlite_schema", "sqlite_seed", "sqlite_migrate_dry_run"] {
-            let args = json!({"path": path, "sql": "CREATE TABLE IF NOT EXISTS notes(a); INSERT INTO notes VALUES (1)"});
+            let args =
+                json!({"path": path, "sql": "CREATE TABLE IF NOT EXISTS notes(a); INSERT INTO notes VALUES (1)"});
             let args = if kind == "sqlite_schema" { json!({"path": path}) } else { args };
             if let Err(error) = bench.ask(kind, args).await {
                 assert!(!error.message.contains("panicked"), "{name}, {kind}: {error}");
@@ -76,10 +76,12 @@ async fn a_hot_journal_is_told_and_not_copied() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hot.db");
     let app = notes(&path, 2000);
-    app.execute_batch("PRAGMA journal_mode = delete; PRAGMA cache_size = 1; BEGIN; UPDATE notes SET text = 'half'").unwrap();
+    app.execute_batch("PRAGMA journal_mode = delete; PRAGMA cache_size = 1; BEGIN; UPDATE notes SET text = 'half'")
+        .unwrap();
     let crashed = folder.path().join("crashed.db");
     for suffix in ["", "-journal"] {
-        std::fs::copy(folder.path().join(format!("hot.db{suffix}")), folder.path().join(format!("crashed.db{suffix}"))).unwrap();
+        std::fs::copy(folder.path().join(format!("hot.db{suffix}")), folder.path().join(format!("crashed.db{suffix}")))
+            .unwrap();
     }
     let error =
         Bench::new().refused("sqlite_backup", json!({"path": crashed, "to": folder.path().join("copy.db")})).await;

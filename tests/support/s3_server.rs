@@ -196,7 +196,8 @@ fn read(reader: &mut BufReader<TcpStream>, stream: &mut TcpStream) -> Option<Ask
 }
 
 fn write(stream: &mut TcpStream, asked: &Asked, answer: &Answer) -> bool {
-    let mut head = format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n", answer.status, answer.length.unwrap_or(answer.body.len()));
+    let mut head =
+        format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n", answer.status, answer.length.unwrap_or(answer.body.len()));
     for (name, value) in &answer.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -234,7 +235,12 @@ fn answer(state: &State, asked: &Asked) -> Answer {
         return Answer::error(507, "InsufficientStorage");
     }
     let meta = || -> BTreeMap<String, String> {
-        asked.headers.iter().filter(|(name, _)| name.starts_with("x-amz-meta-")).map(|(a, b)| (a.clone(), b.clone())).collect()
+        asked
+            .headers
+            .iter()
+            .filter(|(name, _)| name.starts_with("x-amz-meta-"))
+            .map(|(a, b)| (a.clone(), b.clone()))
+            .collect()
     };
     let etag = |answer: Answer, bytes: &[u8]| {
         let mut answer = answer;
@@ -248,7 +254,12 @@ fn answer(state: &State, asked: &Asked) -> Answer {
             let id = format!("upload-{}", state.next.fetch_add(1, Ordering::SeqCst));
             uploads.insert(id.clone(), BTreeMap::new());
             state.upload_meta.lock().unwrap().insert(id.clone(), meta());
-            Answer::new(200, format!("<InitiateMultipartUploadResult><Bucket>{BUCKET}</Bucket><Key>{key}</Key><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"))
+            Answer::new(
+                200,
+                format!(
+                    "<InitiateMultipartUploadResult><Bucket>{BUCKET}</Bucket><Key>{key}</Key><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+                ),
+            )
         }
         ("PUT", Some(id)) => {
             let Some(parts) = uploads.get_mut(&id) else { return Answer::error(404, "NoSuchUpload") };
@@ -277,7 +288,10 @@ fn answer(state: &State, asked: &Asked) -> Answer {
         ("GET", None) if key.is_empty() => list(&objects, asked),
         ("GET" | "HEAD", None) => {
             let Some(kept) = objects.get(&key) else { return Answer::error(404, "NoSuchKey") };
-            let start = asked.headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse().ok());
+            let start = asked
+                .headers
+                .get("range")
+                .and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse().ok());
             let bytes = kept.bytes[start.unwrap_or(0)..].to_vec();
             let mut answer = Answer::new(if start.is_some() { 206 } else { 200 }, bytes);
             if let Some(start) = start {
@@ -306,13 +320,17 @@ fn list(objects: &BTreeMap<String, Kept>, asked: &Asked) -> Answer {
             )
         })
         .collect();
-    Answer::new(200, format!("<ListBucketResult><Name>{BUCKET}</Name><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>"))
+    Answer::new(
+        200,
+        format!("<ListBucketResult><Name>{BUCKET}</Name><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>"),
+    )
 }
 
 /// Signature, version 4, and the checksum of the payload.
 fn verify(asked: &Asked) -> Result<(), &'static str> {
     let authorization = asked.headers.get("authorization").ok_or("AccessDenied")?;
-    let field = |name: &str| authorization.split([' ', ',']).find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+    let field =
+        |name: &str| authorization.split([' ', ',']).find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
     let credential = field("Credential").ok_or("AccessDenied")?;
     let mut scope = credential.splitn(2, '/');
     if scope.next() != Some(ACCESS_KEY) {
@@ -328,9 +346,12 @@ fn verify(asked: &Asked) -> Result<(), &'static str> {
         .split(';')
         .map(|name| format!("{name}:{}\n", asked.headers.get(name).map_or("", String::as_str)))
         .collect();
-    let mut query: Vec<String> = asked.raw_query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") }
-    }).collect();
+    let mut query: Vec<String> = asked
+        .raw_query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") })
+        .collect();
     query.sort();
     let canonical = format!("{}\n{}\n{}\n{headers}\n{signed}\n{payload}", asked.method, asked.path, query.join("&"));
     let date = asked.headers.get("x-amz-date").ok_or("AccessDenied")?;
@@ -339,7 +360,11 @@ fn verify(asked: &Asked) -> Result<(), &'static str> {
     for part in scope.split('/') {
         key = hmac(&key, part.as_bytes());
     }
-    if field("Signature") == Some(hex(&hmac(&key, text.as_bytes())).as_str()) { Ok(()) } else { Err("SignatureDoesNotMatch") }
+    if field("Signature") == Some(hex(&hmac(&key, text.as_bytes())).as_str()) {
+        Ok(())
+    } else {
+        Err("SignatureDoesNotMatch")
+    }
 }
 
 fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {

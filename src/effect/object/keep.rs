@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{OBJECT_LIMIT, Object, S3Access, ask_timeout, is_there, look};
 use crate::base::duration_text::DurationText;
 use crate::base::object_url::ObjectUrl;
-use crate::effect::facts::GRACE;
 use crate::effect::container::Removed;
+use crate::effect::facts::GRACE;
 use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
 
 /// `object_list`: objects whose address begins like this, by name.
@@ -97,4 +97,3 @@ impl Request for DeleteObject {
     const KIND: &'static str = "object_delete";
     type Reply = Removed;
 }
-

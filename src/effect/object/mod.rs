@@ -95,4 +95,3 @@ fn is_there(prior: Option<&Outcome>, url: &ObjectUrl) -> bool {
 fn delete_again(url: ObjectUrl, s3: S3Access) -> Undo {
     Undo::by(DeleteObject { url, s3, missing_ok: true, disposable: true, timeout: ASK_TIMEOUT })
 }
-

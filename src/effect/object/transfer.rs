@@ -139,4 +139,3 @@ impl Request for GetObject {
     const KIND: &'static str = "object_get";
     type Reply = Stored;
 }
-

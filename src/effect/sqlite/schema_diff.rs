@@ -124,37 +124,54 @@ impl SchemaDiff {
     pub fn between(before: &Schema, after: &Schema) -> Self {
         let mut diff = Self::default();
         diff.tables(before, after);
-        diff.things(&before.indexes, &after.indexes, |index| same(&index.sql), |old, new| {
-            use ChangeKind::{IndexAdded, IndexChanged, IndexRemoved};
-            let unique = "rows that were allowed are refused now";
-            match (old, new) {
-                (Some(_), None) => (IndexRemoved, Harmless),
-                (None, Some(new)) if new.unique && before.tables.contains_key(&new.table) => {
-                    (IndexAdded, Breaking(unique))
+        diff.things(
+            &before.indexes,
+            &after.indexes,
+            |index| same(&index.sql),
+            |old, new| {
+                use ChangeKind::{IndexAdded, IndexChanged, IndexRemoved};
+                let unique = "rows that were allowed are refused now";
+                match (old, new) {
+                    (Some(_), None) => (IndexRemoved, Harmless),
+                    (None, Some(new)) if new.unique && before.tables.contains_key(&new.table) => {
+                        (IndexAdded, Breaking(unique))
+                    }
+                    (None, _) => (IndexAdded, Harmless),
+                    (Some(_), Some(new)) if new.unique => (IndexChanged, Breaking(unique)),
+                    (Some(_), Some(_)) => (IndexChanged, Harmless),
                 }
-                (None, _) => (IndexAdded, Harmless),
-                (Some(_), Some(new)) if new.unique => (IndexChanged, Breaking(unique)),
-                (Some(_), Some(_)) => (IndexChanged, Harmless),
-            }
-        });
-        diff.things(&before.triggers, &after.triggers, |trigger| same(&trigger.sql), |old, new| {
-            use ChangeKind::{TriggerAdded, TriggerChanged, TriggerRemoved};
-            let known = |table: &str| before.tables.contains_key(table) || before.views.contains_key(table);
-            match (old, new) {
-                (Some(_), None) => (TriggerRemoved, Breaking("what it did on every write is not done any more")),
-                (None, Some(new)) if known(&new.table) => (TriggerAdded, Breaking("it may refuse or change writes")),
-                (None, _) => (TriggerAdded, Harmless),
-                (Some(_), Some(_)) => (TriggerChanged, Breaking("writes do something else from now on")),
-            }
-        });
-        diff.things(&before.views, &after.views, |view| same(&view.sql), |old, new| {
-            use ChangeKind::{ViewAdded, ViewChanged, ViewRemoved};
-            match (old, new) {
-                (Some(_), None) => (ViewRemoved, Breaking("queries of it fail")),
-                (None, _) => (ViewAdded, Harmless),
-                (Some(_), Some(_)) => (ViewChanged, Breaking("queries of it may fail or find something else")),
-            }
-        });
+            },
+        );
+        diff.things(
+            &before.triggers,
+            &after.triggers,
+            |trigger| same(&trigger.sql),
+            |old, new| {
+                use ChangeKind::{TriggerAdded, TriggerChanged, TriggerRemoved};
+                let known = |table: &str| before.tables.contains_key(table) || before.views.contains_key(table);
+                match (old, new) {
+                    (Some(_), None) => (TriggerRemoved, Breaking("what it did on every write is not done any more")),
+                    (None, Some(new)) if known(&new.table) => {
+                        (TriggerAdded, Breaking("it may refuse or change writes"))
+                    }
+                    (None, _) => (TriggerAdded, Harmless),
+                    (Some(_), Some(_)) => (TriggerChanged, Breaking("writes do something else from now on")),
+                }
+            },
+        );
+        diff.things(
+            &before.views,
+            &after.views,
+            |view| same(&view.sql),
+            |old, new| {
+                use ChangeKind::{ViewAdded, ViewChanged, ViewRemoved};
+                match (old, new) {
+                    (Some(_), None) => (ViewRemoved, Breaking("queries of it fail")),
+                    (None, _) => (ViewAdded, Harmless),
+                    (Some(_), Some(_)) => (ViewChanged, Breaking("queries of it may fail or find something else")),
+                }
+            },
+        );
         diff
     }
 
@@ -219,8 +236,11 @@ impl SchemaDiff {
         }
         for column in new.columns.iter().filter(|column| find(old, &column.name).is_none()) {
             let needs_value = column.not_null && column.default.is_none() && !column.generated;
-            let weight =
-                if needs_value { Breaking("NOT NULL without a default: inserts that do not know it fail") } else { Harmless };
+            let weight = if needs_value {
+                Breaking("NOT NULL without a default: inserts that do not know it fail")
+            } else {
+                Harmless
+            };
             self.note(ChangeKind::ColumnAdded, table, Some(&column.name), weight);
         }
         if self.changes.len() == count || constraints(&new.sql) > constraints(&old.sql) {

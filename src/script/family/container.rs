@@ -2,8 +2,8 @@
 
 use super::{BOOL, CONTAINER, DURATION, FLOAT, INT, LIST, MAP, NO_TIMEOUT_HARM, SIZE, STRING};
 use crate::effect::container::{
-    CreateContainer, ExecInContainer, InspectContainer, KillContainer, ListContainers, ReadLogs, ReadStats, RemoveContainer,
-    RenameContainer, RunContainer, StartContainer, StopContainer, WaitContainer,
+    CreateContainer, ExecInContainer, InspectContainer, KillContainer, ListContainers, ReadLogs, ReadStats,
+    RemoveContainer, RenameContainer, RunContainer, StartContainer, StopContainer, WaitContainer,
 };
 use crate::script::primitive::Primitive;
 

@@ -91,7 +91,8 @@ fn used(first: &ContainerStatsResponse, second: &ContainerStatsResponse) -> Stat
     let blocks = second.blkio_stats.as_ref().and_then(|stats| stats.io_service_bytes_recursive.as_ref());
     let disk = |word: &str| {
         blocks.map(|entries| {
-            let own = entries.iter().filter(|entry| entry.op.as_deref().is_some_and(|op| op.eq_ignore_ascii_case(word)));
+            let own =
+                entries.iter().filter(|entry| entry.op.as_deref().is_some_and(|op| op.eq_ignore_ascii_case(word)));
             own.filter_map(|entry| entry.value).sum()
         })
     };

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{LocalEngine, blocking};
 use super::folder::{io_error, read_json};
 use super::record::{LOG, Phase, RunState, STATE};
+use super::{LocalEngine, blocking};
 use crate::effect::container::Stats;
 use crate::effect::{EffectError, ErrorKind};
 

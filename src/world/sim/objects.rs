@@ -11,9 +11,7 @@ use super::sim_host::SimHost;
 use super::sqlite_rows::Database;
 use crate::base::object_url::ObjectUrl;
 use crate::effect::container::Removed;
-use crate::effect::object::{
-    ArchiveContainer, Archived, Object, ObjectEffect, ObjectOutcome, Pruned, Stored,
-};
+use crate::effect::object::{ArchiveContainer, Archived, Object, ObjectEffect, ObjectOutcome, Pruned, Stored};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::clock::Clock;

@@ -39,7 +39,9 @@ impl SimHost {
                     journal_mode: Some("wal".into()),
                 }))
             }
-            SqliteEffect::Query(request) => self.sound_database(&request.place)?.query(request).map(SqliteOutcome::Query),
+            SqliteEffect::Query(request) => {
+                self.sound_database(&request.place)?.query(request).map(SqliteOutcome::Query)
+            }
             SqliteEffect::Schema(request) => {
                 self.sound_database(&request.place)?.schema_of().map(SqliteOutcome::Schema)
             }

@@ -13,12 +13,14 @@ use crate::world::services::sqlite_schema;
 
 /// A row: column to value.
 pub(super) type Row = Map<String, Value>;
+/// Rows by table.
+type Tables = BTreeMap<String, Vec<Row>>;
 
 /// A database: its tables' rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
-    pub tables: BTreeMap<String, Vec<Row>>,
+    pub tables: Tables,
     /// The statements that make its tables and what belongs to them. A table without one has the columns of its rows.
     pub schema: Vec<String>,
     pub corrupt: bool,
@@ -124,7 +126,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// What [`open`] takes: statements and rows.
-fn read_back(connection: &Connection) -> Result<(Vec<String>, BTreeMap<String, Vec<Row>>), rusqlite::Error> {
+fn read_back(connection: &Connection) -> Result<(Vec<String>, Tables), rusqlite::Error> {
     // Tables first, since the others name them.
     let order = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
                  ORDER BY type <> 'table', rowid";

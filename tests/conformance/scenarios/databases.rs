@@ -3,8 +3,8 @@
 use deployer::effect::container::{ReadStats, RemoveContainer, RunContainer, StopContainer};
 use deployer::effect::object::{ArchiveContainer, DeleteObject, GetObject, ListObjects, PruneObjects, PutObject};
 use deployer::effect::sqlite::{
-    BackUpSqlite, CheckSqlite, DiffSchema, DryRunMigration, FindUsers, QuerySqlite, ReadSchema, RestoreSqlite, SeedSqlite,
-    SqliteOutcome,
+    BackUpSqlite, CheckSqlite, DiffSchema, DryRunMigration, FindUsers, QuerySqlite, ReadSchema, RestoreSqlite,
+    SeedSqlite, SqliteOutcome,
 };
 use deployer::effect::volume::CreateVolume;
 use deployer::effect::{Effect, ErrorKind, Outcome, Request, Undo};
@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use crate::host::App;
 use crate::stage::Stage;
 
-const NOTES: &str = "CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT); INSERT INTO notes(text) VALUES ('one'), ('two')";
+const NOTES: &str =
+    "CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT); INSERT INTO notes(text) VALUES ('one'), ('two')";
 
 /// A volume with a database that has two notes; the arguments that name it.
 async fn database(stage: &Stage<'_>) -> Value {
@@ -73,7 +74,8 @@ pub async fn backed_up_and_restored(stage: &Stage<'_>) {
     let in_folder = stage.must::<BackUpSqlite>(with(&place, json!({ "to": format!("{folder}/") }))).await;
     assert!(in_folder.url.name().starts_with("app-"), "{}", in_folder.url);
 
-    let other = with(&place, json!({ "path": "other.db", "sql": "CREATE TABLE notes(id); INSERT INTO notes VALUES (1)" }));
+    let other =
+        with(&place, json!({ "path": "other.db", "sql": "CREATE TABLE notes(id); INSERT INTO notes VALUES (1)" }));
     stage.must::<SeedSqlite>(other.clone()).await;
     let other = with(&place, json!({ "path": "other.db" }));
     let restore = effect::<RestoreSqlite>(with(&other, json!({ "from": made.url })));

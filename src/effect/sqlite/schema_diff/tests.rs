@@ -81,10 +81,8 @@ fn indexes_triggers_views() {
     let triggered = Schema { triggers: BTreeMap::from([("r".to_owned(), trigger)]), ..one.clone() };
     assert_eq!(judged(&one, &triggered), [(TriggerAdded, false, true)]);
     assert_eq!(judged(&triggered, &one), [(TriggerRemoved, false, true)]);
-    let view = |sql: &str| Schema {
-        views: BTreeMap::from([("v".to_owned(), View { sql: sql.into() })]),
-        ..one.clone()
-    };
+    let view =
+        |sql: &str| Schema { views: BTreeMap::from([("v".to_owned(), View { sql: sql.into() })]), ..one.clone() };
     assert_eq!(judged(&one, &view("SELECT 1")), [(ViewAdded, false, false)]);
     assert_eq!(judged(&view("SELECT 1"), &one), [(ViewRemoved, false, true)]);
     assert_eq!(judged(&view("SELECT 1"), &view("SELECT 2")), [(ViewChanged, false, true)]);

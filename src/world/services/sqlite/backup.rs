@@ -86,8 +86,11 @@ pub(super) fn copy(
     if checked == counted {
         return Ok(checked);
     }
-    Err(EffectError::new(ErrorKind::DatabaseCorrupt, format!("the copy of `{subject}` has other rows than `{subject}` itself"))
-        .detail(format!("{counted:?}\n{checked:?}")))
+    Err(EffectError::new(
+        ErrorKind::DatabaseCorrupt,
+        format!("the copy of `{subject}` has other rows than `{subject}` itself"),
+    )
+    .detail(format!("{counted:?}\n{checked:?}")))
 }
 
 /// Checks a file that nobody else uses, and counts its rows.

@@ -47,7 +47,8 @@ impl Services {
     pub(super) async fn dry_run(&self, call: &Call, request: &DryRunMigration) -> Result<DryRun, EffectError> {
         let folder = tempfile::Builder::new().prefix("deployer-dry-run-").tempdir();
         let folder = folder.map_err(|error| file_wrong("written", &std::env::temp_dir(), &error).not_applied())?;
-        let name = Path::new(&request.place.path).file_name().map(Path::new).ok_or_else(|| invalid("`path` names no file"))?;
+        let name =
+            Path::new(&request.place.path).file_name().map(Path::new).ok_or_else(|| invalid("`path` names no file"))?;
         let local = folder.path().join(name);
         let located = self.locate(&request.place).await?;
         let reached = self.reach(&located).await.map_err(EffectError::not_applied)?;
@@ -88,9 +89,10 @@ impl Services {
         original: &Path,
         local: &Path,
     ) -> Result<(State, u64, Vec<String>), EffectError> {
-        let world = self.containers.clone().ok_or_else(|| {
-            EffectError::unsupported("a migration in a container", self.engine.name())
-        })?;
+        let world = self
+            .containers
+            .clone()
+            .ok_or_else(|| EffectError::unsupported("a migration in a container", self.engine.name()))?;
         let (relative, target) = self.layout(request, located).await?;
         let name = format!("deployer-dry-run-{}-{}", call.run, call.seq).replace('.', "_");
         let stand = Stand { world, call: Call::silent(call.run.clone(), call.seq.clone(), call.vault.clone()), name };
@@ -162,8 +164,11 @@ impl Services {
         if let Outcome::Container(ContainerOutcome::Wait(ended)) = ended
             && ended.exit_code != 0
         {
-            let message =
-                format!("the migration `{}` of `{image}` ended with code {}", request.command.join(" "), ended.exit_code);
+            let message = format!(
+                "the migration `{}` of `{image}` ended with code {}",
+                request.command.join(" "),
+                ended.exit_code
+            );
             return Err(EffectError::new(ErrorKind::Failed, message).detail(output.join("\n")));
         }
         let subject = format!("the copy of {}", request.place);

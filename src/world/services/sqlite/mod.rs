@@ -19,7 +19,9 @@ use std::path::Path;
 use super::Services;
 use super::wait::within;
 use crate::base::duration_text::DurationText;
-use crate::effect::sqlite::{Checked, DatabasePlace, DiffSchema, Schema, SchemaDiff, SchemaSource, SqliteEffect, SqliteOutcome};
+use crate::effect::sqlite::{
+    Checked, DatabasePlace, DiffSchema, Schema, SchemaDiff, SchemaSource, SqliteEffect, SqliteOutcome,
+};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 pub(in crate::world) use schema::of as sqlite_schema;
@@ -35,13 +37,15 @@ impl Services {
                 let (asked, missing_ok) = (request.as_ref().clone(), request.missing_ok);
                 let work = move |subject: &str, path: &Path, stop: &Stop| check::check(subject, path, &asked, stop);
                 match self.reading(call, &request.place, request.timeout, work).await {
-                    Err(error) if missing_ok && error.kind == ErrorKind::NotFound => Ok(SqliteOutcome::Check(Checked {
-                        exists: false,
-                        empty: true,
-                        tables: BTreeMap::new(),
-                        journal_mode: None,
-                        size: 0,
-                    })),
+                    Err(error) if missing_ok && error.kind == ErrorKind::NotFound => {
+                        Ok(SqliteOutcome::Check(Checked {
+                            exists: false,
+                            empty: true,
+                            tables: BTreeMap::new(),
+                            journal_mode: None,
+                            size: 0,
+                        }))
+                    }
                     other => other.map(SqliteOutcome::Check),
                 }
             }
@@ -53,9 +57,7 @@ impl Services {
             SqliteEffect::Schema(request) => {
                 self.reading(call, &request.place, request.timeout, schema::read).await.map(SqliteOutcome::Schema)
             }
-            SqliteEffect::SchemaDiff(request) => {
-                self.diff_schemas(call, request).await.map(SqliteOutcome::SchemaDiff)
-            }
+            SqliteEffect::SchemaDiff(request) => self.diff_schemas(call, request).await.map(SqliteOutcome::SchemaDiff),
             SqliteEffect::Users(request) => {
                 let work = self.find_users(&request.place);
                 self.timely(call, &request.place, request.timeout, work).await.map(SqliteOutcome::Users)
@@ -88,9 +90,7 @@ impl Services {
         work: impl FnOnce(&str, &Path, &Stop) -> Result<T, EffectError> + Send + 'static,
     ) -> Result<T, EffectError> {
         let subject = place.to_string();
-        let late = || {
-            EffectError::new(ErrorKind::Timeout, format!("reading `{place}` took longer than {timeout}"))
-        };
+        let late = || EffectError::new(ErrorKind::Timeout, format!("reading `{place}` took longer than {timeout}"));
         within(call, self.clock.as_ref(), timeout.0, late, async {
             let reached = self.reach(&self.locate(place).await?).await?;
             on_thread(move |stop| work(&subject, &reached.path, stop)).await

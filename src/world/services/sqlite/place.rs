@@ -52,7 +52,9 @@ impl Services {
         })?;
         let inside = Path::new(path);
         if !inside.is_absolute() {
-            return Err(invalid(format!("`{path}` is where container `{container}` has the file, so it begins with a slash")));
+            return Err(invalid(format!(
+                "`{path}` is where container `{container}` has the file, so it begins with a slash"
+            )));
         }
         let mounts: Vec<Mount> = found.mounts.iter().filter_map(|mount| mount.parse().ok()).collect();
         let mount = mounts
@@ -60,8 +62,11 @@ impl Services {
             .filter(|mount| inside.starts_with(&mount.target))
             .max_by_key(|mount| mount.target.len())
             .ok_or_else(|| {
-                EffectError::unsupported(format!("reading `{path}` among container `{container}`'s own files"), self.engine.name())
-                    .hint("keep the database on a volume: what is in the container itself is gone with the container")
+                EffectError::unsupported(
+                    format!("reading `{path}` among container `{container}`'s own files"),
+                    self.engine.name(),
+                )
+                .hint("keep the database on a volume: what is in the container itself is gone with the container")
             })?;
         let rest = inside.strip_prefix(&mount.target).unwrap_or(inside);
         let located = if mount.is_volume() {
@@ -104,10 +109,12 @@ impl Services {
             Ok(file) => in_place(volume, &file).map(|()| file.path().to_owned()),
             Err(error) if error.kind == ErrorKind::NotFound => {
                 let relative = Path::new(path);
-                let is_inside = relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+                let is_inside =
+                    relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
                 let name = relative.file_name().filter(|_| is_inside);
                 let name = name.ok_or_else(|| invalid(format!("`{path}` is not a path inside a volume")))?;
-                let parent = relative.parent().map(|parent| parent.display().to_string()).filter(|text| !text.is_empty());
+                let parent =
+                    relative.parent().map(|parent| parent.display().to_string()).filter(|text| !text.is_empty());
                 let folder = self.engine.volume_file(volume, parent.as_deref().unwrap_or(".")).await?;
                 in_place(volume, &folder)?;
                 Ok(folder.path().join(name))

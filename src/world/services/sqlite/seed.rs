@@ -12,6 +12,7 @@ use super::file::{BUSY_TIMEOUT, has_wal_file, wrong};
 use super::schema::is_empty;
 use super::statements::{Transaction, run, text_of};
 use super::thread::{Stop, on_thread};
+use super::users::{SIBLINGS, sibling};
 use crate::effect::sqlite::{SeedSqlite, Seeded};
 use crate::effect::{EffectError, ErrorKind};
 
@@ -31,7 +32,11 @@ impl Services {
         // A new one has its name only when its rows are in it.
         let draft = Draft::beside(&path)?;
         let (draft, seeded) = on_thread(move |stop| {
-            let seeded = seed(&subject, draft.path(), &sql, stop).map_err(EffectError::not_applied)?;
+            let seeded = seed(&subject, draft.path(), &sql, stop).map_err(|error| {
+                // On a disk that is full SQLite cannot roll back, and leaves its journal.
+                SIBLINGS.iter().for_each(|suffix| drop(std::fs::remove_file(sibling(draft.path(), suffix))));
+                error.not_applied()
+            })?;
             belong(&path, draft.path())?;
             Ok((draft, seeded))
         })
@@ -64,7 +69,9 @@ fn seed(subject: &str, path: &Path, sql: &str, stop: &Stop) -> Result<Seeded, Ef
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     stop.watches(&connection);
-    connection.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE").map_err(|error| failed(error).not_applied())?;
+    connection
+        .execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")
+        .map_err(|error| failed(error).not_applied())?;
     let seeded = fill(subject, &connection, sql, stop);
     // What is left of the transaction ends with the connection.
     let seeded = seeded.map_err(EffectError::not_applied)?;
@@ -81,7 +88,6 @@ fn fill(subject: &str, connection: &Connection, sql: &str, stop: &Stop) -> Resul
         return Ok(Seeded { seeded: false, tables: before });
     }
     run(subject, connection, sql, Transaction::Callers, stop)?;
-    no_orphans(subject, connection)
-        .map_err(|error| EffectError { kind: ErrorKind::Failed, hint: None, ..error })?;
+    no_orphans(subject, connection).map_err(|error| EffectError { kind: ErrorKind::Failed, hint: None, ..error })?;
     Ok(Seeded { seeded: true, tables: count()? })
 }

@@ -80,9 +80,8 @@ impl Account {
 /// The settings of the profile that is chosen, of both files.
 fn profile(variable: &dyn Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
     let home = variable("HOME");
-    let file = |name: &str, usual: &str| {
-        variable(name).or_else(|| home.as_ref().map(|home| format!("{home}/.aws/{usual}")))
-    };
+    let file =
+        |name: &str, usual: &str| variable(name).or_else(|| home.as_ref().map(|home| format!("{home}/.aws/{usual}")));
     let name = variable("AWS_PROFILE").unwrap_or_else(|| "default".into());
     let read = |path: Option<String>| path.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
     let mut found = section(&read(file("AWS_CONFIG_FILE", "config")), &[&name, &format!("profile {name}")]);
@@ -113,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_profile_is_one_section() {
-        let text = "[other]\nregion = no\n[profile shop]\n# a remark = no\nregion=eu-central-1\ns3 =\n  endpoint_url = no\n";
+        let text =
+            "[other]\nregion = no\n[profile shop]\n# a remark = no\nregion=eu-central-1\ns3 =\n  endpoint_url = no\n";
         let found = section(text, &["shop", "profile shop"]);
         assert_eq!(found.get("region").map(String::as_str), Some("eu-central-1"));
         assert!(!found.contains_key("endpoint_url"));

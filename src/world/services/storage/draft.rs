@@ -114,8 +114,7 @@ impl Draft {
             let target = self.target;
             let wrong = |error: &io::Error| file_wrong("written", &target, error).not_applied();
             self.file.as_file().sync_all().map_err(|error| wrong(&error))?;
-            let named =
-                if overwrite { self.file.persist(&target) } else { self.file.persist_noclobber(&target) };
+            let named = if overwrite { self.file.persist(&target) } else { self.file.persist_noclobber(&target) };
             named.map_err(|error| match error.error.kind() {
                 io::ErrorKind::AlreadyExists => taken(&ObjectUrl::File { path: target.display().to_string() }),
                 _ => wrong(&error.error),

@@ -59,7 +59,13 @@ impl Storage {
     }
 
     /// Stores a file under this name. Nothing has the name before all of it is there.
-    async fn put(&self, call: &Call, file: &Path, url: &ObjectUrl, overwrite: bool) -> Result<Transferred, EffectError> {
+    async fn put(
+        &self,
+        call: &Call,
+        file: &Path,
+        url: &ObjectUrl,
+        overwrite: bool,
+    ) -> Result<Transferred, EffectError> {
         match self {
             Self::Folder => {
                 let mut draft = Draft::beside(Path::new(url.key()))?;

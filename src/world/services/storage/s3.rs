@@ -9,8 +9,8 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::client::{ClientOptions, HttpClient, HttpConnector};
 use object_store::path::Path as Key;
 use object_store::{
-    Attribute, Attributes, BackoffConfig, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions,
-    RetryConfig,
+    Attribute, Attributes, BackoffConfig, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, RetryConfig,
 };
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
@@ -69,7 +69,8 @@ impl S3 {
         if let Some(endpoint) = account.endpoint {
             let is_url = reqwest::Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
             if !is_url {
-                let message = format!("`{endpoint}` is no endpoint: it is a URL that starts with `http://` or `https://`");
+                let message =
+                    format!("`{endpoint}` is no endpoint: it is a URL that starts with `http://` or `https://`");
                 return Err(EffectError::new(ErrorKind::Invalid, message).not_applied());
             }
             builder = builder.with_endpoint(endpoint).with_allow_http(true);

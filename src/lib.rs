@@ -31,7 +31,7 @@
 //!   script/primitive.rs   arguments -> JSON -> StopContainer; unknown options end here, with a did-you-mean
 //!   script/host.rs        the place in the run (`Seq`), the line of the script (`Site`); blocks this thread on...
 //!   gateway/gate.rs       refuses when the run is cancelled; makes the Call: run, place, cancel, progress
-//!   gateway/stack.rs      trace > record > redact > retry > deadline > fault >
+//!   gateway/stack.rs      trace > record > redact > retry > fence > deadline > fault >
 //!   world/real.rs         containers, images, volumes, networks, locks: the engine; the rest: services
 //!   world/docker/stop.rs  the Engine API            (local/stop.rs: signals; sim/lifecycle.rs: a virtual clock)
 //! and back:
@@ -47,6 +47,7 @@
 //! | [`gateway::record`] | reads the state before (`Facts::prior`), writes the intent with its undo, then the outcome |
 //! | [`gateway::redact`] | scrubs known secrets from what comes back |
 //! | [`gateway::retry`] | tries again after a passing fault, where `Recovery` says that twice does no harm |
+//! | [`gateway::fence`] | refuses every change once the run has lost its lock |
 //! | [`gateway::deadline`] | ends each try in time, and at once when the run is cancelled |
 //! | [`gateway::fault`] | what tests let go wrong, as close to the world as can be |
 //!
@@ -85,7 +86,7 @@
 //! - Undos come last first ([`run::unwind`]). One that fails is tried three times more; if it fails for good, what is
 //!   below it stays, since it may rest on it.
 //! - The first Ctrl-C, SIGTERM or `--timeout` stops what goes forward and takes back; the second stops everything and
-//!   leaves an unfinished run, which `deployer abort` takes back from the journal ([`run::abort`]).
+//!   leaves an unfinished run, which `deployer abort` takes back from the journal ([`run::reopen`]).
 //! - Nothing done while taking back is itself taken back. Locks are let go of last.
 //!
 //! ## Adding a primitive

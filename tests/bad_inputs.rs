@@ -181,7 +181,7 @@ fn a_journal_of_a_newer_deployer() {
     assert_snapshot!(message(&deployer, &finished), @r#"
     deployer::journal::newer
 
-      × the journal `[HOME]/state/journal.db` was written by a newer deployer (journal version 99, this one knows 1)
+      × the journal `[HOME]/state/journal.db` was written by a newer deployer (journal version 99, this one knows 2)
       help: install the newer deployer, or use another folder with `--state DIR`
     "#);
 }

@@ -9,6 +9,7 @@ use support::apps;
 use support::deadline::until;
 use support::deployer::{Deployer, Finished};
 use support::docker::Docker;
+use support::forwarder::forward_engine;
 use support::git_repo::GitRepo;
 use support::http;
 use support::ports::free_port;
@@ -172,5 +173,21 @@ fn rollback_goes_to_the_release_before_and_to_a_named_one() {
     rollback(&["--set", &format!("to={tag}")]).ok();
     logo.serves_alone("v1");
     rollback(&["--set", "to=nowhere"]).code(1).says("nowhere");
+    logo.serves_alone("v1");
+}
+
+#[test]
+fn a_distant_engine_builds_proves_and_rolls_back() {
+    let mut logo = Logo::new();
+    let here = logo.docker.bridge_address();
+    logo.deployer = Deployer::docker().env("DOCKER_HOST", &forward_engine(&here));
+    for version in ["v1", "v2"] {
+        logo.release(version);
+        logo.deploy(&[&format!("new_address={here}")]).ok();
+        logo.serves_alone(version);
+    }
+    let service = format!("service={}", logo.service);
+    let health = "health.path=/api/v1/health";
+    logo.deployer.run("rollback.rhai", &["--set", &service, "--set", health, "--set", "bake=200ms"]).ok();
     logo.serves_alone("v1");
 }

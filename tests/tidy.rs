@@ -45,7 +45,7 @@ const OWNED: &[(&[&str], &[&str], &str)] = &[
     (&["Command::new", "tokio::process"], &["world/", "app.rs"], "the `exec` effect"),
     (
         &["std::fs", "tokio::fs", "File::open", "File::create"],
-        &["world/", "app.rs", "app/", "cli/", "journal/sqlite_journal.rs"],
+        &["world/", "app.rs", "app/", "cli/", "journal/journal_file.rs"],
         "an effect; for a script's source, what `app` hands in",
     ),
     (

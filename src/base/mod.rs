@@ -9,6 +9,7 @@ pub mod mount;
 pub mod object_url;
 pub mod port_mapping;
 pub mod run_id;
+pub mod scrubber;
 pub mod seq;
 pub mod shell_word;
 pub mod site;

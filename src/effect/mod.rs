@@ -26,7 +26,7 @@ pub mod volume;
 use serde_json::Value;
 
 pub use error::{Applied, EffectError, ErrorKind};
-pub use facts::{Access, Facts, Recovery, Request, Undo};
+pub use facts::{Access, Facts, Recovery, Request, Trace, Undo, Verdict};
 
 family::families! {
     Container(container::ContainerEffect => container::ContainerOutcome),

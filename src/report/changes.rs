@@ -14,8 +14,8 @@ const CHANGES_KEPT: usize = 500;
 const NAMES_KEPT: usize = 1_000;
 /// Letters of an id that has no name.
 const SHORT_ID: usize = 12;
-/// Letters of a full id.
-const FULL_ID: usize = 64;
+/// Letters of a full id, on any of the engines.
+const FULL_IDS: [usize; 2] = [32, 64];
 
 /// Names of the things that effects call by id.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Names {
         let word = |word: &str| {
             let bare = word.trim_end_matches([':', ',']);
             let id = bare.strip_prefix("sha256:").unwrap_or(bare);
-            if id.len() != FULL_ID || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            if !FULL_IDS.contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return word.to_owned();
             }
             let name = self.0.get(bare).map_or(&id[..SHORT_ID], String::as_str);
@@ -298,6 +298,18 @@ mod tests {
         assert_eq!(net(&[remove("old")]), ["- container old"]);
         let absent = ("docker_remove", "old", json!({"container": "old"}), json!({"removed": false}), None);
         assert_eq!(net(&[absent]), [""; 0]);
+    }
+
+    #[test]
+    fn ids_of_every_engine_get_their_names() {
+        for letters in FULL_IDS {
+            let id = "a".repeat(letters);
+            let made = ("docker_run", "web", json!({"name": "web"}), json!({"id": id, "name": "web"}), None);
+            let start = ("docker_start", id.as_str(), json!({"container": id}), json!({}), None);
+            let removed = ("docker_remove", id.as_str(), json!({"container": id}), json!({"removed": true}), None);
+            assert_eq!(net(&[made.clone(), start]), ["+ container web"]);
+            assert_eq!(net(&[made, removed]), [""; 0]);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::layout::{Paint, Tone, fit, last_lines, one_line, safe_lines, took};
+use super::layout::{Paint, Tone, engine_at, fit, last_lines, one_line, safe_lines, took};
 use super::summary::{Summary, SummaryLine};
 use super::timeline::{EffectEnd, EffectLine, EndedStep, Happening, Timeline};
 use super::{Face, Look, Output};
@@ -79,7 +79,7 @@ impl PlainFace {
     fn happened(&mut self, happening: Happening) {
         match happening {
             Happening::Began { run, header, .. } => {
-                let at = format!("{} on {} {}", header.script, header.engine, header.address);
+                let at = format!("{} on {}", header.script, engine_at(&header.engine, &header.address));
                 self.line(0, Tone::Strong, "run", &format!("{run} {}", one_line(&at)));
             }
             Happening::StepBegan(step) => self.line(step.depth, Tone::Strong, "step", &step.label()),

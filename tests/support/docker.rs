@@ -45,6 +45,12 @@ impl Docker {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// An address of this machine that is not the loopback: the engine's own on its usual bridge.
+    #[track_caller]
+    pub fn bridge_address(&self) -> String {
+        self.cli(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"])
+    }
+
     /// Builds `folder` into the image `NAME:TAG` and returns its name.
     #[track_caller]
     pub fn build(&self, folder: &Path, name: &str, tag: &str) -> String {

@@ -4,11 +4,15 @@
 
 pub mod apps;
 pub mod deadline;
+pub mod demo;
 pub mod deployer;
 pub mod docker;
+pub mod forwarder;
 pub mod git_repo;
 pub mod http;
+pub mod planted;
 pub mod ports;
+pub mod rivals;
 pub mod s3_server;
 pub mod scene;
 pub mod small_disk;
@@ -21,8 +25,8 @@ pub mod webhook_receiver;
 
 use std::time::Duration;
 
-/// Polls until `done` has something, at most ten seconds.
+/// Polls until `done` has something, at most a minute.
 #[track_caller]
 pub fn until<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
-    deadline::until(what, Duration::from_secs(10), done)
+    deadline::until(what, Duration::from_secs(60), done)
 }

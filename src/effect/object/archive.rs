@@ -40,9 +40,9 @@ impl Facts for ArchiveContainer {
         Access::Write
     }
 
-    /// In a folder the run's own archive is found again; a single name is there only when the log is whole.
+    /// In a folder the run's own archive is found again and made anew; a single name that is taken is refused.
     fn recovery(&self) -> Recovery {
-        if self.to.is_folder() || self.overwrite { Recovery::Repeat } else { Recovery::Observe }
+        Recovery::Repeat
     }
 
     fn patience(&self) -> Duration {

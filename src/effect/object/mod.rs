@@ -87,8 +87,9 @@ fn look(url: &ObjectUrl, s3: &S3Access) -> Effect {
     ListObjects { prefix: url.clone(), s3: s3.clone(), limit: OBJECT_LIMIT, timeout: ASK_TIMEOUT }.into()
 }
 
-fn is_there(prior: Option<&Outcome>, url: &ObjectUrl) -> bool {
-    let Some(Outcome::Object(ObjectOutcome::List(found))) = prior else { return false };
+/// Whether the answer to [`look`] has an object of this address.
+fn is_there(answer: Option<&Outcome>, url: &ObjectUrl) -> bool {
+    let Some(Outcome::Object(ObjectOutcome::List(found))) = answer else { return false };
     found.iter().any(|object| object.url == *url)
 }
 

@@ -7,8 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::{S3Access, delete_again, is_there, look, transfer_timeout};
 use crate::base::duration_text::DurationText;
 use crate::base::object_url::ObjectUrl;
-use crate::effect::facts::GRACE;
+use crate::effect::facts::{GRACE, Trace, Verdict};
 use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+
+/// What is there now and was not before is deleted and made again: its digest is known then.
+fn partly_if(trace: Trace<'_>, is_there: bool) -> Verdict {
+    if is_there && trace.undo.is_some() { Verdict::Partly } else { Verdict::Not }
+}
 
 /// `object_put`: stores a file under a name that is free.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +61,14 @@ impl Facts for PutObject {
 
     fn prior(&self) -> Option<Effect> {
         Some(look(&self.target(), &self.s3))
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        self.prior()
+    }
+
+    fn verdict(&self, trace: Trace<'_>, evidence: &Outcome) -> Verdict {
+        partly_if(trace, is_there(Some(evidence), &self.target()))
     }
 
     fn undo(&self, prior: Option<&Outcome>) -> Undo {
@@ -123,6 +136,14 @@ impl Facts for GetObject {
 
     fn prior(&self) -> Option<Effect> {
         Some(look(&self.file(), &S3Access::default()))
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        self.prior()
+    }
+
+    fn verdict(&self, trace: Trace<'_>, evidence: &Outcome) -> Verdict {
+        partly_if(trace, is_there(Some(evidence), &self.file()))
     }
 
     fn undo(&self, prior: Option<&Outcome>) -> Undo {

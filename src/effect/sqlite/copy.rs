@@ -37,9 +37,9 @@ impl Facts for BackUpSqlite {
         Access::Write
     }
 
-    /// In a folder the run's own copy is found again; a single name is there only when the copy is whole.
+    /// In a folder the run's own copy is found again and made anew; a single name that is taken is refused.
     fn recovery(&self) -> Recovery {
-        if self.to.is_folder() || self.overwrite { Recovery::Repeat } else { Recovery::Observe }
+        Recovery::Repeat
     }
 
     fn patience(&self) -> Duration {

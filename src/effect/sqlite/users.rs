@@ -28,6 +28,10 @@ impl Facts for FindUsers {
         self.timeout.0 + GRACE
     }
 
+    fn is_safety_check(&self) -> bool {
+        true
+    }
+
     fn subject(&self) -> String {
         self.place.to_string()
     }

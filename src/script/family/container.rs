@@ -1,6 +1,6 @@
 //! Containers.
 
-use super::{BOOL, CONTAINER, DURATION, FLOAT, INT, LIST, MAP, NO_TIMEOUT_HARM, SIZE, STRING};
+use super::{BOOL, CONTAINER, DONE_WHEN, DURATION, FLOAT, IDEMPOTENT, INT, LIST, MAP, NO_TIMEOUT_HARM, SIZE, STRING};
 use crate::effect::container::{
     CreateContainer, ExecInContainer, InspectContainer, KillContainer, ListContainers, ReadLogs, ReadStats,
     RemoveContainer, RenameContainer, RunContainer, StartContainer, StopContainer, WaitContainer,
@@ -123,6 +123,8 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("timeout", DURATION, "\"60s\"", NO_TIMEOUT_HARM)
             .optional("check", BOOL, "true", "fails when it ends with another code than 0")
             .optional("output_limit", SIZE, "\"64k\"", "bytes kept of each stream; the end is kept")
+            .optional("idempotent", BOOL, "false", IDEMPOTENT)
+            .optional("done_when", LIST, "none", DONE_WHEN)
             .returns("exit_code, stdout, stderr, truncated")
             .undo("none: what a program did only another program can undo, see `on_rollback`")
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_exec(\"web\", [\"true\"])"),

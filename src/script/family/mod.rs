@@ -35,6 +35,9 @@ const SECRET: &str = "string or secret";
 const S3_DOC: &str = "endpoint, region, access_key, secret_key, session_token; what is left out comes from the environment, the profile in `~/.aws` or the role of the machine";
 const NO_TIMEOUT_HARM: &str = "after which it fails";
 
+const IDEMPOTENT: &str = "doing it twice does no harm: `deployer resume` does it again when it cannot know";
+const DONE_WHEN: &str = "a command that ends with 0 once this is done: what `deployer resume` asks";
+
 /// All of them.
 pub fn all() -> Vec<Primitive> {
     [

@@ -153,10 +153,13 @@ impl DockerEngine {
         match address {
             None => self.host_address().await,
             Some(address) if address.is_loopback() && self.remote_host.is_some() => Err(EffectError::new(
-                ErrorKind::Conflict,
+                ErrorKind::Unsupported,
                 format!("container `{container}` publishes its port on {address} of another machine only"),
             )
-            .hint("publish it on an address that can be reached from here")
+            .hint(
+                "publish it on an address that can be reached from here; the shipped scripts ask for it as \
+                 `green_address` or `new_address`",
+            )
             .not_applied()),
             Some(address) => Ok(address),
         }

@@ -6,6 +6,7 @@
 
 mod address;
 mod build_context;
+mod claim;
 mod connect;
 mod container;
 mod container_exec;
@@ -21,6 +22,7 @@ mod image;
 mod image_build;
 mod image_transfer;
 mod lock;
+mod lock_list;
 mod names;
 mod network;
 mod output;

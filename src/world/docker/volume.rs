@@ -42,7 +42,7 @@ impl DockerEngine {
         found(ask(About::Volume(name), self.docker.inspect_volume(name)).await)
     }
 
-    async fn volumes(&self, request: &ListVolumes) -> Result<Vec<Volume>, EffectError> {
+    pub(super) async fn volumes(&self, request: &ListVolumes) -> Result<Vec<Volume>, EffectError> {
         let mut filters: HashMap<&str, Vec<String>> = HashMap::new();
         if let Some(name) = &request.name {
             filters.insert("name", vec![names::plain("volume", name)?.to_owned()]);

@@ -61,7 +61,6 @@ use super::{Call, World};
 use crate::base::labels;
 use crate::effect::container::{ContainerEffect, ContainerOutcome};
 use crate::effect::image::{ImageEffect, ImageOutcome};
-use crate::effect::lock::{LockEffect, LockOutcome};
 use crate::effect::network::{NetworkEffect, NetworkOutcome};
 use crate::effect::volume::{VolumeEffect, VolumeOutcome};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
@@ -182,22 +181,11 @@ impl LocalWorld {
         let (effect, call) = (effect.clone(), call.clone());
         blocking(&self.engine, move |engine| match effect {
             NetworkEffect::Create(request) => engine.create_network(&call, &request).map(NetworkOutcome::Create),
+            NetworkEffect::List(request) => engine.list_networks(&request).map(NetworkOutcome::List),
             NetworkEffect::Connect(request) => engine.connect_network(&request).map(NetworkOutcome::Connect),
             NetworkEffect::Remove(request) => engine.remove_network(&call, &request).map(NetworkOutcome::Remove),
         })
         .await
-    }
-
-    async fn lock(&self, call: &Call, effect: &LockEffect) -> Result<LockOutcome, EffectError> {
-        match effect {
-            LockEffect::Acquire(request) => self.engine.acquire_lock(call, request).await.map(LockOutcome::Acquire),
-            LockEffect::Release(request) => {
-                let (request, call) = (request.clone(), call.clone());
-                blocking(&self.engine, move |engine| engine.release_lock(&call, &request))
-                    .await
-                    .map(LockOutcome::Release)
-            }
-        }
     }
 }
 
@@ -217,7 +205,7 @@ impl World for LocalWorld {
                 Effect::Image(effect) => self.image(call, effect).await.map(Outcome::Image),
                 Effect::Volume(effect) => self.volume(call, effect).await.map(Outcome::Volume),
                 Effect::Network(effect) => self.network(call, effect).await.map(Outcome::Network),
-                Effect::Lock(effect) => self.lock(call, effect).await.map(Outcome::Lock),
+                Effect::Lock(effect) => self.engine.lock(call, effect).await.map(Outcome::Lock),
                 other => Err(EffectError::unsupported(format!("`{}`", other.kind()), NAME)),
             }
         })

@@ -11,7 +11,7 @@ use super::exec::Program;
 use super::git::Repo;
 use super::ids::Ids;
 use super::images::Images;
-use super::locks::Locks;
+use super::locks::{Epochs, Locks};
 use super::machine::Machine;
 use super::networks::Networks;
 use super::notify::Outbox;
@@ -42,6 +42,7 @@ pub(super) struct SimHost {
     pub(super) programs: BTreeMap<String, Program>,
     pub(super) outbox: Outbox,
     pub(super) locks: Locks,
+    pub(super) epochs: Epochs,
     pub(super) web: BTreeMap<String, Page>,
 }
 
@@ -62,6 +63,7 @@ impl SimHost {
             programs: scenario.programs,
             outbox: scenario.outbox,
             locks: scenario.locks,
+            epochs: Epochs::new(),
             web: scenario.web,
         };
         for image in &scenario.images {

@@ -207,7 +207,9 @@ impl Stand {
             only_own: true,
         })));
         self.ask(container).await?;
-        self.ask(RemoveVolume { name: self.name.clone(), missing_ok: true, only_own: true }).await.map(drop)
+        self.ask(RemoveVolume { name: self.name.clone(), missing_ok: true, disposable: true, only_own: true })
+            .await
+            .map(drop)
     }
 }
 

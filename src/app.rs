@@ -13,6 +13,7 @@ use crate::effect::EffectError;
 use crate::gateway::ledger::{Ledger, Listener};
 use crate::gateway::{Cancel, Gateway};
 use crate::journal::entry::{Process, RunHeader};
+use crate::journal::halting_journal::{HaltAt, HaltingJournal};
 use crate::journal::sqlite_journal::SqliteJournal;
 use crate::journal::{Journal, JournalError};
 use crate::script::diagnostic::effect_diagnostic;
@@ -67,7 +68,7 @@ impl App {
     /// When the journal cannot be used, or the engine does not answer.
     pub async fn open(options: &Options) -> Result<Self, Report> {
         let state = state_folder(options.state.as_ref());
-        let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&state)?);
+        let journal = halting(Arc::new(SqliteJournal::open(&state)?))?;
         let holder = this_holder()?;
         let (world, address) = open_world(options, &holder).await?;
         Ok(Self {
@@ -187,6 +188,18 @@ pub async fn open_world(options: &Options, holder: &Holder) -> Result<(Arc<dyn W
         }
     };
     Ok((Arc::new(RealWorld::new(containers, engine, Arc::new(environment))), address))
+}
+
+/// With `DEPLOYER_HALT_AT_ENTRY`, which tests set, a journal that stops this process there, as SIGSTOP does.
+fn halting(journal: Arc<dyn Journal>) -> Result<Arc<dyn Journal>, Report> {
+    let Some(at) = environment("DEPLOYER_HALT_AT_ENTRY") else { return Ok(journal) };
+    let at: HaltAt = at.parse().map_err(Report::msg)?;
+    let halt = || {
+        if let Err(error) = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP) {
+            tracing::error!(%error, "this process cannot stop itself");
+        }
+    };
+    Ok(Arc::new(HaltingJournal::new(journal, at, halt)))
 }
 
 /// This process, as locks name it.

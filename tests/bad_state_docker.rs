@@ -125,12 +125,12 @@ fn a_taken_name() {
     Advice: deployer::script::below
 
       ☞ which came from `std/release`
-        ╭─[std/release:48:13]
-     47 │         if left.labels.get("deployer.service") != service {
-     48 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
+        ╭─[std/release:85:13]
+     84 │         if left.labels.get("deployer.service") != service {
+     85 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
         ·             ──┬─
         ·               ╰── here
-     49 │         }
+     86 │         }
         ╰────
     end   failed before anything was changed, in TIME
           run: RUN
@@ -146,23 +146,23 @@ fn an_app_that_never_gets_healthy() {
 
       × `[SERVICE]-green` was not healthy within TIME; last answer: 503 Service Unavailable
       │ manual-generator v2: listening on port 5000
-        ╭─[bluegreen.rhai:87:14]
-     86 │ step "Prove green" {
-     87 │     cutover::healthy(green, p.health, p.container_port);
+        ╭─[bluegreen.rhai:85:14]
+     84 │ step "Prove green" {
+     85 │     cutover::healthy(green, p.health, p.container_port);
         ·              ───┬───
         ·                 ╰── in the call of `healthy`
-     88 │     database::prove(p.database, green);
+     86 │     database::prove(p.database, green);
         ╰────
 
     Advice: deployer::script::below
 
       ☞ which came from `std/cutover`
-        ╭─[std/cutover:39:5]
-     38 │ fn healthy(container, health, port) {
-     39 │     health_wait(container, question(health, port));
+        ╭─[std/cutover:51:5]
+     50 │ fn healthy(container, health, port) {
+     51 │     health_wait(container, question(health, port));
         ·     ─────┬─────
         ·          ╰── here
-     40 │ }
+     52 │ }
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
@@ -178,24 +178,24 @@ fn an_app_that_dies_at_start() {
 
       × container `[SERVICE]-green` ended with exit code 3 while it was waited for
       │ manual-generator v2: cannot start: EXIT_AT_START is set
-        ╭─[bluegreen.rhai:87:14]
-     86 │ step "Prove green" {
-     87 │     cutover::healthy(green, p.health, p.container_port);
+        ╭─[bluegreen.rhai:85:14]
+     84 │ step "Prove green" {
+     85 │     cutover::healthy(green, p.health, p.container_port);
         ·              ───┬───
         ·                 ╰── in the call of `healthy`
-     88 │     database::prove(p.database, green);
+     86 │     database::prove(p.database, green);
         ╰────
       help: its last log lines say why; start the same image by hand to see more
 
     Advice: deployer::script::below
 
       ☞ which came from `std/cutover`
-        ╭─[std/cutover:39:5]
-     38 │ fn healthy(container, health, port) {
-     39 │     health_wait(container, question(health, port));
+        ╭─[std/cutover:51:5]
+     50 │ fn healthy(container, health, port) {
+     51 │     health_wait(container, question(health, port));
         ·     ─────┬─────
         ·          ╰── here
-     40 │ }
+     52 │ }
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
@@ -212,12 +212,12 @@ fn a_damaged_database() {
 
       × database `[VOLUME]:manual_generator.db` is damaged
       │ database disk image is malformed
-        ╭─[bluegreen.rhai:88:15]
-     87 │     cutover::healthy(green, p.health, p.container_port);
-     88 │     database::prove(p.database, green);
+        ╭─[bluegreen.rhai:86:15]
+     85 │     cutover::healthy(green, p.health, p.container_port);
+     86 │     database::prove(p.database, green);
         ·               ──┬──
         ·                 ╰── in the call of `prove`
-     89 │ }
+     87 │ }
         ╰────
 
     Advice: deployer::script::below

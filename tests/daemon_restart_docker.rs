@@ -47,7 +47,9 @@ impl Daemon {
     fn begin(&mut self) {
         let inside = |name: &str| self.folder.path().join(name);
         let log = File::options().create(true).append(true).open(inside("log")).unwrap();
-        let mut command = Command::new("dockerd");
+        // A network namespace of its own: a daemon that is told to have no bridge removes the one that is there.
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--", "dockerd"]);
         for (flag, path) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
             command.arg(flag).arg(inside(path));
         }

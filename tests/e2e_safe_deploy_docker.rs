@@ -3,88 +3,11 @@
 mod support;
 
 use std::thread;
-use std::time::Duration;
 
-use support::apps;
-use support::deadline::until;
-use support::deployer::{Deployer, Finished};
-use support::docker::Docker;
+use support::deployer::Deployer;
 use support::forwarder::forward_engine;
-use support::git_repo::GitRepo;
 use support::http;
-use support::ports::free_port;
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Logo {
-    docker: Docker,
-    deployer: Deployer,
-    repo: GitRepo,
-    service: String,
-    port: u16,
-    new_port: u16,
-}
-
-impl Logo {
-    fn new() -> Self {
-        let docker = Docker::new();
-        Self {
-            deployer: Deployer::docker(),
-            repo: GitRepo::of(&apps::example("logo-detection")),
-            service: docker.name("logo"),
-            port: free_port(),
-            new_port: free_port(),
-            docker,
-        }
-    }
-
-    fn deploy(&self, settings: &[&str]) -> Finished {
-        let config = format!(
-            r#"
-service = "{}"
-repo = "{}"
-port = {}
-new_port = {}
-drain = "10s"
-bake = "200ms"
-
-[environment]
-MAX_CONCURRENT_DETECTIONS = "4"
-
-[health]
-timeout = "20s"
-"#,
-            self.service,
-            self.repo.path().display(),
-            self.port,
-            self.new_port,
-        );
-        let file = self.deployer.file("safe.toml", &config);
-        let mut args = vec!["--config", &file];
-        args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
-        self.deployer.run("safe_deploy.rhai", &args)
-    }
-
-    /// Changes the code so that the app calls itself `version`, and commits.
-    fn release(&self, version: &str) -> String {
-        let path = self.repo.path().join("src/api/main.py");
-        let code = std::fs::read_to_string(&path).unwrap();
-        let line = code.lines().find(|line| line.starts_with("VERSION = ")).unwrap();
-        std::fs::write(&path, code.replace(line, &format!("VERSION = \"{version}\""))).unwrap();
-        self.repo.commit(&format!("Release {version}"))
-    }
-
-    fn id(&self) -> String {
-        self.docker.inspect(&self.service)["Id"].as_str().unwrap().to_owned()
-    }
-
-    #[track_caller]
-    fn serves_alone(&self, version: &str) {
-        assert_eq!(self.docker.containers(true), ["logo"]);
-        let answer = until("an answer", PATIENCE, || http::get(self.port, "/api/v1/health").ok());
-        assert_eq!((answer.status, answer.version.as_str()), (200, version), "{}", answer.body);
-    }
-}
+use support::logo::Logo;
 
 #[test]
 fn git_decides_between_a_new_image_a_restart_and_nothing() {

@@ -4,6 +4,7 @@
 mod blob_table;
 pub mod entry;
 pub mod error;
+pub mod halting_journal;
 mod journal_file;
 pub mod memory_journal;
 mod opening;

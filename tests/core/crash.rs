@@ -85,6 +85,10 @@ impl Journal for MortalJournal {
         self.inner.records(run)
     }
 
+    fn remove(&self, runs: &[RunId]) -> Result<(), JournalError> {
+        self.inner.remove(runs)
+    }
+
     fn runs(&self, limit: usize) -> Result<Vec<RunSummary>, JournalError> {
         self.inner.runs(limit)
     }

@@ -263,6 +263,10 @@ impl Journal for Intruder {
         self.0.records(run)
     }
 
+    fn remove(&self, runs: &[RunId]) -> Result<(), JournalError> {
+        self.0.remove(runs)
+    }
+
     fn runs(&self, limit: usize) -> Result<Vec<RunSummary>, JournalError> {
         self.0.runs(limit)
     }

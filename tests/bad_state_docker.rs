@@ -3,12 +3,11 @@
 mod support;
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use insta::assert_snapshot;
 use support::deployer::{Deployer, Finished};
 use support::scene::Scene;
+use support::small_disk::SmallDisk;
 use support::snapshot::normal;
 
 /// The error and what follows it, with what differs between runs taken out.
@@ -235,39 +234,6 @@ fn a_damaged_database() {
           run: RUN
           details: deployer show RUN
     ");
-}
-
-/// A file system of one megabyte, unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(folder: &Path) -> Self {
-        let path = folder.join("small");
-        std::fs::create_dir(&path).unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&path).status().unwrap();
-        assert!(mounted.success(), "the tests run as root");
-        Self(path)
-    }
-
-    /// Fills it to the last byte.
-    fn fill(&self) {
-        let mut size = 1 << 20;
-        let mut n = 0;
-        while size > 0 {
-            n += 1;
-            if std::fs::write(self.0.join(format!("filler-{n}")), vec![0; size]).is_err() {
-                size /= 2;
-            }
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Whatever the test came to, the mount must not stay.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[test]

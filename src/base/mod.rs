@@ -6,6 +6,7 @@ pub mod container_ref;
 pub mod duration_text;
 pub mod labels;
 pub mod mount;
+pub mod object_url;
 pub mod port_mapping;
 pub mod run_id;
 pub mod scrubber;

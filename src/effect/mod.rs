@@ -18,6 +18,7 @@ pub mod image;
 pub mod lock;
 pub mod network;
 pub mod notify;
+pub mod object;
 pub mod sqlite;
 pub mod time;
 pub mod traffic;
@@ -38,6 +39,7 @@ family::families! {
     Http(http::HttpEffect => http::HttpOutcome),
     Git(git::GitEffect => git::GitOutcome),
     Sqlite(sqlite::SqliteEffect => sqlite::SqliteOutcome),
+    Object(object::ObjectEffect => object::ObjectOutcome),
     Notify(notify::NotifyEffect => notify::NotifyOutcome),
     Exec(exec::ExecEffect => exec::ExecOutcome),
     Host(host::HostEffect => host::HostOutcome),

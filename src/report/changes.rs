@@ -194,6 +194,11 @@ impl Change {
             let listed: Vec<&str> = listed.filter_map(Value::as_str).collect();
             if listed.is_empty() { arg("file") } else { Some(listed.join(", ")) }
         };
+        let told = |key: &str| text(outcome, key).map(str::to_owned);
+        let database = || {
+            let path = arg("path").unwrap_or_default();
+            arg("volume").or_else(|| arg("container")).map_or_else(|| path.clone(), |place| format!("{place}:{path}"))
+        };
         let tag = || text(args, "tag").map(str::to_owned);
         let change = |noun, name: Option<String>, verb| name.map(|name| Self { noun, name, verb });
         match intent.kind.as_str() {
@@ -225,6 +230,20 @@ impl Change {
                 let gone = args.get("remove").and_then(Value::as_bool) == Some(true);
                 let how = if gone { "stopped and removed" } else { "stopped" };
                 change("compose service", services(), Verb::Became(how.into()))
+            }
+            "sqlite_backup" => change("backup", told("url"), Verb::Made(database())),
+            "sqlite_restore" => change("database", Some(database()), Verb::Became("restored".into())),
+            "sqlite_seed" if outcome.get("seeded").and_then(Value::as_bool) == Some(true) => {
+                change("database", Some(database()), Verb::Became("seeded".into()))
+            }
+            "container_archive" => change("archive", told("url"), Verb::Made(arg("container")?)),
+            "object_put" => change("object", told("url"), Verb::Made(arg("path")?)),
+            "object_get" => change("file", arg("path"), Verb::Made(arg("url")?)),
+            "object_delete" if removed() => change("object", arg("url"), Verb::Removed),
+            "object_prune" => {
+                let count = outcome.get("deleted").and_then(Value::as_array).map_or(0, Vec::len);
+                let pruned = change("objects", arg("prefix"), Verb::Became(format!("pruned: {count} deleted")));
+                pruned.filter(|_| count > 0)
             }
             "git_pull" if outcome.get("updated").and_then(Value::as_bool) == Some(true) => {
                 let short = |key| text(outcome, key).map(|id| id.chars().take(SHORT_ID).collect::<String>());

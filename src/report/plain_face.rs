@@ -15,7 +15,8 @@ const PROGRESS_EVERY_MS: i64 = 10_000;
 /// What only reads is shown when it took so long, or when everything is asked for.
 const WORTH_A_LINE_MS: u64 = 1_000;
 /// Effects that may take long enough to be announced: builds, transfers, programs, waits.
-const ANNOUNCED: [&str; 12] = [
+const ANNOUNCED: [&str; 18] = [
+    "container_archive",
     "compose_up",
     "docker_build",
     "docker_exec",
@@ -26,8 +27,13 @@ const ANNOUNCED: [&str; 12] = [
     "exec",
     "git_pull",
     "health_wait",
+    "object_get",
+    "object_put",
     "sleep",
+    "sqlite_backup",
     "sqlite_check",
+    "sqlite_migrate_dry_run",
+    "sqlite_restore",
 ];
 /// Columns of one line at the most: a command may be a whole program.
 const LONGEST: usize = 200;

@@ -174,6 +174,7 @@ fn chapter_of(effect: &Effect) -> &'static str {
         Effect::Http(_) => "HTTP",
         Effect::Git(_) => "Git",
         Effect::Sqlite(_) => "SQLite",
+        Effect::Object(_) => "Storage",
         Effect::Notify(_) => "Notifications",
         Effect::Exec(_) => "Programs",
         Effect::Host(_) => "The machine",

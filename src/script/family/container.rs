@@ -2,8 +2,8 @@
 
 use super::{BOOL, CONTAINER, DONE_WHEN, DURATION, FLOAT, IDEMPOTENT, INT, LIST, MAP, NO_TIMEOUT_HARM, SIZE, STRING};
 use crate::effect::container::{
-    CreateContainer, ExecInContainer, InspectContainer, KillContainer, ListContainers, ReadLogs, RemoveContainer,
-    RenameContainer, RunContainer, StartContainer, StopContainer, WaitContainer,
+    CreateContainer, ExecInContainer, InspectContainer, KillContainer, ListContainers, ReadLogs, ReadStats,
+    RemoveContainer, RenameContainer, RunContainer, StartContainer, StopContainer, WaitContainer,
 };
 use crate::script::primitive::Primitive;
 
@@ -128,6 +128,11 @@ pub fn primitives() -> Vec<Primitive> {
             .returns("exit_code, stdout, stderr, truncated")
             .undo("none: what a program did only another program can undo, see `on_rollback`")
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_exec(\"web\", [\"true\"])"),
+        Primitive::of::<ReadStats>("Measures what a running container uses, over half a second.")
+            .positional(&["container"])
+            .required("container", CONTAINER, A_CONTAINER)
+            .returns("cpu_percent (100 is one processor), memory, memory_limit, processes, network_in, network_out, disk_read, disk_written; bytes, or () where they are not known")
+            .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_stats(\"web\")"),
         Primitive::of::<WaitContainer>("Waits until a container ends.")
             .positional(&["container"])
             .required("container", CONTAINER, A_CONTAINER)

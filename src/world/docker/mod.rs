@@ -13,6 +13,7 @@ mod container_exec;
 mod container_like;
 mod container_run;
 mod container_spec;
+mod container_stats;
 mod container_view;
 mod credentials;
 mod engine;

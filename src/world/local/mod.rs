@@ -40,6 +40,7 @@ mod record;
 mod remove;
 mod rewrite;
 mod start;
+mod stats;
 mod stop;
 mod tree;
 mod volumes;
@@ -137,6 +138,9 @@ impl LocalWorld {
             }
             ContainerEffect::Exec(request) => engine.exec(call, request).await.map(ContainerOutcome::Exec),
             ContainerEffect::Wait(request) => engine.wait(call, request).await.map(ContainerOutcome::Wait),
+            ContainerEffect::Stats(request) => {
+                engine.stats_of(&request.container.key).await.map(ContainerOutcome::Stats)
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The scenarios, by what they are about.
 
 mod containers;
+mod databases;
 mod ends;
 mod health;
 mod images;
@@ -29,6 +30,8 @@ pub fn all() -> Vec<Scenario> {
         images: tag_moves_a_name, images_are_found, image_remove;
         places: volumes, networks, ports;
         health: healthy_at_once, never_healthy, dies_while_waited_for, state_alone, questions_that_are_none, http;
+        databases: seeded_once, backed_up_and_restored, writers_are_found, schemas, migration_is_tried, objects,
+            archives;
         locks: lock_is_exclusive, lock_of_the_dead_is_taken_over, lock_is_taken_away, later_locks_have_greater_numbers;
         taking_back: run, create, start, stop, kill, kill_at_once, rename_back, tag, tag_of_another, build, image_name,
             volume, network, only_own_is_removed;

@@ -1,4 +1,4 @@
-//! SQLite databases: check, query. Both only read, also while the app writes.
+//! `sqlite_check` and `sqlite_query`. Both only read, also while the app writes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,29 +6,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::facts::GRACE;
-use super::family::family;
-use super::{Access, Facts, Request};
+use super::{DatabasePlace, read_timeout};
 use crate::base::duration_text::DurationText;
+use crate::effect::facts::GRACE;
+use crate::effect::{Access, Facts, Request};
 
 /// Rows that a query returns at the most.
 pub const ROW_LIMIT: usize = 10_000;
 
-family! {
-    /// What can be asked of a SQLite database.
-    Sqlite: SqliteEffect => SqliteOutcome {
-        Check(CheckSqlite),
-        Query(QuerySqlite),
-    }
-}
-
 /// `sqlite_check`: whether a database is sound. Fails with `database_corrupt` when it is not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckSqlite {
-    /// The file; inside `volume` when that is given.
-    pub path: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub volume: Option<String>,
+    #[serde(flatten)]
+    pub place: DatabasePlace,
     /// `integrity_check` (reads every index against its table) instead of `quick_check`.
     #[serde(default)]
     pub full: bool,
@@ -39,16 +29,8 @@ pub struct CheckSqlite {
     #[serde(default)]
     pub missing_ok: bool,
     /// Default 5 min.
-    #[serde(default = "default_timeout")]
+    #[serde(default = "read_timeout")]
     pub timeout: DurationText,
-}
-
-fn default_timeout() -> DurationText {
-    DurationText::secs(300)
-}
-
-fn place(volume: Option<&String>, path: &str) -> String {
-    volume.map_or_else(|| path.to_owned(), |volume| format!("{volume}:{path}"))
 }
 
 impl Facts for CheckSqlite {
@@ -61,7 +43,7 @@ impl Facts for CheckSqlite {
     }
 
     fn subject(&self) -> String {
-        place(self.volume.as_ref(), &self.path)
+        self.place.to_string()
     }
 }
 
@@ -88,15 +70,14 @@ pub struct Checked {
 /// `sqlite_query`: the rows of a SELECT.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QuerySqlite {
-    pub path: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub volume: Option<String>,
+    #[serde(flatten)]
+    pub place: DatabasePlace,
     pub sql: String,
     /// Values for the `?` in the SQL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub params: Vec<Value>,
     /// Default 5 min.
-    #[serde(default = "default_timeout")]
+    #[serde(default = "read_timeout")]
     pub timeout: DurationText,
 }
 
@@ -110,7 +91,7 @@ impl Facts for QuerySqlite {
     }
 
     fn subject(&self) -> String {
-        place(self.volume.as_ref(), &self.path)
+        self.place.to_string()
     }
 }
 

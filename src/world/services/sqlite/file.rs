@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::sqlite::Stop;
-use super::wait::cancelled;
+use super::super::wait::cancelled;
+use super::thread::Stop;
 use crate::effect::{EffectError, ErrorKind};
 
 /// How long a statement waits for a writer that holds the database.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes 18 and 19 of the file are 2 when it is in WAL mode (file format, section 1.3).
 const WAL_FORMAT: [u8; 2] = [2, 2];
 
@@ -48,6 +48,11 @@ fn metadata(subject: &str, path: &Path) -> Result<Metadata, EffectError> {
         Ok(metadata) if metadata.is_file() => Ok(metadata),
         Ok(_) => Err(EffectError::new(ErrorKind::Invalid, format!("`{subject}` is not a file"))),
         Err(error) => Err(match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if has_wal_file(path) => EffectError::new(
+                ErrorKind::DatabaseCorrupt,
+                format!("database `{subject}` is missing, but its write-ahead log is there"),
+            )
+            .hint("find the database file that belongs to the `-wal` file, or restore it from a backup"),
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 EffectError::new(ErrorKind::NotFound, format!("there is no database `{subject}`"))
             }
@@ -66,7 +71,7 @@ fn is_wal(path: &Path) -> bool {
     fs::File::open(path).and_then(|file| file.read_exact_at(&mut versions, 18)).is_ok() && versions == WAL_FORMAT
 }
 
-fn has_wal_file(path: &Path) -> bool {
+pub(super) fn has_wal_file(path: &Path) -> bool {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
     PathBuf::from(name).exists()
@@ -93,7 +98,7 @@ fn open(subject: &str, path: &Path, is_still: bool, stop: &Stop) -> Result<Conne
 }
 
 /// The file as a URI that promises SQLite that nobody changes it.
-fn still_address(path: &Path) -> Option<String> {
+pub(super) fn still_address(path: &Path) -> Option<String> {
     let mut address = reqwest::Url::from_file_path(std::path::absolute(path).ok()?).ok()?;
     address.set_query(Some("immutable=1"));
     Some(address.into())
@@ -106,7 +111,7 @@ pub(super) fn wrong(subject: &str, error: &rusqlite::Error) -> EffectError {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => new(
             ErrorKind::DatabaseCorrupt,
-            format!("`{subject}` is not a SQLite database, or its first page is damaged"),
+            format!("`{subject}` is not a SQLite database, or its first page is damaged or encrypted"),
         ),
         Some(ErrorCode::DatabaseCorrupt) => {
             new(ErrorKind::DatabaseCorrupt, format!("database `{subject}` is damaged")).detail(error.to_string())
@@ -123,6 +128,7 @@ pub(super) fn wrong(subject: &str, error: &rusqlite::Error) -> EffectError {
                 "a crash may have left it in the middle of a transaction: its app must open it once to recover it",
             )
         }
+        Some(ErrorCode::DiskFull) => new(ErrorKind::DiskFull, format!("no room for `{subject}` on its disk")),
         _ => new(ErrorKind::Failed, format!("database `{subject}` cannot be read: {error}")),
     }
 }

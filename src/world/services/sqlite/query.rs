@@ -9,8 +9,8 @@ use rusqlite::types::{Value as SqlValue, ValueRef};
 use rusqlite::{Connection, ErrorCode, Statement};
 use serde_json::{Map, Number, Value};
 
-use super::sqlite::Stop;
-use super::sqlite_file::{reading, wrong};
+use super::file::{reading, wrong};
+use super::thread::Stop;
 use crate::effect::sqlite::{QuerySqlite, ROW_LIMIT};
 use crate::effect::{EffectError, ErrorKind};
 

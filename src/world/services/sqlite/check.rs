@@ -5,8 +5,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, Row};
 
-use super::sqlite::Stop;
-use super::sqlite_file::{reading, wrong};
+use super::file::{reading, wrong};
+use super::thread::Stop;
 use crate::effect::sqlite::{CheckSqlite, Checked};
 use crate::effect::{EffectError, ErrorKind};
 
@@ -19,19 +19,9 @@ const FAULT_LIMIT: usize = 20;
 /// `database_corrupt` with the first faults as detail.
 pub(super) fn check(subject: &str, path: &Path, request: &CheckSqlite, stop: &Stop) -> Result<Checked, EffectError> {
     reading(subject, path, stop, |connection| {
-        let pragma = if request.full { "integrity_check" } else { "quick_check" };
-        let faults = listed(connection, &format!("PRAGMA {pragma}({FAULT_LIMIT})"), |row| row.get(0));
-        let mut faults = faults.map_err(|error| wrong(subject, &error))?;
-        faults.retain(|fault: &String| fault != "ok");
-        if !faults.is_empty() {
-            return Err(corrupt(subject, &format!("`{pragma}` finds faults"), &faults));
-        }
+        sound(subject, connection, request.full)?;
         if request.foreign_keys {
-            let orphans = listed(connection, "PRAGMA foreign_key_check", orphan);
-            let orphans = orphans.map_err(|error| wrong(subject, &error))?;
-            if !orphans.is_empty() {
-                return Err(corrupt(subject, "rows point to rows that do not exist", &orphans));
-            }
+            no_orphans(subject, connection)?;
         }
         let tables = tables(connection).map_err(|error| wrong(subject, &error))?;
         let journal_mode: String = connection
@@ -45,6 +35,22 @@ pub(super) fn check(subject: &str, path: &Path, request: &CheckSqlite, stop: &St
             size: std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
         })
     })
+}
+
+/// Passes when SQLite finds no fault in its pages; `full` reads every index against its table too.
+pub(super) fn sound(subject: &str, connection: &Connection, full: bool) -> Result<(), EffectError> {
+    let pragma = if full { "integrity_check" } else { "quick_check" };
+    let faults = listed(connection, &format!("PRAGMA {pragma}({FAULT_LIMIT})"), |row| row.get(0));
+    let mut faults = faults.map_err(|error| wrong(subject, &error))?;
+    faults.retain(|fault: &String| fault != "ok");
+    if faults.is_empty() { Ok(()) } else { Err(corrupt(subject, &format!("`{pragma}` finds faults"), &faults)) }
+}
+
+/// Passes when every foreign key points to a row.
+pub(super) fn no_orphans(subject: &str, connection: &Connection) -> Result<(), EffectError> {
+    let orphans = listed(connection, "PRAGMA foreign_key_check", orphan);
+    let orphans = orphans.map_err(|error| wrong(subject, &error))?;
+    if orphans.is_empty() { Ok(()) } else { Err(corrupt(subject, "rows point to rows that do not exist", &orphans)) }
 }
 
 fn corrupt(subject: &str, what: &str, faults: &[String]) -> EffectError {
@@ -71,7 +77,7 @@ fn orphan(row: &Row<'_>) -> rusqlite::Result<String> {
 
 /// Rows of every table, the database's own and virtual ones left out: counting a virtual table needs the
 /// extension that made it.
-fn tables(connection: &Connection) -> rusqlite::Result<BTreeMap<String, u64>> {
+pub(super) fn tables(connection: &Connection) -> rusqlite::Result<BTreeMap<String, u64>> {
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
                AND sql NOT LIKE 'CREATE VIRTUAL TABLE%'";
     let names: Vec<String> = connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;

@@ -249,6 +249,8 @@ impl Past {
                 self.meet(seq);
                 return Ok(FrameAnswer::Known);
             }
+            // It was cut short where the run was stopped, between two effects.
+            Some(frame) if closes(&frame.entry) && self.closed => return Ok(FrameAnswer::Ended),
             Some(frame) if !frame.soft => {
                 let recorded = describe_entry(&frame.entry);
                 return Err(Divergence { seq: seq.clone(), recorded, asked: Some(describe_entry(entry)) });
@@ -256,7 +258,7 @@ impl Past {
             _ => {}
         }
         // What was open when the run was killed is closed for the first time now.
-        if matches!(entry, Entry::StepClosed { .. } | Entry::ParallelClosed { .. }) {
+        if closes(entry) {
             return Ok(FrameAnswer::New);
         }
         self.nothing_firm_after(seq, || describe_entry(entry))?;
@@ -334,6 +336,10 @@ fn place(entry: &Entry) -> Option<&Seq> {
         Entry::Logged { seq, .. } => seq.as_ref(),
         _ => None,
     }
+}
+
+fn closes(entry: &Entry) -> bool {
+    matches!(entry, Entry::StepClosed { .. } | Entry::ParallelClosed { .. })
 }
 
 /// Whether it decides what happens when the run is taken back.

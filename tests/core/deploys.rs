@@ -300,7 +300,7 @@ fn a_run_killed_at_every_entry_is_taken_back_by_abort() {
             played.world.bury(&played.run);
             let end = played.abort();
             let after = played.world.snapshot();
-            let place = format!("{} at {at} of {entries}: {:?}", deploy.name, end.remaining);
+            let place = format!("{} at {at} of {entries}: {:?} {:?}", deploy.name, end.remaining, played.said());
             assert_eq!(end.status, RunStatus::Aborted, "{place}");
             if end.committed {
                 let answer = played.world.answer(PORT).map(|answer| answer.page.body);

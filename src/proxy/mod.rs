@@ -5,7 +5,7 @@
 //! - what it is told: [`command`], [`check`], [`state`] (a fold of commands), [`state_file`];
 //! - who gets a request: [`table`] (address, host, path) > [`service`] > [`plan`] (weights, canaries, visitors that stay,
 //!   warm ones in reserve) > [`upstream`] (a target at work);
-//! - the way of one request: [`listeners`] > [`connection`] > [`forward`] > [`wire`], and back through [`answer_body`];
+//! - the way of one request: [`listeners`] > [`connection`] > [`forward`] > [`wire`], and back through `answer_body`;
 //! - what a cut-over needs: [`drain`], [`hold`], [`mirror`], [`health`], [`window`] (figures);
 //! - the process: [`proxy`], [`control`] and [`client`], [`handover`], [`tls`].
 //!

@@ -97,7 +97,7 @@ fn a_killed_deploy_is_told_of_and_the_live_one_is_never_touched() {
     let found = standing(&scene, 1);
     assert_eq!(roles(&found)[0], ("live".to_owned(), scene.service.clone()), "{found}");
     assert_eq!(roles(&found)[1].0, "left_over");
-    assert_eq!(found["services"][0]["lock"]["dead"], true);
+    assert_eq!(found["services"][0]["lock"]["state"], "dead");
     let fresh = Deployer::docker();
     fresh.call(&["gc", "--service", &scene.service, "--yes"]).ok();
     scene.serves_alone("v1");

@@ -48,7 +48,13 @@ impl Docker {
     /// An address of this machine that is not the loopback: the engine's own on its usual bridge.
     #[track_caller]
     pub fn bridge_address(&self) -> String {
-        self.cli(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"])
+        let format = "{{with index .IPAM.Config 0}}{{.Gateway}}|{{.Subnet}}{{end}}";
+        let told = self.cli(&["network", "inspect", "bridge", "--format", format]);
+        // A daemon at its first start names the subnet alone; the bridge has its first address.
+        match told.split_once('|').unwrap() {
+            ("", subnet) => subnet.split_once(".0/").map(|(network, _)| format!("{network}.1")).unwrap(),
+            (gateway, _) => gateway.to_owned(),
+        }
     }
 
     /// Builds `folder` into the image `NAME:TAG` and returns its name.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use deployer::base::run_id::RunId;
-use deployer::effect::{Effect, EffectError, ErrorKind, Outcome};
+use deployer::effect::{Access, Effect, EffectError, ErrorKind, Outcome, Recovery};
 use deployer::journal::entry::{Entry, Record, RunSummary};
 use deployer::journal::{Durability, Journal, JournalError};
 use deployer::world::clock::Clock;
@@ -113,5 +113,28 @@ impl World for MortalWorld {
             return Box::pin(async { Err(EffectError::new(ErrorKind::Internal, "the process is dead").not_applied()) });
         }
         self.inner.perform(call, effect)
+    }
+}
+
+/// A world where every answer gets lost once: what is safe to repeat is done twice.
+pub struct Twice(pub Arc<dyn World>);
+
+impl World for Twice {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.0.clock()
+    }
+
+    fn perform<'a>(&'a self, call: &'a Call, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
+        Box::pin(async move {
+            let facts = effect.facts();
+            if facts.access() == Access::Write && facts.recovery() == Recovery::Repeat {
+                self.0.perform(call, effect).await?;
+            }
+            self.0.perform(call, effect).await
+        })
     }
 }

@@ -24,7 +24,7 @@ use deployer::world::sim::{Scenario, SimWorld, Snapshot};
 use serde_json::{Value, json};
 use tokio::runtime::{Handle, Runtime};
 
-use crate::crash::Crash;
+use crate::crash::{Crash, Twice};
 
 /// The value of the secret `TOKEN`.
 pub const SECRET: &str = "s3cr3t-value-42";
@@ -71,6 +71,8 @@ pub struct Play {
     pub journal: Arc<dyn Journal>,
     pub memory: Option<Arc<MemoryJournal>>,
     pub crash: Option<Arc<Crash>>,
+    /// Does what is safe to repeat twice each time.
+    pub twice: bool,
 }
 
 /// A run after its end.
@@ -98,6 +100,7 @@ pub fn play(script: &str) -> Play {
         journal: memory.clone(),
         memory: Some(memory),
         crash: None,
+        twice: false,
     }
 }
 
@@ -180,6 +183,12 @@ impl Play {
         self
     }
 
+    /// Does every effect twice that says that this does no harm.
+    pub fn twice(mut self) -> Self {
+        self.twice = true;
+        self
+    }
+
     /// Kills it there.
     pub fn crash(mut self, crash: Crash) -> Self {
         self.crash = Some(Arc::new(crash));
@@ -209,6 +218,7 @@ impl Play {
         let run = fresh_run();
         let (journal, mortal): (Arc<dyn Journal>, Arc<dyn World>) = match &self.crash {
             Some(crash) => (crash.journal(self.journal.clone()), crash.world(world.clone())),
+            None if self.twice => (self.journal.clone(), Arc::new(Twice(world.clone()))),
             None => (self.journal.clone(), world.clone()),
         };
         let ledger = Ledger::new(run.clone(), journal, world.clock(), vault(), listener);

@@ -195,9 +195,11 @@ fn a_resume_that_is_killed_is_resumed() {
     let mut cases = 0;
     for deploy in deploys().into_iter().filter(|deploy| ["blue-green", "safe: rebuild"].contains(&deploy.name)) {
         let entries = deploy.play().run().records().len() as u64;
-        // A sample of all pairs: every seventh point of the run, every fifth of the resume.
-        for first in (2..entries).step_by(7) {
-            for second in (1..entries).step_by(5).flat_map(|n| [When::After(n), When::Before(n)]) {
+        // A sample of all pairs; `DEPLOYER_SWEEP=all` takes all of them.
+        let all = std::env::var_os("DEPLOYER_SWEEP").is_some_and(|how| how == "all");
+        let (of_run, of_resume) = if all { (1, 1) } else { (7, 5) };
+        for first in (2..entries).step_by(of_run) {
+            for second in (1..entries).step_by(of_resume).flat_map(|n| [When::After(n), When::Before(n)]) {
                 let played = deploy.play().crash(Crash::new(When::After(first))).run();
                 if played.names().last() == Some(&"run_ended") {
                     continue;

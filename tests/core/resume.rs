@@ -143,3 +143,16 @@ fn a_run_killed_at_every_point_is_aborted_as_if_it_had_never_begun() {
     }
     assert!(bad.is_empty(), "{}:\n{}", bad.len(), bad.join("\n"));
 }
+
+#[test]
+fn what_is_safe_to_repeat_can_be_done_twice() {
+    for deploy in deploys() {
+        let whole = deploy.play().run();
+        let played = deploy.play().twice().run();
+        let mut wrong = wrong_with(&deploy, &whole, &played);
+        if played.status() != RunStatus::Succeeded {
+            wrong.push(played.report());
+        }
+        assert!(wrong.is_empty(), "{}: {wrong:#?}", deploy.name);
+    }
+}

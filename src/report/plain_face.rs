@@ -7,7 +7,7 @@ use super::summary::{Summary, SummaryLine};
 use super::timeline::{EffectEnd, EffectLine, EndedStep, Happening, Timeline};
 use super::{Face, Look, Output};
 use crate::base::seq::Seq;
-use crate::effect::EffectError;
+use crate::effect::{EffectError, ErrorKind};
 use crate::journal::entry::{Level, RunEvent};
 
 /// At least so long between two lines of progress of one effect.
@@ -139,6 +139,10 @@ impl PlainFace {
         let text = format!("{}  {}", effect.label(), took(effect.took_ms));
         let undo = if effect.undo { "undo " } else { "" };
         match &effect.end {
+            EffectEnd::Failed(error) if error.kind == ErrorKind::Interrupted => {
+                let text = format!("{undo}{}  {}", effect.label(), one_line(&error.message));
+                self.line(effect.depth, Tone::Warn, "?", &text);
+            }
             EffectEnd::Failed(error) => {
                 let text = format!("{undo}{text}  {}", one_line(&error.message));
                 self.line(effect.depth, Tone::Bad, "FAIL", &text);

@@ -9,7 +9,7 @@ use super::timeline::{EffectEnd, EffectLine, EndedStep, Happening, Step, Timelin
 use super::{Face, Look, Output};
 use crate::base::run_id::RunId;
 use crate::base::seq::Seq;
-use crate::effect::EffectError;
+use crate::effect::{EffectError, ErrorKind};
 use crate::journal::entry::{Level, RunEvent, RunHeader};
 
 /// Last lines of an error's evidence.
@@ -139,6 +139,10 @@ impl PrettyFace {
         let indent = effect.depth * 2;
         let tail = self.tail(effect);
         match &effect.end {
+            EffectEnd::Failed(error) if error.kind == ErrorKind::Interrupted => {
+                self.row(indent, Tone::Warn, "?", &effect.label(), &tail);
+                self.evidence(indent + 2, error);
+            }
             EffectEnd::Failed(error) => {
                 self.row(indent, Tone::Bad, "✗", &effect.label(), &tail);
                 self.evidence(indent + 2, error);

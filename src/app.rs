@@ -1,10 +1,10 @@
 //! The composition root: the only file that names concrete worlds and stores together.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use miette::Report;
+use miette::{Report, miette};
 
 use crate::base::run_id::RunId;
 use crate::base::shell_word::shell_word;
@@ -12,7 +12,8 @@ use crate::base::vault::Vault;
 use crate::effect::EffectError;
 use crate::gateway::ledger::{Ledger, Listener};
 use crate::gateway::{Cancel, Gateway};
-use crate::journal::entry::RunHeader;
+use crate::journal::entry::{Process, RunHeader};
+use crate::journal::halting_journal::{HaltAt, HaltingJournal};
 use crate::journal::sqlite_journal::SqliteJournal;
 use crate::journal::{Journal, JournalError};
 use crate::script::diagnostic::effect_diagnostic;
@@ -58,6 +59,8 @@ pub struct App {
     /// Arguments that lead another `deployer` here; empty for the defaults.
     engine_flags: String,
     pub state_flags: String,
+    /// How long every `lock` waits at least for another run to let go.
+    pub lock_wait: Duration,
 }
 
 impl App {
@@ -65,10 +68,9 @@ impl App {
     /// When the journal cannot be used, or the engine does not answer.
     pub async fn open(options: &Options) -> Result<Self, Report> {
         let state = state_folder(options.state.as_ref());
-        let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&state)?);
-        let holder =
-            Holder::this_process().map_err(|error| Report::msg(format!("this process cannot be named: {error}")))?;
-        let (world, address) = open_world(options, &state, &holder).await?;
+        let journal = halting(Arc::new(SqliteJournal::open(&state)?))?;
+        let holder = this_holder()?;
+        let (world, address) = open_world(options, &holder).await?;
         Ok(Self {
             world,
             address,
@@ -78,6 +80,7 @@ impl App {
             state,
             engine_flags: engine_flags(options),
             state_flags: state_flags(options.state.as_ref()),
+            lock_wait: Duration::ZERO,
         })
     }
 
@@ -88,6 +91,11 @@ impl App {
     pub fn journal(state: Option<&PathBuf>) -> Result<Option<Arc<dyn Journal>>, JournalError> {
         let journal = SqliteJournal::open_to_read(&state_folder(state))?;
         Ok(journal.map(|journal| Arc::new(journal) as Arc<dyn Journal>))
+    }
+
+    /// Arguments that lead another `deployer` to the same engine; empty for the default.
+    pub fn engine_flags(&self) -> &str {
+        &self.engine_flags
     }
 
     /// The door for one run.
@@ -103,7 +111,9 @@ impl App {
     ) -> Result<Gateway, JournalError> {
         let ledger = Ledger::new(run, self.journal.clone(), self.world.clock(), self.vault.clone(), listener);
         let ledger = if reopen { ledger.reopen()? } else { ledger };
-        Ok(Gateway::new(self.world.clone(), Arc::new(ledger), cancel, None))
+        let gateway = Gateway::new(self.world.clone(), Arc::new(ledger), cancel, None);
+        gateway.wait_for_locks(self.lock_wait);
+        Ok(gateway)
     }
 
     /// What a run that begins now is called, and by whom it is run.
@@ -117,6 +127,14 @@ impl App {
             engine_flags: self.engine_flags.clone(),
             state_flags: self.state_flags.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
+            working_dir: working_dir(),
+            process: self.process(),
+        }
+    }
+
+    /// This process, as the journal names it.
+    pub fn process(&self) -> Process {
+        Process {
             host: self.holder.host.clone(),
             pid: self.holder.pid,
             boot_id: self.holder.boot_id.clone(),
@@ -126,11 +144,36 @@ impl App {
     }
 }
 
+fn working_dir() -> String {
+    std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default()
+}
+
+/// Goes to the folder that a run was started in: its relative paths begin there.
+///
+/// # Errors
+/// When it is not there any more.
+pub fn enter_working_dir(header: &RunHeader) -> Result<(), Report> {
+    if header.working_dir.is_empty() {
+        return Ok(());
+    }
+    std::env::set_current_dir(&header.working_dir).map_err(|error| {
+        let help = "the run's relative paths begin there: put the folder back, then try again";
+        miette!(
+            help = help,
+            "the folder `{}` that the run was started in cannot be entered: {error}",
+            header.working_dir
+        )
+    })
+}
+
 /// The world that the options ask for, and where it is.
-async fn open_world(options: &Options, state: &Path, holder: &Holder) -> Result<(Arc<dyn World>, String), Report> {
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn open_world(options: &Options, holder: &Holder) -> Result<(Arc<dyn World>, String), Report> {
     let (containers, engine, address): (Arc<dyn World>, Arc<dyn Engine>, String) = match options.engine {
         Some(EngineChoice::Local) => {
-            let folder = state.join("local");
+            let folder = state_folder(options.state.as_ref()).join("local");
             let address = format!("local:{}", folder.display());
             let world = LocalWorld::open(folder, shim()?, holder.clone()).map_err(report)?;
             let engine = world.engine();
@@ -147,14 +190,36 @@ async fn open_world(options: &Options, state: &Path, holder: &Holder) -> Result<
     Ok((Arc::new(RealWorld::new(containers, engine, Arc::new(environment))), address))
 }
 
+/// With `DEPLOYER_HALT_AT_ENTRY`, which tests set, a journal that stops this process there, as SIGSTOP does.
+fn halting(journal: Arc<dyn Journal>) -> Result<Arc<dyn Journal>, Report> {
+    let Some(at) = environment("DEPLOYER_HALT_AT_ENTRY") else { return Ok(journal) };
+    let at: HaltAt = at.parse().map_err(Report::msg)?;
+    let halt = || {
+        if let Err(error) = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP) {
+            tracing::error!(%error, "this process cannot stop itself");
+        }
+    };
+    Ok(Arc::new(HaltingJournal::new(journal, at, halt)))
+}
+
+/// This process, as locks name it.
+///
+/// # Errors
+/// When the machine does not tell.
+pub fn this_holder() -> Result<Holder, Report> {
+    Holder::this_process().map_err(|error| Report::msg(format!("this process cannot be named: {error}")))
+}
+
 /// Whether the process that ran this is certainly gone.
 pub fn is_dead(header: &RunHeader, here: &Holder) -> bool {
     let holder = Holder {
-        host: header.host.clone(),
-        pid: header.pid,
-        boot_id: header.boot_id.clone(),
-        pid_namespace: header.pid_namespace.clone(),
-        process_start: header.process_start,
+        host: header.process.host.clone(),
+        // The journal is a folder of this machine.
+        machine: here.machine.clone(),
+        pid: header.process.pid,
+        boot_id: header.process.boot_id.clone(),
+        pid_namespace: header.process.pid_namespace.clone(),
+        process_start: header.process.process_start,
     };
     holder.is_provably_dead(here)
 }

@@ -31,7 +31,7 @@
 //!   script/primitive.rs   arguments -> JSON -> StopContainer; unknown options end here, with a did-you-mean
 //!   script/host.rs        the place in the run (`Seq`), the line of the script (`Site`); blocks this thread on...
 //!   gateway/gate.rs       refuses when the run is cancelled; makes the Call: run, place, cancel, progress
-//!   gateway/stack.rs      trace > record > redact > retry > deadline > fault >
+//!   gateway/stack.rs      trace > record > redact > retry > fence > deadline > fault >
 //!   world/real.rs         containers, images, volumes, networks, locks: the engine; the rest: services
 //!   world/docker/stop.rs  the Engine API            (local/stop.rs: signals; sim/lifecycle.rs: a virtual clock)
 //! and back:
@@ -47,6 +47,7 @@
 //! | [`gateway::record`] | reads the state before (`Facts::prior`), writes the intent with its undo, then the outcome |
 //! | [`gateway::redact`] | scrubs known secrets from what comes back |
 //! | [`gateway::retry`] | tries again after a passing fault, where `Recovery` says that twice does no harm |
+//! | [`gateway::fence`] | refuses every change once the run has lost its lock |
 //! | [`gateway::deadline`] | ends each try in time, and at once when the run is cancelled |
 //! | [`gateway::fault`] | what tests let go wrong, as close to the world as can be |
 //!
@@ -67,12 +68,29 @@
 //! | `rollback_registered` | the script's own undo joins the pile |
 //! | `committed` | the pile is empty from here |
 //! | `unwind_started`, `rollback_called` | the run is being taken back; undos are effects with `undoes` |
+//! | `run_reopened` | another process goes on with a killed run, or takes it back |
 //! | `run_ended` | status, exit code, what remains. A run without it is under way, or was killed |
+//! | `run_resolved` | a person has done what a stuck run left |
 //!
 //! Effects are numbered by place, not by time: `12.2.3` is the third entry on the second branch of the `parallel` at 12.
 //! Branches number themselves, so the order in which they finish does not matter. Place and run are also the label
 //! `deployer.effect` on everything that is created ([`base::labels`]): after a crash the engine can say whether it
 //! happened.
+//!
+//! ## How a killed run goes on
+//!
+//! [`run::reopen`] takes the run's locks in its own name, finds out what became of the effects that were under way, and
+//! runs the pinned script again from its first line; [`gateway::replay`] answers from [`journal::past`]. There is no
+//! second code path: a resume is the same script through the same door.
+//!
+//! - An effect without an outcome: a read is read again; what is safe twice (`Recovery::Repeat`) is done again; what can
+//!   be seen (`Recovery::Observe`) is looked up by `Facts::evidence` and `Facts::verdict`; the rest (`Recovery::Ask`) is
+//!   for a person (`--redo-step`, `--skip-step`). What is half done is taken away first.
+//! - What changed something, and all that came before it, is *firm*: the script must ask for the same again, or it stops
+//!   with the difference. What was only read after the last change is read afresh.
+//! - Whether all is well (`Facts::is_safety_check`) is asked again before the run goes on.
+//! - An abort, and a run that was being taken back, replays as far as the run had come, for the closures of
+//!   `on_rollback`; then it unwinds.
 //!
 //! ## How a run is taken back
 //!
@@ -85,12 +103,12 @@
 //! - Undos come last first ([`run::unwind`]). One that fails is tried three times more; if it fails for good, what is
 //!   below it stays, since it may rest on it.
 //! - The first Ctrl-C, SIGTERM or `--timeout` stops what goes forward and takes back; the second stops everything and
-//!   leaves an unfinished run, which `deployer abort` takes back from the journal ([`run::abort`]).
+//!   leaves an unfinished run, for `deployer resume` or `deployer abort`.
 //! - Nothing done while taking back is itself taken back. Locks are let go of last.
 //!
 //! ## Adding a primitive
 //!
-//! 1. `effect/FAMILY.rs`: the request (serde, defaults), its reply, `Facts` (access, recovery, patience, undo), a line
+//! 1. `effect/FAMILY.rs`: the request (serde, defaults), its reply, `Facts` (access, recovery, evidence, patience, undo), a line
 //!    in `family!`. From here the compiler leads: every world that does not perform it does not compile.
 //! 2. `world/docker/`, `world/local/`, `world/sim/`, or `world/services/` for what all engines share; and the twin in
 //!    `world/sim/`.
@@ -108,6 +126,7 @@
 //! | `base` | nothing of these |
 //! | `effect` | base; no rhai, no tokio, no client crate |
 //! | `journal` | base, effect |
+//! | `proxy` | base, effect: a module that could be lifted out; its own sockets, files and clock |
 //! | `world` | base, effect |
 //! | `gateway` | base, effect, journal, and of world the traits alone |
 //! | `script` | base, effect, journal, gateway; no file, no process |
@@ -125,6 +144,7 @@
 //! | a type and its rules | `#[cfg(test)]` below it |
 //! | one world like the other | `tests/conformance.rs` |
 //! | a world's own | `tests/local_*.rs`, `tests/docker_world/`, `tests/services/` |
+//! | the proxy, with real sockets | `tests/proxy/` |
 //! | the whole program | `tests/e2e_*.rs`, `tests/bad_*.rs` |
 //! | the words: README and reference | `tests/readme.rs`, `tests/reference.rs` |
 //! | everything, as CI does | `tests/run` |
@@ -136,6 +156,8 @@ pub mod base;
 pub mod effect;
 
 pub mod journal;
+
+pub mod proxy;
 
 pub mod world;
 

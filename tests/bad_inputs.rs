@@ -45,7 +45,7 @@ fn a_script_that_does_not_parse() {
 #[test]
 fn an_unknown_function() {
     assert_snapshot!(refused("docker_stopp(\"web\");\n", &[]), @r#"
-    run   RUN [HOME]/deploy.rhai on local local:[HOME]/state/local
+    run   RUN [HOME]/deploy.rhai on local [HOME]/state/local
     back  taking back: there is no function `docker_stopp` for a string
     deployer::script::unknown_function
 
@@ -65,7 +65,7 @@ fn an_unknown_function() {
 #[test]
 fn an_unknown_option() {
     assert_snapshot!(refused("docker_run(#{ name: \"web\", imge: \"web:v2\" });\n", &[]), @r#"
-    run   RUN [HOME]/deploy.rhai on local local:[HOME]/state/local
+    run   RUN [HOME]/deploy.rhai on local [HOME]/state/local
     back  taking back: `docker_run` has no option `imge`
     deployer::script::invalid
 
@@ -85,7 +85,7 @@ fn an_unknown_option() {
 #[test]
 fn an_option_of_the_wrong_type() {
     assert_snapshot!(refused("docker_run(#{ name: \"web\", image: \"web:v2\", ports: 8080 });\n", &[]), @r#"
-    run   RUN [HOME]/deploy.rhai on local local:[HOME]/state/local
+    run   RUN [HOME]/deploy.rhai on local [HOME]/state/local
     back  taking back: `docker_run`: `ports`: invalid type: integer `8080`, expected a sequence
     deployer::script::invalid
 
@@ -181,7 +181,7 @@ fn a_journal_of_a_newer_deployer() {
     assert_snapshot!(message(&deployer, &finished), @r#"
     deployer::journal::newer
 
-      × the journal `[HOME]/state/journal.db` was written by a newer deployer (journal version 99, this one knows 1)
+      × the journal `[HOME]/state/journal.db` was written by a newer deployer (journal version 99, this one knows 2)
       help: install the newer deployer, or use another folder with `--state DIR`
     "#);
 }

@@ -3,12 +3,11 @@
 mod support;
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use insta::assert_snapshot;
 use support::deployer::{Deployer, Finished};
 use support::scene::Scene;
+use support::small_disk::SmallDisk;
 use support::snapshot::normal;
 
 /// The error and what follows it, with what differs between runs taken out.
@@ -126,12 +125,12 @@ fn a_taken_name() {
     Advice: deployer::script::below
 
       ☞ which came from `std/release`
-        ╭─[std/release:48:13]
-     47 │         if left.labels.get("deployer.service") != service {
-     48 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
+        ╭─[std/release:85:13]
+     84 │         if left.labels.get("deployer.service") != service {
+     85 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
         ·             ──┬─
         ·               ╰── here
-     49 │         }
+     86 │         }
         ╰────
     end   failed before anything was changed, in TIME
           run: RUN
@@ -147,23 +146,23 @@ fn an_app_that_never_gets_healthy() {
 
       × `[SERVICE]-green` was not healthy within TIME; last answer: 503 Service Unavailable
       │ manual-generator v2: listening on port 5000
-        ╭─[bluegreen.rhai:87:14]
-     86 │ step "Prove green" {
-     87 │     cutover::healthy(green, p.health, p.container_port);
+        ╭─[bluegreen.rhai:85:14]
+     84 │ step "Prove green" {
+     85 │     cutover::healthy(green, p.health, p.container_port);
         ·              ───┬───
         ·                 ╰── in the call of `healthy`
-     88 │     database::prove(p.database, green);
+     86 │     database::prove(p.database, green);
         ╰────
 
     Advice: deployer::script::below
 
       ☞ which came from `std/cutover`
-        ╭─[std/cutover:39:5]
-     38 │ fn healthy(container, health, port) {
-     39 │     health_wait(container, question(health, port));
+        ╭─[std/cutover:51:5]
+     50 │ fn healthy(container, health, port) {
+     51 │     health_wait(container, question(health, port));
         ·     ─────┬─────
         ·          ╰── here
-     40 │ }
+     52 │ }
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
@@ -179,24 +178,24 @@ fn an_app_that_dies_at_start() {
 
       × container `[SERVICE]-green` ended with exit code 3 while it was waited for
       │ manual-generator v2: cannot start: EXIT_AT_START is set
-        ╭─[bluegreen.rhai:87:14]
-     86 │ step "Prove green" {
-     87 │     cutover::healthy(green, p.health, p.container_port);
+        ╭─[bluegreen.rhai:85:14]
+     84 │ step "Prove green" {
+     85 │     cutover::healthy(green, p.health, p.container_port);
         ·              ───┬───
         ·                 ╰── in the call of `healthy`
-     88 │     database::prove(p.database, green);
+     86 │     database::prove(p.database, green);
         ╰────
       help: its last log lines say why; start the same image by hand to see more
 
     Advice: deployer::script::below
 
       ☞ which came from `std/cutover`
-        ╭─[std/cutover:39:5]
-     38 │ fn healthy(container, health, port) {
-     39 │     health_wait(container, question(health, port));
+        ╭─[std/cutover:51:5]
+     50 │ fn healthy(container, health, port) {
+     51 │     health_wait(container, question(health, port));
         ·     ─────┬─────
         ·          ╰── here
-     40 │ }
+     52 │ }
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
@@ -213,12 +212,12 @@ fn a_damaged_database() {
 
       × database `[VOLUME]:manual_generator.db` is damaged
       │ database disk image is malformed
-        ╭─[bluegreen.rhai:88:15]
-     87 │     cutover::healthy(green, p.health, p.container_port);
-     88 │     database::prove(p.database, green);
+        ╭─[bluegreen.rhai:86:15]
+     85 │     cutover::healthy(green, p.health, p.container_port);
+     86 │     database::prove(p.database, green);
         ·               ──┬──
         ·                 ╰── in the call of `prove`
-     89 │ }
+     87 │ }
         ╰────
 
     Advice: deployer::script::below
@@ -235,39 +234,6 @@ fn a_damaged_database() {
           run: RUN
           details: deployer show RUN
     ");
-}
-
-/// A file system of one megabyte, unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(folder: &Path) -> Self {
-        let path = folder.join("small");
-        std::fs::create_dir(&path).unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&path).status().unwrap();
-        assert!(mounted.success(), "the tests run as root");
-        Self(path)
-    }
-
-    /// Fills it to the last byte.
-    fn fill(&self) {
-        let mut size = 1 << 20;
-        let mut n = 0;
-        while size > 0 {
-            n += 1;
-            if std::fs::write(self.0.join(format!("filler-{n}")), vec![0; size]).is_err() {
-                size /= 2;
-            }
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Whatever the test came to, the mount must not stay.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[test]

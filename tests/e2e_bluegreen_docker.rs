@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use support::apps;
+use support::deployer::Deployer;
+use support::forwarder::forward_engine;
 use support::http;
 use support::scene::Scene;
 use support::until;
@@ -149,4 +151,25 @@ fn the_history_tells_what_was_done() {
     let entries = scene.deployer.latest_run();
     assert_eq!(entries[0]["entry"], "run_started");
     assert_eq!(entries.last().unwrap()["entry"], "run_ended");
+}
+
+#[test]
+fn a_distant_engine_proves_green_where_it_can_be_reached() {
+    let mut scene = Scene::new();
+    let here = scene.docker.bridge_address();
+    scene.deployer = Deployer::docker().env("DOCKER_HOST", &forward_engine(&here));
+    let v1 = apps::manual(&scene.docker, "v1");
+
+    // Over there, 127.0.0.1 is nobody whom this machine can ask.
+    let refused = scene.deploy(&v1).code(1);
+    refused.says("127.0.0.1 of another machine").says("green_address");
+    assert!(scene.docker.containers(true).is_empty());
+
+    for address in ["0.0.0.0", &here] {
+        scene.settings = format!("green_address = \"{address}\"");
+        scene.deploy(&v1).ok();
+        scene.serves_alone("v1");
+    }
+    let asked = scene.deployer.latest_effects();
+    assert!(asked.iter().any(|kind| kind == "sqlite_check"), "the database is looked at over there: {asked:?}");
 }

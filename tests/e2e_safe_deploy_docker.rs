@@ -3,87 +3,11 @@
 mod support;
 
 use std::thread;
-use std::time::Duration;
 
-use support::apps;
-use support::deadline::until;
-use support::deployer::{Deployer, Finished};
-use support::docker::Docker;
-use support::git_repo::GitRepo;
+use support::deployer::Deployer;
+use support::forwarder::forward_engine;
 use support::http;
-use support::ports::free_port;
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Logo {
-    docker: Docker,
-    deployer: Deployer,
-    repo: GitRepo,
-    service: String,
-    port: u16,
-    new_port: u16,
-}
-
-impl Logo {
-    fn new() -> Self {
-        let docker = Docker::new();
-        Self {
-            deployer: Deployer::docker(),
-            repo: GitRepo::of(&apps::example("logo-detection")),
-            service: docker.name("logo"),
-            port: free_port(),
-            new_port: free_port(),
-            docker,
-        }
-    }
-
-    fn deploy(&self, settings: &[&str]) -> Finished {
-        let config = format!(
-            r#"
-service = "{}"
-repo = "{}"
-port = {}
-new_port = {}
-drain = "10s"
-bake = "200ms"
-
-[environment]
-MAX_CONCURRENT_DETECTIONS = "4"
-
-[health]
-timeout = "20s"
-"#,
-            self.service,
-            self.repo.path().display(),
-            self.port,
-            self.new_port,
-        );
-        let file = self.deployer.file("safe.toml", &config);
-        let mut args = vec!["--config", &file];
-        args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
-        self.deployer.run("safe_deploy.rhai", &args)
-    }
-
-    /// Changes the code so that the app calls itself `version`, and commits.
-    fn release(&self, version: &str) -> String {
-        let path = self.repo.path().join("src/api/main.py");
-        let code = std::fs::read_to_string(&path).unwrap();
-        let line = code.lines().find(|line| line.starts_with("VERSION = ")).unwrap();
-        std::fs::write(&path, code.replace(line, &format!("VERSION = \"{version}\""))).unwrap();
-        self.repo.commit(&format!("Release {version}"))
-    }
-
-    fn id(&self) -> String {
-        self.docker.inspect(&self.service)["Id"].as_str().unwrap().to_owned()
-    }
-
-    #[track_caller]
-    fn serves_alone(&self, version: &str) {
-        assert_eq!(self.docker.containers(true), ["logo"]);
-        let answer = until("an answer", PATIENCE, || http::get(self.port, "/api/v1/health").ok());
-        assert_eq!((answer.status, answer.version.as_str()), (200, version), "{}", answer.body);
-    }
-}
+use support::logo::Logo;
 
 #[test]
 fn git_decides_between_a_new_image_a_restart_and_nothing() {
@@ -172,5 +96,21 @@ fn rollback_goes_to_the_release_before_and_to_a_named_one() {
     rollback(&["--set", &format!("to={tag}")]).ok();
     logo.serves_alone("v1");
     rollback(&["--set", "to=nowhere"]).code(1).says("nowhere");
+    logo.serves_alone("v1");
+}
+
+#[test]
+fn a_distant_engine_builds_proves_and_rolls_back() {
+    let mut logo = Logo::new();
+    let here = logo.docker.bridge_address();
+    logo.deployer = Deployer::docker().env("DOCKER_HOST", &forward_engine(&here));
+    for version in ["v1", "v2"] {
+        logo.release(version);
+        logo.deploy(&[&format!("new_address={here}")]).ok();
+        logo.serves_alone(version);
+    }
+    let service = format!("service={}", logo.service);
+    let health = "health.path=/api/v1/health";
+    logo.deployer.run("rollback.rhai", &["--set", &service, "--set", health, "--set", "bake=200ms"]).ok();
     logo.serves_alone("v1");
 }

@@ -16,7 +16,7 @@ use local_box::{LocalBox, WEB, spec, until};
 use serde_json::json;
 
 fn remove_image(image: &str, force: bool) -> RemoveImage {
-    RemoveImage { image: image.into(), force, missing_ok: false }
+    RemoveImage { image: image.into(), force, missing_ok: false, disposable: false }
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn only_own_things_are_taken_back() {
     let join = ConnectNetwork { network: "net".into(), container: "web".into(), aliases: vec![], disconnect: false };
     local.ask(join.clone()).await.unwrap();
     assert!(local.look("web").await.networks.contains_key("net"));
-    let remove = |only_own| RemoveNetwork { name: "net".into(), missing_ok: true, only_own };
+    let remove = |only_own| RemoveNetwork { name: "net".into(), missing_ok: true, disposable: false, only_own };
     assert!(!other.ask(remove(true)).await.unwrap().removed);
     assert_eq!(local.ask(remove(false)).await.unwrap_err().kind, ErrorKind::Conflict);
     assert!(local.ask(undo.clone()).await.unwrap().removed);
@@ -241,13 +241,14 @@ async fn a_lock_is_held_by_one_and_taken_over_from_the_dead() {
     let release = ReleaseLock { service: "shop".into() };
     let dead = Holder { pid: u32::MAX, ..Holder::this_process().unwrap() };
     let killed = LocalBox::in_folder(local.folder.clone(), "000000dead", dead);
-    assert_eq!(killed.ask(ask(0)).await.unwrap(), Locked { taken_over_from: None });
-    assert_eq!(local.ask(ask(0)).await.unwrap(), Locked { taken_over_from: Some(killed.call.run.clone()) });
-    assert_eq!(local.ask(ask(0)).await.unwrap(), Locked { taken_over_from: None });
+    assert_eq!(killed.ask(ask(0)).await.unwrap(), Locked { taken_over_from: None, epoch: 1 });
+    let taken_over_from = Some(killed.call.run.clone());
+    assert_eq!(local.ask(ask(0)).await.unwrap(), Locked { taken_over_from, epoch: 2 });
+    assert_eq!(local.ask(ask(0)).await.unwrap(), Locked { taken_over_from: None, epoch: 2 });
     let other = local.again();
     let error = other.ask(ask(20)).await.unwrap_err();
     assert_eq!((error.kind, error.applied), (ErrorKind::Locked, Applied::No));
-    assert!(error.message.starts_with("service `shop` is locked by run `0000000001` since "), "{error}");
+    assert!(error.message.starts_with("`shop` is locked by run `0000000001`, process "), "{error}");
     other.ask(release.clone()).await.unwrap();
     assert!(other.ask(ask(0)).await.is_err());
     let waiter = tokio::spawn(async move { other.ask(ask(10_000)).await });

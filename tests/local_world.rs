@@ -276,7 +276,12 @@ async fn ports_paths_volumes_and_exec_fit_together() {
     let long: ProgramResult = local.ask(long).await.unwrap();
     assert_eq!((long.stdout.as_str(), long.truncated), ("999\n10000\n", true));
 
-    let remove = deployer::effect::volume::RemoveVolume { name: "data".into(), missing_ok: false, only_own: false };
+    let remove = deployer::effect::volume::RemoveVolume {
+        name: "data".into(),
+        missing_ok: false,
+        disposable: false,
+        only_own: false,
+    };
     assert_eq!(local.ask(remove.clone()).await.unwrap_err().kind, ErrorKind::Conflict);
     local.ask(stop("one", 2_000)).await.unwrap();
     assert_eq!(local.ask(exec("one", "true")).await.unwrap_err().kind, ErrorKind::Conflict);

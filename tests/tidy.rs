@@ -11,7 +11,7 @@ const LINES_MAX: usize = 400;
 const IMPORTS: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("effect", &["base"]),
-    ("proxy", &["base"]),
+    ("proxy", &["base", "effect"]),
     ("world", &["base", "effect", "proxy"]),
     ("journal", &["base", "effect"]),
     ("gateway", &["base", "effect", "journal", "world"]),
@@ -20,7 +20,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("report", &["base", "effect", "journal", "gateway", "run"]),
     ("api", &["base", "effect", "journal", "run", "report"]),
     ("repl", &["base", "effect", "journal", "gateway", "script", "run", "report"]),
-    ("cli", &["base", "effect", "journal", "gateway", "script", "run", "report", "api", "repl", "world", "app"]),
+    (
+        "cli",
+        &["base", "effect", "journal", "gateway", "script", "run", "report", "api", "repl", "world", "proxy", "app"],
+    ),
 ];
 
 /// Concrete worlds and stores: only their own folder and `app` name them.
@@ -35,17 +38,17 @@ const CONCRETE: &[&str] = &[
 
 /// What only its owners may do: the words, the owners below `src/`, and what everybody else takes in its place.
 const OWNED: &[(&[&str], &[&str], &str)] = &[
-    (&["Instant::now", "SystemTime::now"], &["world/"], "`World::clock()`, or the `now` effect"),
+    (&["Instant::now", "SystemTime::now"], &["world/", "proxy/"], "`World::clock()`, or the `now` effect"),
     // These two watch the worlds themselves, so they cannot trust their clock.
     (
         &["thread::sleep", "time::sleep("],
-        &["world/", "gateway/deadline.rs", "cli/signals.rs"],
+        &["world/", "proxy/", "gateway/deadline.rs", "cli/signals.rs"],
         "`Clock::sleep`, or the `sleep` effect",
     ),
-    (&["Command::new", "tokio::process"], &["world/", "app.rs"], "the `exec` effect"),
+    (&["Command::new", "tokio::process"], &["world/", "proxy/handover.rs", "app.rs"], "the `exec` effect"),
     (
         &["std::fs", "tokio::fs", "File::open", "File::create"],
-        &["world/", "app.rs", "app/", "cli/", "journal/sqlite_journal.rs"],
+        &["world/", "proxy/", "app.rs", "app/", "cli/", "journal/journal_file.rs"],
         "an effect; for a script's source, what `app` hands in",
     ),
     (
@@ -53,7 +56,11 @@ const OWNED: &[(&[&str], &[&str], &str)] = &[
         &["world/", "app.rs", "app/", "main.rs", "cli/"],
         "the `env` primitive, or what `app` hands in",
     ),
-    (&["getrandom", "rand::", "fastrand"], &["world/", "app.rs", "app/"], "an id that `app` or the world hands in"),
+    (
+        &["getrandom", "rand::", "fastrand"],
+        &["world/", "proxy/", "app.rs", "app/"],
+        "an id that `app` or the world hands in",
+    ),
     (&["process::exit"], &["main.rs", "world/local/"], "an exit code returned to `main`"),
     (
         &["println!", "print!(", "eprint!("],

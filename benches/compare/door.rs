@@ -10,7 +10,7 @@ use deployer::effect::volume::CreateVolume;
 use deployer::effect::{Effect, EffectError, Outcome, time};
 use deployer::gateway::ledger::Ledger;
 use deployer::gateway::{Cancel, Gateway};
-use deployer::journal::entry::{Entry, RunHeader};
+use deployer::journal::entry::{Entry, Process, RunHeader};
 use deployer::journal::memory_journal::MemoryJournal;
 use deployer::journal::sqlite_journal::SqliteJournal;
 use deployer::journal::{Durability, Journal};
@@ -59,11 +59,14 @@ fn gateway(journal: Arc<dyn Journal>) -> Gateway {
         engine_flags: String::new(),
         state_flags: String::new(),
         version: String::new(),
-        host: String::new(),
-        pid: 0,
-        boot_id: String::new(),
-        pid_namespace: String::new(),
-        process_start: 0,
+        working_dir: String::new(),
+        process: Process {
+            host: String::new(),
+            pid: 0,
+            boot_id: String::new(),
+            pid_namespace: String::new(),
+            process_start: 0,
+        },
     };
     ledger.record(Entry::RunStarted { header: Box::new(header) }, Durability::Power).expect("a legal beginning");
     Gateway::new(world, Arc::new(ledger), Cancel::default(), None)

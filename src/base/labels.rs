@@ -4,6 +4,8 @@
 pub const RUN: &str = "deployer.run";
 /// The effect, as `RUN/SEQ`, that created the object: the answer to "did it happen?" after a crash.
 pub const EFFECT: &str = "deployer.effect";
+/// The number of the lock under which it was created: greater than that of any earlier run of the service.
+pub const EPOCH: &str = "deployer.epoch";
 /// The service that the object belongs to.
 pub const SERVICE: &str = "deployer.service";
 /// The object's part in the deploy: `live`, `candidate`, `lock` ...
@@ -20,3 +22,5 @@ pub const COPY_PAUSED: &str = "deployer.copy.paused";
 pub const SNAPSHOT_OF: &str = "deployer.snapshot.of";
 /// When the snapshot was taken: RFC 3339, UTC.
 pub const SNAPSHOT_AT: &str = "deployer.snapshot.at";
+/// The name that an image was built under: one of the names that are deployer's to take away.
+pub const IMAGE: &str = "deployer.image";

@@ -58,9 +58,21 @@ impl From<Seq> for String {
 }
 
 impl Seq {
-    /// Entry 0, which no script has: what an abort does is numbered below it.
-    pub fn unwinding() -> Self {
+    /// Entry 0, which no script has: what a run does beside its script is numbered below it.
+    fn beside() -> Self {
         Self(vec![0])
+    }
+
+    /// Where a check of the script is asked again, by the process that opened the run for the `attempt`th time.
+    pub fn asked_again(&self, attempt: u32) -> Self {
+        let mut path = vec![0, attempt.saturating_add(1), 0];
+        path.extend(&self.0);
+        Self(path)
+    }
+
+    /// Whether the script itself asked for it.
+    pub fn is_of_script(&self) -> bool {
+        self.0.first() != Some(&0)
     }
 }
 
@@ -75,6 +87,16 @@ pub struct Branch {
 impl Branch {
     pub fn root() -> Self {
         Self::default()
+    }
+
+    /// Where the closures of `on_finish` run.
+    pub fn finishing() -> Self {
+        Self::child(&Seq::beside(), 0)
+    }
+
+    /// Where a run is taken back, or made ready to go on; `attempt` is how often it was opened again.
+    pub fn beside_script(attempt: u32) -> Self {
+        Self::child(&Seq::beside(), attempt.saturating_add(1))
     }
 
     /// The next place on this branch.

@@ -2,19 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use super::scrubber::SHORTEST_SCRUBBED;
+use super::scrubber::Scrubber;
 use super::text::{Part, Text};
-
-/// A value shorter than this is not scrubbed: it would blot out every text that has it by chance.
-pub const SHORTEST_SCRUBBED: usize = 4;
 
 type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// Secrets by name. `lookup` is the one way to their values; what was looked up is remembered for scrubbing.
 pub struct Vault {
     lookup: Box<Lookup>,
-    known: Mutex<BTreeMap<String, String>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    values: BTreeMap<String, String>,
+    scrubber: Arc<Scrubber>,
+    /// Names of values that are too short to be scrubbed, until somebody was told.
+    too_short: Vec<String>,
 }
 
 /// A secret that is not set anywhere.
@@ -33,12 +40,17 @@ impl Vault {
 
     /// The value of one secret.
     pub fn expose(&self, name: &str) -> Result<String, MissingSecret> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(value) = known.get(name) {
+        let mut known = self.known();
+        if let Some(value) = known.values.get(name) {
             return Ok(value.clone());
         }
         let value = (self.lookup)(name).ok_or_else(|| MissingSecret(name.into()))?;
-        known.insert(name.into(), value.clone());
+        if value.len() < SHORTEST_SCRUBBED {
+            known.too_short.push(name.into());
+        }
+        known.values.insert(name.into(), value.clone());
+        let all = known.values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        known.scrubber = Arc::new(Scrubber::new(all));
         Ok(value)
     }
 
@@ -53,22 +65,24 @@ impl Vault {
             .collect()
     }
 
-    /// `text` with every known secret value replaced by `<secret NAME>`, longest value first.
+    /// `text` with every known secret value replaced by `<secret NAME>`.
     pub fn scrub(&self, text: &str) -> String {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut values: Vec<(&String, &String)> = known
-            .iter()
-            .filter(|(_, value)| value.len() >= SHORTEST_SCRUBBED && text.contains(value.as_str()))
-            .collect();
-        values.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
-        values
-            .iter()
-            .fold(text.to_owned(), |text, (name, value)| text.replace(value.as_str(), &format!("<secret {name}>")))
+        let scrubber = self.known().scrubber.clone();
+        scrubber.scrub(text)
     }
 
     /// Whether any secret has been looked up so far.
     pub fn is_unused(&self) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.known().values.is_empty()
+    }
+
+    /// Names of the secrets whose values cannot be scrubbed; each is told once.
+    pub fn take_too_short(&self) -> Vec<String> {
+        std::mem::take(&mut self.known().too_short)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,5 +103,13 @@ mod tests {
         assert_eq!(vault.reveal(&Text::plain("t=").join(Text::secret("TOKEN"))).unwrap(), "t=hunter2hunter2");
         assert_eq!(vault.scrub("got hunter2hunter2!"), "got <secret TOKEN>!");
         assert_eq!(vault.expose("OTHER"), Err(MissingSecret("OTHER".into())));
+    }
+    #[test]
+    fn tells_once_of_a_value_that_cannot_be_scrubbed() {
+        let vault = Vault::new(|_| Some("abc".into()));
+        vault.expose("PIN").unwrap();
+        vault.expose("PIN").unwrap();
+        assert_eq!((vault.take_too_short(), vault.take_too_short()), (vec!["PIN".to_owned()], vec![]));
+        assert_eq!(vault.scrub("abc"), "abc");
     }
 }

@@ -1,20 +1,29 @@
 //! The command line: one file per verb. Reads arguments, asks `app` for a world and a journal, shows faces.
 
 mod abort;
+mod census;
 mod check;
 mod config;
 mod demo;
 mod demo_app;
 mod fault;
 mod folder_sources;
+mod gc;
 mod library_closure;
+mod proxy;
+mod prune;
+mod reopen;
+mod resolve;
+mod resume;
 mod run;
 mod run_help;
 mod runs;
 mod script_file;
 mod show;
 mod signals;
+mod status;
 mod terminal;
+mod unlock;
 mod visitor;
 
 use std::path::{Path, PathBuf};
@@ -50,10 +59,22 @@ enum Verb {
     Runs(runs::RunsArgs),
     /// Show what happened in a run
     Show(show::ShowArgs),
+    /// Show who serves, and what is left over: the truth of the engine
+    Status(status::StatusArgs),
+    /// List or remove what nothing refers to any more
+    Gc(gc::GcArgs),
+    /// Go on with a run that was killed
+    Resume(resume::ResumeArgs),
     /// Take back a run that was killed
     Abort(abort::AbortArgs),
+    /// Say that what a stuck run left is done
+    Resolve(resolve::ResolveArgs),
+    /// Take a lock away whose run is gone for good
+    Unlock(unlock::UnlockArgs),
     /// See a blue-green deploy of a tiny app, with visitors, on this machine
     Demo(demo::DemoArgs),
+    /// Run, show or replace the embedded reverse proxy
+    Proxy(proxy::ProxyArgs),
     #[command(hide = true)]
     LocalShim { folder: PathBuf },
     #[command(hide = true)]
@@ -156,8 +177,14 @@ async fn dispatch(verb: Verb) -> Result<u8, Fault> {
         Verb::Check(args) => check::check(&args),
         Verb::Runs(args) => runs::runs(&args),
         Verb::Show(args) => show::show(&args),
+        Verb::Status(args) => status::status(args).await,
+        Verb::Gc(args) => gc::gc(args).await,
+        Verb::Resume(args) => resume::resume(args).await,
         Verb::Abort(args) => abort::abort(args).await,
+        Verb::Resolve(args) => resolve::resolve(&args),
+        Verb::Unlock(args) => unlock::unlock(args).await,
         Verb::Demo(args) => demo::demo(args).await,
+        Verb::Proxy(args) => proxy::proxy(args).await,
         Verb::DemoApp => demo_app::serve().await,
         Verb::LocalShim { .. } => Ok(0),
     }

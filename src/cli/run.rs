@@ -14,13 +14,19 @@ use super::script_file::ScriptFile;
 use super::{EngineArgs, ShowAs, run_help, signals, terminal};
 use crate::app::{App, is_dead, new_run_id};
 use crate::base::duration_text::DurationText;
+use crate::base::run_id::RunId;
 use crate::gateway::Cancel;
 use crate::journal::entry::{RunEnd, RunEvent, RunStatus};
+use crate::journal::run_state::RunState;
+use crate::journal::{Journal, JournalError};
 use crate::report::Face;
 use crate::run::runner::Runner;
 use crate::run::unfinished::unfinished;
 use crate::script::params::Declaration;
 use crate::script::program::Program;
+
+/// Effects that are named one by one.
+const LISTED: usize = 3;
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -39,6 +45,9 @@ pub struct RunArgs {
     /// Take the run back when it is not done by then, such as 10m
     #[arg(long, value_name = "DURATION")]
     timeout: Option<DurationText>,
+    /// How long to wait for another run that holds the service's lock [default: not at all]
+    #[arg(long, value_name = "DURATION")]
+    lock_wait: Option<DurationText>,
     /// Print help; after SCRIPT, the parameters that it declares
     #[arg(long, short)]
     help: bool,
@@ -66,7 +75,8 @@ pub async fn run(args: RunArgs) -> Result<u8, Fault> {
         return Ok(0);
     }
     let given = given(&declaration, args.config.as_deref(), &args.sets)?;
-    let app = App::open(&args.engine.options()?).await?;
+    let mut app = App::open(&args.engine.options()?).await?;
+    app.lock_wait = args.lock_wait.unwrap_or_default().into();
     refuse_unfinished(&app, &declaration, &given)?;
     let cancel = Cancel::default();
     let watch = signals::watch(cancel.clone(), args.timeout.map(Into::into));
@@ -88,20 +98,55 @@ fn refuse_unfinished(app: &App, declaration: &Declaration, given: &Value) -> Res
     let Some(run) = found else { return Ok(()) };
     let id = format!("{} {}", run.run, app.state_flags);
     let id = id.trim_end();
-    let report = miette!(
-        code = "deployer::run::unfinished",
-        help = format!("take back what it did: `deployer abort {id}`; see it first: `deployer show {id}`"),
-        "run {} of `{}` was killed before its end; nothing was touched now",
-        run.run,
-        run.header.script
-    );
+    let state = fold(app.journal.as_ref(), &run.run)?;
+    let report = match run.status {
+        RunStatus::Stuck => miette!(
+            code = "deployer::run::stuck",
+            help = format!("do what is left: `deployer show {id}` says what; then `deployer resolve {id}`"),
+            "run {} of `{}` is stuck; nothing was touched now",
+            run.run,
+            run.header.script
+        ),
+        _ => miette!(
+            code = "deployer::run::unfinished",
+            help = ways_on(id, &state),
+            "run {} of `{}` was killed before its end; nothing was touched now",
+            run.run,
+            run.header.script
+        ),
+    };
     Err(Fault::usage(report).with_code(5))
+}
+
+/// The state of a run of this journal.
+fn fold(journal: &dyn Journal, run: &RunId) -> Result<RunState, JournalError> {
+    let mut state = RunState::default();
+    for record in journal.records(run)? {
+        state.apply(&record.entry)?;
+    }
+    Ok(state)
+}
+
+/// What can be done about a run that was killed, and what each of it would do.
+fn ways_on(id: &str, state: &RunState) -> String {
+    let of = |steps: Vec<&str>| match steps.as_slice() {
+        [] => "nothing".to_owned(),
+        few if few.len() <= LISTED => format!("`{}`", few.join("`, `")),
+        [first @ .., last] => format!("`{last}` and {} more, down to `{}`", first.len(), first[0]),
+    };
+    let back = of(state.undo_stack.iter().map(|step| step.of.trim_end()).collect());
+    let on = match state.under_way.values().next() {
+        _ if state.unwinding => "goes on taking it back".to_owned(),
+        Some(intent) => format!("goes on with `{} {}`", intent.kind, intent.subject),
+        None => "goes on after what was done".to_owned(),
+    };
+    format!("see it: `deployer show {id}`\n  `deployer resume {id}` {on}\n  `deployer abort {id}` takes back {back}")
 }
 
 /// A fault of the program itself in the middle of a run: the run stays open.
 fn broken(id: &str, error: &tokio::task::JoinError) -> Fault {
     let id = id.trim_end();
-    let help = format!("take back what the run did: `deployer abort {id}`; and please report this");
+    let help = format!("`deployer resume {id}` or `deployer abort {id}`; and please report this");
     Fault::usage(miette!(help = help, "deployer itself failed: {error}")).with_code(RunStatus::Unfinished.exit_code())
 }
 

@@ -1,10 +1,10 @@
 //! `deployer runs`
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use miette::IntoDiagnostic;
 
 use super::fault::Fault;
-use super::{StateArgs, terminal};
+use super::{StateArgs, prune, terminal};
 use crate::app::{App, is_dead};
 use crate::report::Format;
 use crate::report::history::History;
@@ -12,7 +12,10 @@ use crate::world::clock::{Clock, SystemClock};
 use crate::world::holder::Holder;
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct RunsArgs {
+    #[command(subcommand)]
+    verb: Option<RunsVerb>,
     /// How many, newest first
     #[arg(long, default_value_t = 20)]
     limit: usize,
@@ -22,7 +25,16 @@ pub struct RunsArgs {
     state: StateArgs,
 }
 
+#[derive(Debug, Subcommand)]
+enum RunsVerb {
+    /// Remove old runs from the history
+    Prune(prune::PruneArgs),
+}
+
 pub fn runs(args: &RunsArgs) -> Result<u8, Fault> {
+    if let Some(RunsVerb::Prune(args)) = &args.verb {
+        return prune::prune(args);
+    }
     let journal = App::journal(args.state.state.as_ref())?;
     let runs = match &journal {
         Some(journal) => journal.runs(args.limit)?,

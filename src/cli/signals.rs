@@ -31,8 +31,9 @@ pub fn watch(cancel: Cancel, timeout: Option<Duration>) -> tokio::task::JoinHand
             _ = terminate.recv() => "terminated",
             () = &mut deadline => "out of time",
         };
-        cancel.forward.cancel();
+        // Said first, so that it stands above what it brings about.
         terminal::say(format!("{reason}: taking back what was done; once more leaves it as it is"));
+        cancel.forward.cancel();
         // Wrappers pass a signal on that the terminal has sent already: two at once are one.
         let settled = tokio::time::sleep(SAME_SIGNAL);
         tokio::pin!(settled);

@@ -52,6 +52,10 @@ pub enum ErrorKind {
     Journal,
     /// The script called `fail`.
     ScriptFailed,
+    /// The run was killed before the answer came.
+    Interrupted,
+    /// A replay asks for something else than the journal says.
+    Diverged,
     /// A fault of deployer itself.
     Internal,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::GRACE;
 use super::family::family;
-use super::{Access, Facts, Recovery, Request};
+use super::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Verdict};
 use crate::base::byte_size::ByteSize;
 use crate::base::duration_text::DurationText;
 use crate::base::text::Text;
@@ -47,6 +47,12 @@ pub struct Exec {
     /// Bytes kept of each stream; the end is kept. Default 64 KiB.
     #[serde(default = "default_output_limit")]
     pub output_limit: ByteSize,
+    /// States that doing it twice does no harm: a run that was killed meanwhile does it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idempotent: bool,
+    /// A command that ends with 0 once this one was done: what a run that was killed meanwhile asks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub done_when: Vec<Text>,
 }
 
 fn default_timeout() -> DurationText {
@@ -72,7 +78,36 @@ impl Facts for Exec {
     }
 
     fn recovery(&self) -> Recovery {
-        Recovery::Ask
+        match (self.idempotent, self.done_when.is_empty()) {
+            (true, _) => Recovery::Repeat,
+            (false, false) => Recovery::Observe,
+            (false, true) => Recovery::Ask,
+        }
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        let check = Self {
+            command: self.done_when.clone(),
+            shell: None,
+            stdin: None,
+            check: false,
+            done_when: Vec::new(),
+            ..self.clone()
+        };
+        (!self.done_when.is_empty()).then(|| check.into())
+    }
+
+    fn verdict(&self, _: Trace<'_>, evidence: &Outcome) -> Verdict {
+        match evidence {
+            Outcome::Exec(ExecOutcome::Run(result)) if result.exit_code == 0 => {
+                self.taken_as_done().map_or(Verdict::Not, Verdict::happened)
+            }
+            _ => Verdict::Not,
+        }
+    }
+
+    fn taken_as_done(&self) -> Option<Outcome> {
+        Some(Outcome::Exec(ExecOutcome::Run(ProgramResult::default())))
     }
 
     fn patience(&self) -> Duration {

@@ -43,6 +43,32 @@ pub enum Undo {
     },
 }
 
+/// What became of an effect whose outcome is not known.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It was done, and this would have come back.
+    Happened(Box<Outcome>),
+    /// A part of it was done: it must be taken back and done again.
+    Partly,
+    /// It was not done, or doing it again does no harm.
+    Not,
+}
+
+impl Verdict {
+    pub fn happened(outcome: Outcome) -> Self {
+        Self::Happened(Box::new(outcome))
+    }
+}
+
+/// What is known of an effect whose outcome is not.
+#[derive(Clone, Copy, Debug)]
+pub struct Trace<'a> {
+    /// What the label `deployer.effect` of everything that it made says.
+    pub effect_id: &'a str,
+    /// The effect that takes it back, made from the state before it.
+    pub undo: Option<&'a Effect>,
+}
+
 impl Undo {
     pub fn by(effect: impl Into<Effect>) -> Self {
         Self::Effect(Box::new(effect.into()))
@@ -86,6 +112,33 @@ pub trait Facts: Send + Sync {
     fn undo(&self, prior: Option<&Outcome>) -> Undo {
         let _ = prior;
         Undo::Nothing
+    }
+
+    /// A read whose answer tells whether it was done, where [`Recovery::Observe`] asks for one.
+    fn evidence(&self) -> Option<Effect> {
+        None
+    }
+
+    /// What the answer to [`Facts::evidence`] tells. Without evidence, it is done again.
+    fn verdict(&self, trace: Trace<'_>, evidence: &Outcome) -> Verdict {
+        let (_, _) = (trace, evidence);
+        Verdict::Not
+    }
+
+    /// What a script gets in place of the outcome that nobody knows, when a person says that it is done.
+    fn taken_as_done(&self) -> Option<Outcome> {
+        None
+    }
+
+    /// Whether it asks if something is well. What it answered once says nothing of now: a run that is resumed asks
+    /// again before it goes on.
+    fn is_safety_check(&self) -> bool {
+        false
+    }
+
+    /// The service that what it makes will belong to, where it says so.
+    fn service(&self) -> Option<&str> {
+        None
     }
 
     /// What it is about, in a word or two, for one line on a screen: a container's name, a path.

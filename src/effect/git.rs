@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::family::family;
-use super::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+use super::{Access, Effect, Facts, Outcome, Request, Trace, Undo, Verdict};
 use crate::base::duration_text::DurationText;
 
 family! {
@@ -159,12 +159,27 @@ impl Facts for GitPull {
         Access::Write
     }
 
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
     fn patience(&self) -> Duration {
         self.timeout.0 + super::facts::GRACE
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        Some(GitHead { repo: self.repo.clone() }.into())
+    }
+
+    /// Where it went is what scripts ask: a second pull would say that nothing was new.
+    fn verdict(&self, trace: Trace<'_>, evidence: &Outcome) -> Verdict {
+        let from = match trace.undo {
+            Some(Effect::Git(GitEffect::Pull(undo))) => undo.back_to.as_ref(),
+            _ => None,
+        };
+        match (from, evidence) {
+            (Some(from), Outcome::Git(GitOutcome::Head(head))) if head.commit != *from => {
+                let pulled = Pulled { from: from.clone(), to: head.commit.clone(), updated: true };
+                Verdict::happened(Outcome::Git(GitOutcome::Pull(pulled)))
+            }
+            _ => Verdict::Not,
+        }
     }
 
     fn prior(&self) -> Option<Effect> {

@@ -101,6 +101,10 @@ impl Facts for WaitHealthy {
         self.timeout.0 + GRACE
     }
 
+    fn is_safety_check(&self) -> bool {
+        true
+    }
+
     fn subject(&self) -> String {
         let url = self.url.as_ref().map(ToString::to_string);
         let container = self.container.as_ref().map(ToString::to_string);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::facts::GRACE;
 use super::family::family;
-use super::{Access, Facts, Recovery, Request};
+use super::{Access, Facts, Outcome, Recovery, Request};
 use crate::base::byte_size::ByteSize;
 use crate::base::duration_text::DurationText;
 use crate::base::text::Text;
@@ -83,6 +83,9 @@ pub struct HttpPost {
     /// Fails on a status of 400 and above. Default true.
     #[serde(default = "yes")]
     pub check: bool,
+    /// States that sending it twice does no harm: a run that was killed meanwhile sends it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idempotent: bool,
 }
 
 impl Facts for HttpPost {
@@ -91,7 +94,13 @@ impl Facts for HttpPost {
     }
 
     fn recovery(&self) -> Recovery {
-        Recovery::Ask
+        if self.idempotent { Recovery::Repeat } else { Recovery::Ask }
+    }
+
+    fn taken_as_done(&self) -> Option<Outcome> {
+        let (status, headers, body) = (200, BTreeMap::new(), String::new());
+        let reply = HttpReply { status, headers, body, truncated: false, json: None, elapsed_ms: 0 };
+        Some(Outcome::Http(HttpOutcome::Post(reply)))
     }
 
     fn patience(&self) -> Duration {

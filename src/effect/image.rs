@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::Removed;
 use super::family::family;
-use super::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+use super::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Undo, Verdict};
 use crate::base::duration_text::DurationText;
 use crate::base::text::Text;
 
@@ -41,6 +41,10 @@ pub struct Image {
     pub size: u64,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// The effect, as `RUN/SEQ`, whose `docker_build` made this very image on this engine. Unlike a label it does not
+    /// pass to images that are built from this one. Told only where all images are listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_by: Option<String>,
 }
 
 /// `docker_build`: builds an image from a folder.
@@ -96,7 +100,7 @@ fn give_name_back(name: &str, prior: Option<&Outcome>) -> Undo {
     match prior {
         Some(Outcome::Image(ImageOutcome::List(images))) => match images.first() {
             Some(image) => Undo::by(TagImage { image: image.id.clone(), tag: name.into() }),
-            None => Undo::by(RemoveImage { image: name.into(), force: false, missing_ok: true }),
+            None => Undo::by(RemoveImage { image: name.into(), force: false, missing_ok: true, disposable: false }),
         },
         _ => Undo::Nothing,
     }
@@ -304,6 +308,9 @@ pub struct RemoveImage {
     pub force: bool,
     #[serde(default)]
     pub missing_ok: bool,
+    /// States that nobody will miss it: the run can be taken back without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disposable: bool,
 }
 
 impl Facts for RemoveImage {
@@ -312,11 +319,25 @@ impl Facts for RemoveImage {
     }
 
     fn recovery(&self) -> Recovery {
-        Recovery::Repeat
+        // Once it is gone, the same request would find nothing to remove.
+        if self.missing_ok { Recovery::Repeat } else { Recovery::Observe }
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        Some(image_named(&self.image))
+    }
+
+    fn verdict(&self, _: Trace<'_>, evidence: &Outcome) -> Verdict {
+        match evidence {
+            Outcome::Image(ImageOutcome::List(images)) if images.is_empty() => {
+                Verdict::happened(Outcome::Image(ImageOutcome::Remove(Removed { removed: true })))
+            }
+            _ => Verdict::Not,
+        }
     }
 
     fn prior(&self) -> Option<Effect> {
-        Some(image_named(&self.image))
+        (!self.disposable).then(|| image_named(&self.image))
     }
 
     fn undo(&self, prior: Option<&Outcome>) -> Undo {

@@ -18,14 +18,16 @@ pub mod image;
 pub mod lock;
 pub mod network;
 pub mod notify;
+pub mod object;
 pub mod sqlite;
 pub mod time;
+pub mod traffic;
 pub mod volume;
 
 use serde_json::Value;
 
 pub use error::{Applied, EffectError, ErrorKind};
-pub use facts::{Access, Facts, Recovery, Request, Undo};
+pub use facts::{Access, Facts, Recovery, Request, Trace, Undo, Verdict};
 
 family::families! {
     Container(container::ContainerEffect => container::ContainerOutcome),
@@ -37,6 +39,7 @@ family::families! {
     Http(http::HttpEffect => http::HttpOutcome),
     Git(git::GitEffect => git::GitOutcome),
     Sqlite(sqlite::SqliteEffect => sqlite::SqliteOutcome),
+    Object(object::ObjectEffect => object::ObjectOutcome),
     Notify(notify::NotifyEffect => notify::NotifyOutcome),
     Exec(exec::ExecEffect => exec::ExecOutcome),
     Host(host::HostEffect => host::HostOutcome),

@@ -1,4 +1,4 @@
-//! Networks: create, connect, remove.
+//! Networks: create, list, connect, remove.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ family! {
     /// What can be asked of networks.
     Network: NetworkEffect => NetworkOutcome {
         Create(CreateNetwork),
+        List(ListNetworks),
         Connect(ConnectNetwork),
         Remove(RemoveNetwork),
     }
@@ -25,6 +26,7 @@ pub struct Network {
     pub name: String,
     pub driver: String,
     /// Whether this call made it (false: it was there).
+    #[serde(default)]
     pub created: bool,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -53,8 +55,12 @@ impl Facts for CreateNetwork {
         Access::Write
     }
 
+    fn recovery(&self) -> Recovery {
+        Recovery::Repeat
+    }
+
     fn undo(&self, _: Option<&Outcome>) -> Undo {
-        Undo::by(RemoveNetwork { name: self.name.clone(), missing_ok: true, only_own: true })
+        Undo::by(RemoveNetwork { name: self.name.clone(), missing_ok: true, disposable: false, only_own: true })
     }
 
     fn subject(&self) -> String {
@@ -65,6 +71,30 @@ impl Facts for CreateNetwork {
 impl Request for CreateNetwork {
     const KIND: &'static str = "network_create";
     type Reply = Network;
+}
+
+/// `network_list`: networks, by name; those that every engine has included.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListNetworks {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Facts for ListNetworks {
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    fn subject(&self) -> String {
+        self.name.clone().unwrap_or_default()
+    }
+}
+
+impl Request for ListNetworks {
+    const KIND: &'static str = "network_list";
+    type Reply = Vec<Network>;
 }
 
 /// `network_connect`: puts a container on one more network.
@@ -123,6 +153,9 @@ pub struct RemoveNetwork {
     pub name: String,
     #[serde(default)]
     pub missing_ok: bool,
+    /// States that nobody will miss it: the run can be taken back without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disposable: bool,
     /// Removes it only if this very run created it; what the undo of `network_create` asks for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_own: bool,
@@ -138,7 +171,7 @@ impl Facts for RemoveNetwork {
     }
 
     fn undo(&self, _: Option<&Outcome>) -> Undo {
-        if self.only_own {
+        if self.only_own || self.disposable {
             return Undo::Nothing;
         }
         Undo::by(CreateNetwork {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::fault::Faults;
+use super::held_locks::HeldLocks;
 use super::ledger::Ledger;
 use super::stack::stack;
 use super::{Door, Ticket};
@@ -21,6 +23,7 @@ pub struct Gateway {
     cancel: Cancel,
     engine: &'static str,
     finishing: AtomicBool,
+    locks: Arc<HeldLocks>,
 }
 
 /// The two ways a run is stopped from outside.
@@ -36,7 +39,14 @@ impl Gateway {
     pub fn new(world: Arc<dyn World>, ledger: Arc<Ledger>, cancel: Cancel, faults: Option<Arc<Faults>>) -> Self {
         let engine = world.name();
         let finishing = AtomicBool::new(false);
-        Self { door: stack(world, ledger.clone(), faults), ledger, cancel, engine, finishing }
+        let locks = Arc::new(HeldLocks::default());
+        let door = stack(world, ledger.clone(), faults, locks.clone());
+        Self { door, ledger, cancel, engine, finishing, locks }
+    }
+
+    /// From now on every `lock` waits so long at least for another run to let go.
+    pub fn wait_for_locks(&self, wait: Duration) {
+        self.locks.wait_at_least(wait);
     }
 
     pub fn ledger(&self) -> &Arc<Ledger> {
@@ -109,6 +119,7 @@ impl Gateway {
             run: self.ledger.run().clone(),
             seq,
             vault: self.ledger.vault().clone(),
+            epoch: self.locks.epoch(effect.facts().service()),
             cancel,
             progress: Arc::new(move |progress| ledger.tell(&told, progress)),
         };

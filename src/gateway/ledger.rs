@@ -1,14 +1,16 @@
 //! The journal of one run as it is being written: folds, scrubs, stores, and tells the faces.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::redact::scrub_entry;
+use super::replay::ended;
 use crate::base::run_id::RunId;
 use crate::base::seq::Seq;
 use crate::base::vault::Vault;
 use crate::effect::{EffectError, ErrorKind};
 use crate::journal::entry::{Entry, Record, RunEvent};
+use crate::journal::past::{FrameAnswer, Past};
 use crate::journal::run_state::RunState;
 use crate::journal::{Durability, Journal, JournalError};
 use crate::world::Progress;
@@ -26,6 +28,9 @@ pub struct Ledger {
     clock: Arc<dyn Clock>,
     vault: Arc<Vault>,
     listener: Listener,
+    /// Number of the last entry: whoever else writes to this run is found out by it.
+    last: AtomicU64,
+    past: OnceLock<Past>,
 }
 
 impl Ledger {
@@ -36,7 +41,9 @@ impl Ledger {
         vault: Arc<Vault>,
         listener: Listener,
     ) -> Self {
-        Self { run, journal, state: Mutex::default(), unwinding: AtomicBool::new(false), clock, vault, listener }
+        let (state, unwinding) = (Mutex::default(), AtomicBool::new(false));
+        let (last, past) = (AtomicU64::new(0), OnceLock::new());
+        Self { run, journal, state, unwinding, clock, vault, listener, last, past }
     }
 
     /// Takes up a run that is in the journal already.
@@ -47,10 +54,41 @@ impl Ledger {
         let mut state = RunState::default();
         for record in self.journal.records(&self.run)? {
             state.apply(&record.entry)?;
+            self.last = AtomicU64::new(record.n);
         }
         self.unwinding = AtomicBool::new(state.unwinding);
         self.state = Mutex::new(state);
         Ok(self)
+    }
+
+    /// What the run is replayed from; none when it runs for the first time.
+    pub fn past(&self) -> Option<&Past> {
+        self.past.get()
+    }
+
+    /// From now on, what the run had done is answered from the journal. `closed`: and it goes no further.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn replay(&self, closed: bool) -> Result<(), JournalError> {
+        let past = Past::of(&self.journal.records(&self.run)?, closed);
+        self.past.get_or_init(|| past);
+        Ok(())
+    }
+
+    /// Writes an entry of the script's own making, unless the run that is replayed has it already.
+    ///
+    /// # Errors
+    /// As [`Ledger::record`]; and when the script makes another one now, or has come to where the run was stopped.
+    pub fn record_frame(&self, entry: Entry, durability: Durability) -> Result<(), EffectError> {
+        if let Some(past) = self.past() {
+            match past.frame(&scrub_entry(&self.vault, &entry))? {
+                FrameAnswer::Known => return Ok(()),
+                FrameAnswer::Ended => return Err(ended()),
+                FrameAnswer::New => {}
+            }
+        }
+        Ok(self.record(entry, durability)?)
     }
 
     pub fn run(&self) -> &RunId {
@@ -75,6 +113,9 @@ impl Ledger {
         let at_ms = self.clock.unix_ms();
         let clean = scrub_entry(&self.vault, &entry);
         let n = self.journal.append(&self.run, at_ms, &clean, durability)?;
+        if self.last.swap(n, Ordering::AcqRel) + 1 != n {
+            return Err(JournalError::Overtaken { run: self.run.clone() });
+        }
         // The state keeps the values as they are: an undo must name what it takes back, whatever looks like a secret.
         state.apply(&entry)?;
         self.unwinding.store(state.unwinding, Ordering::Release);
@@ -115,10 +156,12 @@ impl From<JournalError> for EffectError {
     fn from(error: JournalError) -> Self {
         let message = error.to_string();
         match error {
-            JournalError::TooLarge { .. } => Self::new(ErrorKind::Invalid, message),
+            JournalError::TooLarge { .. } | JournalError::RunTooLarge { .. } => Self::new(ErrorKind::Invalid, message),
             JournalError::Illegal { .. } => Self::new(ErrorKind::Internal, message),
             JournalError::Busy { .. } => Self::new(ErrorKind::Journal, message)
                 .hint("see who holds `journal.db` in the state folder (`fuser` tells), end it, then try again"),
+            JournalError::Damaged { .. } | JournalError::Read { .. } => Self::new(ErrorKind::Journal, message)
+                .hint("restore `journal.db` from a backup or move it away; then look for what this run left behind"),
             _ => Self::new(ErrorKind::Journal, message)
                 .hint("make room on the disk of the state folder, or use another one with `--state DIR`"),
         }

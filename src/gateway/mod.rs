@@ -3,10 +3,13 @@
 
 pub mod deadline;
 pub mod fault;
+pub mod fence;
 mod gate;
+pub mod held_locks;
 pub mod ledger;
 pub mod record;
 pub mod redact;
+pub mod replay;
 pub mod retry;
 pub mod stack;
 pub mod trace;

@@ -8,9 +8,10 @@ use serde_json::Value;
 use super::ledger::Ledger;
 use super::{Door, Ticket};
 use crate::base::seq::Seq;
+use crate::base::vault::SHORTEST_SCRUBBED;
 use crate::effect::{Access, Applied, Effect, EffectError, ErrorKind, Outcome, Undo};
-use crate::journal::entry::{Entry, Intent, UndoRecord};
-use crate::journal::{Durability, JournalError};
+use crate::journal::Durability;
+use crate::journal::entry::{Entry, Intent, Level, UndoRecord};
 use crate::world::clock::Clock;
 
 /// Deepest nesting of an answer: less than what JSON readers take.
@@ -40,6 +41,16 @@ impl Record {
         Ok(effect.facts().undo(prior.as_ref()))
     }
 
+    /// A person must know what deployer cannot keep out of sight. A lost journal ends the run at the next entry.
+    fn warn_of_short_secrets(&self, ticket: &Ticket) {
+        for name in ticket.call.vault.take_too_short() {
+            let text = format!(
+                "secret `{name}` has fewer than {SHORTEST_SCRUBBED} characters: it is shown wherever a program says it"
+            );
+            drop(self.ledger.record(Entry::Logged { seq: None, level: Level::Warn, text }, Durability::Process));
+        }
+    }
+
     /// Writes down how it ended. The effect was performed, whatever becomes of the entry.
     fn end(
         &self,
@@ -53,7 +64,7 @@ impl Record {
             Err(error) => Entry::Failed { seq: seq.clone(), error: error.clone(), elapsed_ms },
         };
         let Err(lost) = self.ledger.record(entry, durability) else { return result };
-        let too_large = matches!(lost, JournalError::TooLarge { .. });
+        let too_large = lost.is_too_large();
         let error = EffectError { applied: Applied::Unknown, ..EffectError::from(lost) };
         if too_large {
             let entry = Entry::Failed { seq, error: error.clone(), elapsed_ms };
@@ -111,6 +122,7 @@ impl Door for Record {
                 None => self.next.perform(ticket, effect).await,
             };
             let result = result.and_then(|outcome| storable(effect, outcome));
+            self.warn_of_short_secrets(ticket);
             self.end(seq, result, self.clock.steady_ms().saturating_sub(start), durability)
         })
     }

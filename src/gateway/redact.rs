@@ -100,6 +100,8 @@ pub fn scrub_entry(vault: &Vault, entry: &Entry) -> Entry {
         Entry::UnwindStarted { reason } => scrub(reason),
         Entry::RunEnded { end } => scrub_end(vault, end),
         Entry::SourceLoaded { .. }
+        | Entry::RunReopened { .. }
+        | Entry::RunResolved
         | Entry::StepClosed { .. }
         | Entry::ParallelOpened { .. }
         | Entry::ParallelClosed { .. }

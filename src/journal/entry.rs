@@ -32,6 +32,11 @@ pub enum Entry {
     RunStarted {
         header: Box<RunHeader>,
     },
+    /// Another process goes on with a run that was killed.
+    RunReopened {
+        process: Process,
+        purpose: Purpose,
+    },
     /// A script or module was read; its text is kept under the digest.
     SourceLoaded {
         name: String,
@@ -72,6 +77,9 @@ pub enum Entry {
     },
     /// The script said something: `log` or `print`.
     Logged {
+        /// None when deployer itself said it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seq: Option<Seq>,
         level: Level,
         text: String,
     },
@@ -96,6 +104,8 @@ pub enum Entry {
     RunEnded {
         end: Box<RunEnd>,
     },
+    /// A person has done what a stuck run left.
+    RunResolved,
 }
 
 impl Entry {
@@ -103,6 +113,7 @@ impl Entry {
     pub fn name(&self) -> &'static str {
         match self {
             Self::RunStarted { .. } => "run_started",
+            Self::RunReopened { .. } => "run_reopened",
             Self::SourceLoaded { .. } => "source_loaded",
             Self::StepOpened { .. } => "step_opened",
             Self::StepClosed { .. } => "step_closed",
@@ -117,6 +128,7 @@ impl Entry {
             Self::Committed { .. } => "committed",
             Self::UnwindStarted { .. } => "unwind_started",
             Self::RunEnded { .. } => "run_ended",
+            Self::RunResolved => "run_resolved",
         }
     }
 }
@@ -142,13 +154,32 @@ pub struct RunHeader {
     pub state_flags: String,
     /// Version of deployer.
     pub version: String,
-    /// The process that runs it.
+    /// The folder that it was started in: what relative paths begin at.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub working_dir: String,
+    #[serde(flatten)]
+    pub process: Process,
+}
+
+/// The process that runs a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
     pub host: String,
     pub pid: u32,
     pub boot_id: String,
     #[serde(default)]
     pub pid_namespace: String,
     pub process_start: u64,
+}
+
+/// What a killed run is opened again for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// To go on; a run that was being taken back goes on being taken back.
+    Resume,
+    /// To be taken back.
+    Abort,
 }
 
 /// An effect that is about to be performed.
@@ -293,13 +324,15 @@ pub enum RunStatus {
     Cancelled,
     /// Killed, and taken back later by `deployer abort`.
     Aborted,
+    /// Was stuck; a person has done the rest.
+    Resolved,
 }
 
 impl RunStatus {
     /// What the process exits with. These numbers are a contract with scripts and CI.
     pub fn exit_code(self) -> u8 {
         match self {
-            Self::Running | Self::Failed | Self::Aborted => 1,
+            Self::Running | Self::Failed | Self::Aborted | Self::Resolved => 1,
             Self::Succeeded => 0,
             Self::Invalid => 2,
             Self::Stuck => 3,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::base::run_id::RunId;
+
 /// A fault of the journal. No effect is performed after one.
 #[derive(Debug, Error, Diagnostic)]
 pub enum JournalError {
@@ -18,6 +20,17 @@ pub enum JournalError {
         help("nothing is deployed without a journal; move the file away to begin a new one, or use `--state DIR`")
     )]
     Open { path: PathBuf, why: String },
+
+    #[error("the journal `{}` is damaged: {why}", path.display())]
+    #[diagnostic(
+        code(deployer::journal::damaged),
+        help(
+            "nothing is deployed without a journal; restore it from a backup, or see what can be saved: \
+             `sqlite3 {0} .recover`; to begin a new one, move `{0}*` away, and look for what a killed run left",
+            path.display()
+        )
+    )]
+    Damaged { path: PathBuf, why: String },
 
     #[error("the state folder `{}` cannot be written: {why}", path.display())]
     #[diagnostic(
@@ -54,11 +67,29 @@ pub enum JournalError {
     #[diagnostic(code(deployer::journal::too_large))]
     TooLarge { entry: &'static str, size: usize, limit: usize },
 
+    #[error("entry `{entry}` has {size} bytes, and with it the large values of this run would exceed {limit}")]
+    #[diagnostic(code(deployer::journal::too_large), help("let programs write large results into files"))]
+    RunTooLarge { entry: &'static str, size: usize, limit: usize },
+
     #[error("the journal cannot be read: {why}")]
-    #[diagnostic(code(deployer::journal::read))]
+    #[diagnostic(
+        code(deployer::journal::read),
+        help("restore `journal.db` in the state folder from a backup, or use another folder with `--state DIR`")
+    )]
     Read { why: String },
+
+    #[error("another process works on run {run} too")]
+    #[diagnostic(code(deployer::journal::overtaken), help("let it end, then see what is left: `deployer show {run}`"))]
+    Overtaken { run: RunId },
 
     #[error("entry `{entry}` is not allowed here: {why}")]
     #[diagnostic(code(deployer::journal::illegal), help("this is a fault of deployer; please report it"))]
     Illegal { entry: &'static str, why: String },
+}
+
+impl JournalError {
+    /// Whether only this entry is at fault: a smaller one can be written.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::RunTooLarge { .. })
+    }
 }

@@ -1,6 +1,6 @@
 //! A journal that lasts as long as the process, for tests and for dry runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use super::entry::{Entry, Record, RunStatus, RunSummary};
@@ -16,6 +16,8 @@ pub struct MemoryJournal {
 #[derive(Debug, Default)]
 struct Inner {
     runs: BTreeMap<RunId, Vec<Record>>,
+    /// In the order in which they began.
+    begun: Vec<RunId>,
     sources: BTreeMap<String, String>,
     /// Entries that still fit; none is without a bound.
     room: Option<u64>,
@@ -40,6 +42,9 @@ impl Journal for MemoryJournal {
             Some(room) => *room -= 1,
             None => {}
         }
+        if !inner.runs.contains_key(run) {
+            inner.begun.push(run.clone());
+        }
         let records = inner.runs.entry(run.clone()).or_default();
         let n = records.len() as u64 + 1;
         records.push(Record { run: run.clone(), n, at_ms, entry: entry.clone() });
@@ -61,27 +66,52 @@ impl Journal for MemoryJournal {
 
     fn runs(&self, limit: usize) -> Result<Vec<RunSummary>, JournalError> {
         let inner = self.lock();
-        let mut all: Vec<RunSummary> = inner.runs.values().filter_map(|records| summary(records)).collect();
-        all.sort_by_key(|summary| std::cmp::Reverse(summary.started_at_ms));
-        all.truncate(limit);
-        Ok(all)
+        let newest = inner.begun.iter().rev().filter_map(|run| summary(inner.runs.get(run)?));
+        Ok(newest.take(limit).collect())
+    }
+
+    fn remove(&self, runs: &[RunId]) -> Result<(), JournalError> {
+        let mut inner = self.lock();
+        let is_over = |records: &Vec<Record>| {
+            summary(records).is_some_and(|run| !matches!(run.status, RunStatus::Running | RunStatus::Stuck))
+        };
+        inner.runs.retain(|run, records| !(runs.contains(run) && is_over(records)));
+        let used: BTreeSet<String> = inner.runs.values().flatten().filter_map(|record| digest(&record.entry)).collect();
+        inner.sources.retain(|digest, _| used.contains(digest));
+        Ok(())
+    }
+}
+
+/// The source that an entry refers to.
+fn digest(entry: &Entry) -> Option<String> {
+    match entry {
+        Entry::RunStarted { header } => Some(header.digest.clone()),
+        Entry::SourceLoaded { digest, .. } => Some(digest.clone()),
+        _ => None,
     }
 }
 
 fn summary(records: &[Record]) -> Option<RunSummary> {
     let first = records.first()?;
     let Entry::RunStarted { header } = &first.entry else { return None };
-    let last = records.last()?;
-    let end = match &last.entry {
-        Entry::RunEnded { end } => Some(end),
-        _ => None,
-    };
+    let mut header = header.as_ref().clone();
+    let mut ended = None;
+    let mut resolved = false;
+    for record in records {
+        match &record.entry {
+            Entry::RunReopened { process, .. } => header.process = process.clone(),
+            Entry::RunEnded { end } => ended = Some((record.at_ms, end)),
+            Entry::RunResolved => resolved = true,
+            _ => {}
+        }
+    }
+    let status = ended.map_or(RunStatus::Running, |(_, end)| end.status);
     Some(RunSummary {
         run: first.run.clone(),
-        header: header.as_ref().clone(),
+        header,
         started_at_ms: first.at_ms,
-        ended_at_ms: end.map(|_| last.at_ms),
-        status: end.map_or(RunStatus::Running, |end| end.status),
-        error: end.and_then(|end| end.error.clone()),
+        ended_at_ms: ended.map(|(at_ms, _)| at_ms),
+        status: if resolved { RunStatus::Resolved } else { status },
+        error: ended.and_then(|(_, end)| end.error.clone()),
     })
 }

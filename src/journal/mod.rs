@@ -1,11 +1,19 @@
 //! What happened: the entries of a run, the fold that turns them into its state and refuses illegal ones,
 //! and the stores that keep them. Knows effects; knows no script and no world.
 
+mod blob_table;
 pub mod entry;
 pub mod error;
+pub mod halting_journal;
+mod journal_file;
 pub mod memory_journal;
+mod opening;
+pub mod past;
 pub mod run_state;
+mod schema;
+mod spill;
 pub mod sqlite_journal;
+mod sqlite_prune;
 
 use crate::base::run_id::RunId;
 use entry::{Entry, Record, RunSummary};
@@ -13,7 +21,7 @@ pub use error::JournalError;
 
 /// Where entries are kept. Every write can fail, and nothing is done that could not be written first.
 pub trait Journal: Send + Sync {
-    /// Writes one entry; returns its number in the run, from 1.
+    /// Writes one entry; returns its number in the run, from 1. However large its values are, they come back whole.
     ///
     /// # Errors
     /// When the entry is not on disk as durably as asked.
@@ -37,11 +45,17 @@ pub trait Journal: Send + Sync {
     /// When it cannot be read.
     fn records(&self, run: &RunId) -> Result<Vec<Record>, JournalError>;
 
-    /// The newest runs first, `limit` at the most.
+    /// The latest begun runs first, whatever the clock said then; `limit` at the most.
     ///
     /// # Errors
     /// When they cannot be read.
     fn runs(&self, limit: usize) -> Result<Vec<RunSummary>, JournalError>;
+
+    /// Removes these runs, and the sources that only they refer to. One that has not ended, or is stuck, stays.
+    ///
+    /// # Errors
+    /// When they cannot be removed; then none is.
+    fn remove(&self, runs: &[RunId]) -> Result<(), JournalError>;
 }
 
 /// How safe an entry must be before the run goes on.

@@ -7,7 +7,7 @@ use super::entry::{Entry, EntryAccess, Intent, RunEnd, RunHeader, RunStatus, Und
 use crate::base::seq::Seq;
 use crate::base::site::Site;
 use crate::effect::lock::{AcquireLock, ReleaseLock};
-use crate::effect::{Applied, Request};
+use crate::effect::{Applied, ErrorKind, Request};
 
 /// The kinds of the effects that take and let go of a lock: they change nothing that anybody would miss.
 const LOCK: &str = AcquireLock::KIND;
@@ -28,6 +28,11 @@ pub struct RunState {
     /// Services whose lock the run holds.
     pub locks: BTreeSet<String>,
     pub end: Option<RunEnd>,
+    /// How often it was opened again after it was killed.
+    pub reopened: u32,
+    /// Whether an effect of the script was cancelled: what follows is taking back.
+    pub cancelled: bool,
+    resolved: bool,
 }
 
 fn touches(intent: &Intent) -> bool {
@@ -66,8 +71,11 @@ impl RunState {
     /// [`JournalError::Illegal`] when it cannot.
     pub fn check(&self, entry: &Entry) -> Result<(), JournalError> {
         let illegal = |why: &str| Err(JournalError::Illegal { entry: entry.name(), why: why.into() });
-        if self.end.is_some() {
-            return illegal("the run has ended");
+        match (&self.end, entry) {
+            (Some(end), Entry::RunResolved) if end.status == RunStatus::Stuck && !self.resolved => return Ok(()),
+            (Some(_), _) => return illegal("the run has ended"),
+            (None, _) if self.resolved => return illegal("the run is resolved"),
+            (None, _) => {}
         }
         match entry {
             Entry::RunStarted { .. } if self.header.is_some() => illegal("the run has started already"),
@@ -101,6 +109,7 @@ impl RunState {
                 }
             }
             Entry::Failed { seq, error, .. } => {
+                self.cancelled |= error.kind == ErrorKind::Cancelled && seq.is_of_script();
                 if let Some(intent) = self.under_way.remove(seq) {
                     self.fail(&intent, error.applied);
                 }
@@ -120,6 +129,13 @@ impl RunState {
             }
             Entry::UnwindStarted { .. } => self.unwinding = true,
             Entry::RunEnded { end } => self.end = Some(end.as_ref().clone()),
+            Entry::RunResolved => self.resolved = true,
+            Entry::RunReopened { process, .. } => {
+                self.reopened += 1;
+                if let Some(header) = &mut self.header {
+                    header.process = process.clone();
+                }
+            }
             Entry::RollbackRegistered { .. }
             | Entry::SourceLoaded { .. }
             | Entry::StepOpened { .. }
@@ -137,7 +153,8 @@ impl RunState {
             self.locks.insert(intent.subject.clone());
         }
         // Nothing that is done while taking back is itself taken back.
-        if !self.unwinding {
+        // What is done once more after a kill keeps its first undo: that one knows the state before.
+        if !self.unwinding && self.undo_stack.iter().all(|step| step.seq != intent.seq) {
             let action = match &intent.undo {
                 UndoRecord::Nothing => None,
                 UndoRecord::Effect { kind, args } => {
@@ -183,7 +200,11 @@ impl RunState {
     }
 
     pub fn status(&self) -> RunStatus {
-        self.end.as_ref().map_or(RunStatus::Running, |end| end.status)
+        match &self.end {
+            _ if self.resolved => RunStatus::Resolved,
+            Some(end) => end.status,
+            None => RunStatus::Running,
+        }
     }
 }
 
@@ -192,8 +213,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::effect::{EffectError, ErrorKind};
-    use crate::journal::entry::{EntryRecovery, RunHeader};
+    use crate::effect::EffectError;
+    use crate::journal::entry::{EntryRecovery, Process, RunHeader};
 
     fn seq(text: &str) -> Seq {
         text.parse().unwrap()
@@ -210,11 +231,14 @@ mod tests {
             engine_flags: String::new(),
             state_flags: String::new(),
             version: "0".into(),
-            host: "h".into(),
-            pid: 1,
-            boot_id: "b".into(),
-            pid_namespace: String::new(),
-            process_start: 1,
+            working_dir: String::new(),
+            process: Process {
+                host: "h".into(),
+                pid: 1,
+                boot_id: "b".into(),
+                pid_namespace: String::new(),
+                process_start: 1,
+            },
         };
         state.apply(&Entry::RunStarted { header: Box::new(header) }).unwrap();
         state

@@ -1,53 +1,39 @@
 //! The journal on disk: one SQLite database in the state folder, write-ahead log, safe against power cuts where asked.
+//! Large values lie beside their entries.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use serde_json::Value;
 
-use super::entry::{Entry, Record, RunStatus, RunSummary};
+use super::blob_table::{self, Kept};
+use super::entry::{Entry, Process, Record, RunHeader, RunStatus, RunSummary};
+use super::journal_file::{Identity, JournalFile};
+use super::opening::{self, read_error, write_error};
+use super::spill::{SPILLED_FROM, Spilled, spill};
 use super::{Durability, Journal, JournalError};
 use crate::base::run_id::RunId;
+use crate::journal::sqlite_prune as prune;
 
-/// Name of the database in the state folder.
-pub const FILE_NAME: &str = "journal.db";
-/// Version of the tables; kept in `PRAGMA user_version`.
-const VERSION: i64 = 1;
-/// How long to wait for another deployer that is writing.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// An entry larger than this is refused: replies are bounded where they are made.
 const ENTRY_LIMIT: usize = 16 << 20;
-
-/// One step a version: the tables as they came to be.
-const MIGRATIONS: [&str; 1] = ["
-    CREATE TABLE runs (
-        run TEXT PRIMARY KEY,
-        header TEXT NOT NULL,
-        started_at_ms INTEGER NOT NULL,
-        ended_at_ms INTEGER,
-        status TEXT NOT NULL,
-        error TEXT
-    ) STRICT;
-    CREATE INDEX runs_by_start ON runs (started_at_ms);
-    CREATE TABLE entries (
-        run TEXT NOT NULL,
-        n INTEGER NOT NULL,
-        at_ms INTEGER NOT NULL,
-        entry TEXT NOT NULL,
-        body TEXT NOT NULL,
-        PRIMARY KEY (run, n)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE sources (
-        digest TEXT PRIMARY KEY,
-        text TEXT NOT NULL
-    ) STRICT;
-"];
+/// Large values of one run, in bytes: what reading it back may take. The entry that ends it is always let in.
+const RUN_LIMIT: usize = 256 << 20;
 
 /// The journal in `STATE/journal.db`.
 #[derive(Debug)]
 pub struct SqliteJournal {
     connection: Mutex<Connection>,
+    file: JournalFile,
+    identity: Option<Identity>,
+}
+
+/// How the body of an entry is written.
+struct Body<'a> {
+    entry: &'a Entry,
+    text: String,
+    spilled: Vec<Spilled<'a>>,
 }
 
 impl SqliteJournal {
@@ -56,15 +42,11 @@ impl SqliteJournal {
     /// # Errors
     /// When the folder cannot be used, the file is no journal or damaged, or a newer deployer wrote it.
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
-        let unusable = |why: String| JournalError::Folder { path: folder.into(), why };
-        if folder.is_file() {
-            return Err(unusable("it is a file".into()));
-        }
-        std::fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
-        let path = folder.join(FILE_NAME);
-        let connection = Connection::open(&path).map_err(|error| open_error(&path, &error))?;
-        prepare(&connection, &path)?;
-        Ok(Self { connection: Mutex::new(connection) })
+        let file = JournalFile::of(folder);
+        file.make_folder()?;
+        let connection = opening::open(&file)?;
+        file.close_to_others();
+        Ok(Self::new(connection, file))
     }
 
     /// Opens the journal of a state folder for looking at it; none when there is none. Also where nothing can be
@@ -73,171 +55,112 @@ impl SqliteJournal {
     /// # Errors
     /// As [`SqliteJournal::open`].
     pub fn open_to_read(folder: &Path) -> Result<Option<Self>, JournalError> {
-        let path = folder.join(FILE_NAME);
-        if !folder.is_file() && !path.exists() {
+        let file = JournalFile::of(folder);
+        if !folder.is_file() && !file.is_there()? {
             return Ok(None);
         }
-        let refused = match Self::open(folder) {
-            Err(error @ (JournalError::Open { .. } | JournalError::Unwritable { .. })) => error,
-            opened => return opened.map(Some),
-        };
-        // What is in the log beside it would be left out.
-        let has_log = std::fs::metadata(folder.join(format!("{FILE_NAME}-wal"))).is_ok_and(|log| log.len() > 0);
-        let name = path.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        match Connection::open_with_flags(format!("file:{name}?immutable=1"), flags) {
-            Ok(connection) if !has_log && is_sound(&connection) => {
-                Ok(Some(Self { connection: Mutex::new(connection) }))
+        match Self::open(folder) {
+            Err(refused @ (JournalError::Open { .. } | JournalError::Unwritable { .. })) => {
+                opening::open_as_it_stands(&file).map(|connection| Some(Self::new(connection, file))).ok_or(refused)
             }
-            _ => Err(refused),
+            opened => opened.map(Some),
         }
+    }
+
+    fn new(connection: Connection, file: JournalFile) -> Self {
+        let identity = file.identity();
+        Self { connection: Mutex::new(connection), file, identity }
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn open_error(path: &Path, error: &rusqlite::Error) -> JournalError {
-    let why = error.to_string();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => busy(),
-        Some(
-            ErrorCode::DiskFull
-            | ErrorCode::ReadOnly
-            | ErrorCode::CannotOpen
-            | ErrorCode::PermissionDenied
-            | ErrorCode::SystemIoFailure,
-        ) => JournalError::Unwritable { path: path.parent().unwrap_or(path).into(), why },
-        _ => JournalError::Open { path: PathBuf::from(path), why },
-    }
-}
-
-fn busy() -> JournalError {
-    JournalError::Busy { patience_s: BUSY_TIMEOUT.as_secs() }
-}
-
-fn is_sound(connection: &Connection) -> bool {
-    let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
-    let verdict = connection.pragma_query_value(None, "quick_check", |row| row.get::<_, String>(0));
-    version.is_ok_and(|version| version == VERSION) && verdict.is_ok_and(|verdict| verdict == "ok")
-}
-
-fn prepare(connection: &Connection, path: &Path) -> Result<(), JournalError> {
-    let failed = |error: rusqlite::Error| open_error(path, &error);
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    if found > VERSION {
-        return Err(JournalError::Newer { path: path.into(), found, known: VERSION });
-    }
-    connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
-    connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
-    if found < VERSION {
-        migrate(connection, found).map_err(failed)?;
-    }
-    // A damaged file is found now, before anything is done, and not in the middle of a deploy.
-    let verdict: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(failed)?;
-    if verdict != "ok" {
-        return Err(JournalError::Open { path: path.into(), why: format!("it is damaged: {verdict}") });
-    }
-    Ok(())
-}
-
-/// In one transaction, so that two first starts at once do not meet half-made tables.
-fn migrate(connection: &Connection, found: i64) -> rusqlite::Result<()> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    let now: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for step in MIGRATIONS.iter().skip(usize::try_from(now.max(found)).unwrap_or(0)) {
-        if let Err(error) = connection.execute_batch(step) {
-            connection.execute_batch("ROLLBACK")?;
-            return Err(error);
+    /// SQLite would go on writing into a file that nobody will ever find again.
+    fn check_place(&self) -> Result<(), JournalError> {
+        if self.file.identity() == self.identity {
+            return Ok(());
         }
+        let why = "it was removed or replaced while it was in use".into();
+        Err(JournalError::Damaged { path: self.file.path().into(), why })
     }
-    connection.pragma_update(None, "user_version", VERSION)?;
-    connection.execute_batch("COMMIT")
-}
 
-fn write_error(error: &rusqlite::Error) -> JournalError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => busy(),
-        _ => JournalError::Write { why: error.to_string() },
+    fn write_error(&self, error: &rusqlite::Error) -> JournalError {
+        write_error(self.file.path(), error)
     }
-}
 
-fn read_error(error: &rusqlite::Error) -> JournalError {
-    JournalError::Read { why: error.to_string() }
-}
+    fn read_error(&self, error: &rusqlite::Error) -> JournalError {
+        read_error(self.file.path(), error)
+    }
 
-impl Journal for SqliteJournal {
-    fn append(&self, run: &RunId, at_ms: i64, entry: &Entry, durability: Durability) -> Result<u64, JournalError> {
-        let body = serde_json::to_string(entry).map_err(|error| JournalError::Write { why: error.to_string() })?;
-        if body.len() > ENTRY_LIMIT {
-            return Err(JournalError::TooLarge { entry: entry.name(), size: body.len(), limit: ENTRY_LIMIT });
-        }
-        let mut connection = self.lock();
+    fn insert(&self, run: &RunId, at_ms: i64, body: &Body<'_>, durability: Durability) -> Result<u64, JournalError> {
+        let failed = |error: rusqlite::Error| self.write_error(&error);
         let level = match durability {
             Durability::Process => "normal",
             Durability::Power => "full",
         };
-        connection.pragma_update(None, "synchronous", level).map_err(|error| write_error(&error))?;
-        let write = |connection: &mut Connection| -> rusqlite::Result<i64> {
-            let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let n: i64 = transaction
-                .prepare_cached("SELECT coalesce(max(n), 0) + 1 FROM entries WHERE run = ?1")?
-                .query_row([run.as_str()], |row| row.get(0))?;
-            transaction
-                .prepare_cached("INSERT INTO entries (run, n, at_ms, entry, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![run.as_str(), n, at_ms, entry.name(), body])?;
-            match entry {
-                Entry::RunStarted { header } => {
-                    let header = serde_json::to_string(header).unwrap_or_default();
-                    let mut insert = transaction.prepare_cached(
-                        "INSERT INTO runs (run, header, started_at_ms, status) VALUES (?1, ?2, ?3, ?4)",
-                    )?;
-                    insert.execute(params![run.as_str(), header, at_ms, RunStatus::Running.to_string()])?;
-                }
-                Entry::RunEnded { end } => {
-                    let mut update = transaction
-                        .prepare_cached("UPDATE runs SET ended_at_ms = ?2, status = ?3, error = ?4 WHERE run = ?1")?;
-                    update.execute(params![run.as_str(), at_ms, end.status.to_string(), end.error])?;
-                }
-                _ => {}
-            }
-            transaction.commit()?;
-            Ok(n)
-        };
-        let n = write(&mut connection).map_err(|error| write_error(&error))?;
+        let mut connection = self.lock();
+        connection.pragma_update(None, "synchronous", level).map_err(failed)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        body.check_total(blob_total(&transaction, run, body).map_err(failed)?)?;
+        let n = body.insert(&transaction, run, at_ms).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
         Ok(u64::try_from(n).unwrap_or(0))
+    }
+}
+
+/// Only an entry with large values needs to know how many there are.
+fn blob_total(connection: &Connection, run: &RunId, body: &Body<'_>) -> rusqlite::Result<usize> {
+    if body.spilled.is_empty() { Ok(0) } else { blob_table::total(connection, run) }
+}
+
+impl Journal for SqliteJournal {
+    fn append(&self, run: &RunId, at_ms: i64, entry: &Entry, durability: Durability) -> Result<u64, JournalError> {
+        let invalid = |error: serde_json::Error| JournalError::Write { why: error.to_string() };
+        let text = serde_json::to_string(entry).map_err(invalid)?;
+        if text.len() > ENTRY_LIMIT {
+            return Err(JournalError::TooLarge { entry: entry.name(), size: text.len(), limit: ENTRY_LIMIT });
+        }
+        self.check_place()?;
+        if text.len() <= SPILLED_FROM {
+            return self.insert(run, at_ms, &Body { entry, text, spilled: Vec::new() }, durability);
+        }
+        let whole = serde_json::to_value(entry).map_err(invalid)?;
+        let (small, spilled) = spill(&whole);
+        self.insert(run, at_ms, &Body { entry, text: small.to_string(), spilled }, durability)
     }
 
     fn keep_source(&self, digest: &str, text: &str) -> Result<(), JournalError> {
+        self.check_place()?;
         self.lock()
             .execute("INSERT OR IGNORE INTO sources (digest, text) VALUES (?1, ?2)", params![digest, text])
             .map(drop)
-            .map_err(|error| write_error(&error))
+            .map_err(|error| self.write_error(&error))
     }
 
     fn source(&self, digest: &str) -> Result<Option<String>, JournalError> {
         self.lock()
             .query_row("SELECT text FROM sources WHERE digest = ?1", [digest], |row| row.get(0))
             .optional()
-            .map_err(|error| read_error(&error))
+            .map_err(|error| self.read_error(&error))
     }
 
     fn records(&self, run: &RunId) -> Result<Vec<Record>, JournalError> {
-        let connection = self.lock();
-        let read = || -> rusqlite::Result<Vec<(i64, i64, String)>> {
-            connection
+        let mut connection = self.lock();
+        let mut read = || -> rusqlite::Result<_> {
+            // So that both queries see the same.
+            let transaction = connection.transaction()?;
+            let rows: Vec<(i64, i64, String)> = transaction
                 .prepare_cached("SELECT n, at_ms, body FROM entries WHERE run = ?1 ORDER BY n")?
                 .query_map([run.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-                .collect()
+                .collect::<Result<_, _>>()?;
+            Ok((rows, blob_table::of_run(&transaction, run)?))
         };
-        read()
-            .map_err(|error| read_error(&error))?
-            .into_iter()
+        let (rows, mut kept) = read().map_err(|error| self.read_error(&error))?;
+        rows.into_iter()
             .map(|(n, at_ms, body)| {
-                let entry = serde_json::from_str(&body)
-                    .map_err(|error| JournalError::Read { why: format!("entry {n} of run {run}: {error}") })?;
+                let damaged = |why: String| JournalError::Read { why: format!("entry {n} of run {run}: {why}") };
+                let entry = entry(&body, kept.remove(&n)).map_err(damaged)?;
                 Ok(Record { run: run.clone(), n: u64::try_from(n).unwrap_or(0), at_ms, entry })
             })
             .collect()
@@ -250,7 +173,7 @@ impl Journal for SqliteJournal {
             connection
                 .prepare_cached(
                     "SELECT run, header, started_at_ms, ended_at_ms, status, error FROM runs
-                     ORDER BY started_at_ms DESC, rowid DESC LIMIT ?1",
+                     ORDER BY number DESC LIMIT ?1",
                 )?
                 .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
@@ -258,7 +181,7 @@ impl Journal for SqliteJournal {
                 .collect()
         };
         read()
-            .map_err(|error| read_error(&error))?
+            .map_err(|error| self.read_error(&error))?
             .into_iter()
             .map(|(run, header, started_at_ms, ended_at_ms, status, error)| {
                 let damaged = |why: String| JournalError::Read { why: format!("run {run}: {why}") };
@@ -273,6 +196,77 @@ impl Journal for SqliteJournal {
             })
             .collect()
     }
+
+    fn remove(&self, runs: &[RunId]) -> Result<(), JournalError> {
+        self.check_place()?;
+        prune::remove(&mut self.lock(), runs).map_err(|error| self.write_error(&error))
+    }
+}
+
+/// The entry as it was written.
+fn entry(body: &str, kept: Option<Vec<Kept>>) -> Result<Entry, String> {
+    let wrong = |error: serde_json::Error| error.to_string();
+    let Some(kept) = kept else { return serde_json::from_str(body).map_err(wrong) };
+    let mut value: Value = serde_json::from_str(body).map_err(wrong)?;
+    blob_table::restore(&mut value, kept)?;
+    serde_json::from_value(value).map_err(wrong)
+}
+
+impl Body<'_> {
+    /// `before` are the bytes of the run's large values so far.
+    fn check_total(&self, before: usize) -> Result<(), JournalError> {
+        let size = self.spilled.iter().map(|part| part.text.len()).sum::<usize>();
+        if before.saturating_add(size) <= RUN_LIMIT || matches!(self.entry, Entry::RunEnded { .. }) {
+            return Ok(());
+        }
+        Err(JournalError::RunTooLarge { entry: self.entry.name(), size, limit: RUN_LIMIT })
+    }
+
+    fn insert(&self, connection: &Connection, run: &RunId, at_ms: i64) -> rusqlite::Result<i64> {
+        let n: i64 = connection
+            .prepare_cached("SELECT coalesce(max(n), 0) + 1 FROM entries WHERE run = ?1")?
+            .query_row([run.as_str()], |row| row.get(0))?;
+        connection
+            .prepare_cached("INSERT INTO entries (run, n, at_ms, entry, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![run.as_str(), n, at_ms, self.entry.name(), self.text])?;
+        if !self.spilled.is_empty() {
+            blob_table::keep(connection, run, n, &self.spilled)?;
+        }
+        match self.entry {
+            Entry::RunStarted { header } => {
+                let header = serde_json::to_string(header).unwrap_or_default();
+                connection
+                    .prepare_cached("INSERT INTO runs (run, header, started_at_ms, status) VALUES (?1, ?2, ?3, ?4)")?
+                    .execute(params![run.as_str(), header, at_ms, RunStatus::Running.to_string()])?;
+            }
+            Entry::RunEnded { end } => {
+                connection
+                    .prepare_cached("UPDATE runs SET ended_at_ms = ?2, status = ?3, error = ?4 WHERE run = ?1")?
+                    .execute(params![run.as_str(), at_ms, end.status.to_string(), end.error])?;
+            }
+            Entry::RunReopened { process, .. } => reopen(connection, run, process)?,
+            Entry::RunResolved => {
+                connection
+                    .prepare_cached("UPDATE runs SET status = ?2 WHERE run = ?1")?
+                    .execute(params![run.as_str(), RunStatus::Resolved.to_string()])?;
+            }
+            _ => {}
+        }
+        Ok(n)
+    }
+}
+
+/// The list of runs names the process that works on each of them now.
+fn reopen(connection: &Connection, run: &RunId, process: &Process) -> rusqlite::Result<()> {
+    let header: String = connection
+        .prepare_cached("SELECT header FROM runs WHERE run = ?1")?
+        .query_row([run.as_str()], |row| row.get(0))?;
+    // A header that cannot be read is told of where runs are listed.
+    let Ok(mut header) = serde_json::from_str::<RunHeader>(&header) else { return Ok(()) };
+    header.process = process.clone();
+    let header = serde_json::to_string(&header).unwrap_or_default();
+    connection.prepare_cached("UPDATE runs SET header = ?2 WHERE run = ?1")?.execute(params![run.as_str(), header])?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -280,58 +274,18 @@ mod tests {
     use super::*;
     use crate::journal::entry::Level;
 
-    fn run() -> RunId {
-        RunId::from_bytes([7; 10])
-    }
-
-    fn logged(text: &str) -> Entry {
-        Entry::Logged { level: Level::Info, text: text.into() }
-    }
-
     #[test]
-    fn entries_come_back_in_order_from_another_connection() {
+    fn the_large_values_of_a_run_are_bounded_but_its_end_is_let_in() {
         let folder = tempfile::tempdir().unwrap();
         let journal = SqliteJournal::open(folder.path()).unwrap();
-        for (i, durability) in [Durability::Power, Durability::Process].into_iter().enumerate() {
-            assert_eq!(journal.append(&run(), 5, &logged(&i.to_string()), durability).unwrap(), i as u64 + 1);
-        }
-        let other = SqliteJournal::open(folder.path()).unwrap();
-        let texts: Vec<Entry> = other.records(&run()).unwrap().into_iter().map(|record| record.entry).collect();
-        assert_eq!(texts, [logged("0"), logged("1")]);
-    }
-
-    #[test]
-    fn a_newer_journal_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        drop(SqliteJournal::open(folder.path()).unwrap());
-        let raw = Connection::open(folder.path().join(FILE_NAME)).unwrap();
-        raw.pragma_update(None, "user_version", VERSION + 1).unwrap();
-        let error = SqliteJournal::open(folder.path()).unwrap_err();
-        assert!(matches!(error, JournalError::Newer { .. }), "{error}");
-    }
-
-    #[test]
-    fn what_is_no_journal_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(FILE_NAME), "this is not a database, it is a note to myself".repeat(50))
-            .unwrap();
-        assert!(matches!(SqliteJournal::open(folder.path()).unwrap_err(), JournalError::Open { .. }));
-    }
-
-    #[test]
-    fn a_damaged_journal_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = SqliteJournal::open(folder.path()).unwrap();
-        for i in 0..500 {
-            journal.append(&run(), 5, &logged(&"x".repeat(100 + i)), Durability::Process).unwrap();
-        }
-        drop(journal);
-        let path = folder.path().join(FILE_NAME);
-        let mut bytes = std::fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle..middle + 8192].fill(0xAB);
-        std::fs::write(&path, bytes).unwrap();
-        assert!(matches!(SqliteJournal::open(folder.path()).unwrap_err(), JournalError::Open { .. }));
+        let run = RunId::from_bytes([7; 10]);
+        let entry = Entry::Logged { seq: None, level: Level::Info, text: "x".repeat(SPILLED_FROM + 1) };
+        journal.append(&run, 1, &entry, Durability::Process).unwrap();
+        journal.lock().execute("UPDATE spilled SET size = ?1", [RUN_LIMIT as i64]).unwrap();
+        let error = journal.append(&run, 2, &entry, Durability::Process).unwrap_err();
+        assert!(error.is_too_large() && matches!(error, JournalError::RunTooLarge { .. }), "{error}");
+        let small = Entry::Logged { seq: None, level: Level::Info, text: "y".into() };
+        assert_eq!(journal.append(&run, 3, &small, Durability::Process).unwrap(), 2);
     }
 
     #[test]
@@ -342,5 +296,7 @@ mod tests {
                 scope.spawn(|| SqliteJournal::open(folder.path()).unwrap());
             }
         });
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| name.to_str().unwrap().starts_with("journal.db")), "{left:?}");
     }
 }

@@ -14,8 +14,8 @@ const CHANGES_KEPT: usize = 500;
 const NAMES_KEPT: usize = 1_000;
 /// Letters of an id that has no name.
 const SHORT_ID: usize = 12;
-/// Letters of a full id.
-const FULL_ID: usize = 64;
+/// Letters of a full id, on any of the engines.
+const FULL_IDS: [usize; 2] = [32, 64];
 
 /// Names of the things that effects call by id.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Names {
         let word = |word: &str| {
             let bare = word.trim_end_matches([':', ',']);
             let id = bare.strip_prefix("sha256:").unwrap_or(bare);
-            if id.len() != FULL_ID || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            if !FULL_IDS.contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return word.to_owned();
             }
             let name = self.0.get(bare).map_or(&id[..SHORT_ID], String::as_str);
@@ -194,6 +194,11 @@ impl Change {
             let listed: Vec<&str> = listed.filter_map(Value::as_str).collect();
             if listed.is_empty() { arg("file") } else { Some(listed.join(", ")) }
         };
+        let told = |key: &str| text(outcome, key).map(str::to_owned);
+        let database = || {
+            let path = arg("path").unwrap_or_default();
+            arg("volume").or_else(|| arg("container")).map_or_else(|| path.clone(), |place| format!("{place}:{path}"))
+        };
         let tag = || text(args, "tag").map(str::to_owned);
         let change = |noun, name: Option<String>, verb| name.map(|name| Self { noun, name, verb });
         match intent.kind.as_str() {
@@ -225,6 +230,20 @@ impl Change {
                 let gone = args.get("remove").and_then(Value::as_bool) == Some(true);
                 let how = if gone { "stopped and removed" } else { "stopped" };
                 change("compose service", services(), Verb::Became(how.into()))
+            }
+            "sqlite_backup" => change("backup", told("url"), Verb::Made(database())),
+            "sqlite_restore" => change("database", Some(database()), Verb::Became("restored".into())),
+            "sqlite_seed" if outcome.get("seeded").and_then(Value::as_bool) == Some(true) => {
+                change("database", Some(database()), Verb::Became("seeded".into()))
+            }
+            "container_archive" => change("archive", told("url"), Verb::Made(arg("container")?)),
+            "object_put" => change("object", told("url"), Verb::Made(arg("path")?)),
+            "object_get" => change("file", arg("path"), Verb::Made(arg("url")?)),
+            "object_delete" if removed() => change("object", arg("url"), Verb::Removed),
+            "object_prune" => {
+                let count = outcome.get("deleted").and_then(Value::as_array).map_or(0, Vec::len);
+                let pruned = change("objects", arg("prefix"), Verb::Became(format!("pruned: {count} deleted")));
+                pruned.filter(|_| count > 0)
             }
             "git_pull" if outcome.get("updated").and_then(Value::as_bool) == Some(true) => {
                 let short = |key| text(outcome, key).map(|id| id.chars().take(SHORT_ID).collect::<String>());
@@ -279,6 +298,18 @@ mod tests {
         assert_eq!(net(&[remove("old")]), ["- container old"]);
         let absent = ("docker_remove", "old", json!({"container": "old"}), json!({"removed": false}), None);
         assert_eq!(net(&[absent]), [""; 0]);
+    }
+
+    #[test]
+    fn ids_of_every_engine_get_their_names() {
+        for letters in FULL_IDS {
+            let id = "a".repeat(letters);
+            let made = ("docker_run", "web", json!({"name": "web"}), json!({"id": id, "name": "web"}), None);
+            let start = ("docker_start", id.as_str(), json!({"container": id}), json!({}), None);
+            let removed = ("docker_remove", id.as_str(), json!({"container": id}), json!({"removed": true}), None);
+            assert_eq!(net(&[made.clone(), start]), ["+ container web"]);
+            assert_eq!(net(&[made, removed]), [""; 0]);
+        }
     }
 
     #[test]

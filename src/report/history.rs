@@ -108,7 +108,7 @@ fn tone(status: &str) -> Tone {
 }
 
 /// `12s ago`, `3m ago`, `5h ago`, `2d ago`.
-fn ago(ms: u64) -> String {
+pub(super) fn ago(ms: u64) -> String {
     let secs = ms / 1_000;
     match secs {
         0..60 => format!("{secs}s ago"),
@@ -149,13 +149,13 @@ mod tests {
             ),
             one(300_000_000, None, RunStatus::Running, None),
         ];
-        runs[3].header.pid = 1;
+        runs[3].header.process.pid = 1;
         runs[1].header.script = "ein/langer/ordner/デプロイ/bluegreen.rhai".into();
         runs
     }
 
     fn history(runs: &[RunSummary]) -> History<'_> {
-        History { runs, now_ms: START_MS, alive: &|header| header.pid != 1 }
+        History { runs, now_ms: START_MS, alive: &|header| header.process.pid != 1 }
     }
 
     #[test]

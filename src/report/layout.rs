@@ -67,6 +67,12 @@ pub fn one_line(text: &str) -> String {
     safe.trim_end().to_owned()
 }
 
+/// An engine and where it is; an address may begin with the engine's own name.
+pub fn engine_at(engine: &str, address: &str) -> String {
+    let own = address.strip_prefix(engine).and_then(|rest| rest.strip_prefix(':')).unwrap_or(address);
+    one_line(&format!("{engine} {own}"))
+}
+
 /// The lines of a foreign text, each made safe.
 pub fn safe_lines(text: &str) -> impl Iterator<Item = String> {
     text.lines().map(one_line)
@@ -139,6 +145,13 @@ mod tests {
     #[test]
     fn foreign_text_cannot_move_the_cursor() {
         assert_eq!(one_line("\x1b[2Ja\tb\r\nc\x07 "), "a b  c");
+    }
+
+    #[test]
+    fn an_engine_is_named_once() {
+        assert_eq!(engine_at("local", "local:/var/lib"), "local /var/lib");
+        assert_eq!(engine_at("docker", "unix:///docker.sock"), "docker unix:///docker.sock");
+        assert_eq!(engine_at("sim", "sim:"), "sim");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod ansi_term;
 mod changes;
+pub mod garbage;
 pub mod history;
 mod json_face;
 pub mod layout;
@@ -10,6 +11,7 @@ mod live_area;
 mod plain_face;
 mod pretty_face;
 mod screen;
+pub mod standing;
 pub mod summary;
 pub mod timeline;
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::layout::{Paint, Tone, fit, last_lines, one_line, safe_lines, took};
+use super::layout::{Paint, Tone, engine_at, fit, last_lines, one_line, safe_lines, took};
 use super::summary::{Summary, SummaryLine};
 use super::timeline::{EffectEnd, EffectLine, EndedStep, Happening, Timeline};
 use super::{Face, Look, Output};
 use crate::base::seq::Seq;
-use crate::effect::EffectError;
+use crate::effect::{EffectError, ErrorKind};
 use crate::journal::entry::{Level, RunEvent};
 
 /// At least so long between two lines of progress of one effect.
@@ -15,7 +15,8 @@ const PROGRESS_EVERY_MS: i64 = 10_000;
 /// What only reads is shown when it took so long, or when everything is asked for.
 const WORTH_A_LINE_MS: u64 = 1_000;
 /// Effects that may take long enough to be announced: builds, transfers, programs, waits.
-const ANNOUNCED: [&str; 12] = [
+const ANNOUNCED: [&str; 18] = [
+    "container_archive",
     "compose_up",
     "docker_build",
     "docker_exec",
@@ -26,8 +27,13 @@ const ANNOUNCED: [&str; 12] = [
     "exec",
     "git_pull",
     "health_wait",
+    "object_get",
+    "object_put",
     "sleep",
+    "sqlite_backup",
     "sqlite_check",
+    "sqlite_migrate_dry_run",
+    "sqlite_restore",
 ];
 /// Columns of one line at the most: a command may be a whole program.
 const LONGEST: usize = 200;
@@ -73,7 +79,7 @@ impl PlainFace {
     fn happened(&mut self, happening: Happening) {
         match happening {
             Happening::Began { run, header, .. } => {
-                let at = format!("{} on {} {}", header.script, header.engine, header.address);
+                let at = format!("{} on {}", header.script, engine_at(&header.engine, &header.address));
                 self.line(0, Tone::Strong, "run", &format!("{run} {}", one_line(&at)));
             }
             Happening::StepBegan(step) => self.line(step.depth, Tone::Strong, "step", &step.label()),
@@ -133,6 +139,10 @@ impl PlainFace {
         let text = format!("{}  {}", effect.label(), took(effect.took_ms));
         let undo = if effect.undo { "undo " } else { "" };
         match &effect.end {
+            EffectEnd::Failed(error) if error.kind == ErrorKind::Interrupted => {
+                let text = format!("{undo}{}  {}", effect.label(), one_line(&error.message));
+                self.line(effect.depth, Tone::Warn, "?", &text);
+            }
             EffectEnd::Failed(error) => {
                 let text = format!("{undo}{text}  {}", one_line(&error.message));
                 self.line(effect.depth, Tone::Bad, "FAIL", &text);

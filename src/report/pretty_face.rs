@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::layout::{Paint, Tone, columns, fit, last_lines, one_line, safe_lines, took, wrap};
+use super::layout::{Paint, Tone, columns, engine_at, fit, last_lines, one_line, safe_lines, took, wrap};
 use super::screen::Screen;
 use super::summary::{Summary, SummaryLine};
 use super::timeline::{EffectEnd, EffectLine, EndedStep, Happening, Step, Timeline};
 use super::{Face, Look, Output};
 use crate::base::run_id::RunId;
 use crate::base::seq::Seq;
-use crate::effect::EffectError;
+use crate::effect::{EffectError, ErrorKind};
 use crate::journal::entry::{Level, RunEvent, RunHeader};
 
 /// Last lines of an error's evidence.
@@ -81,7 +81,7 @@ impl PrettyFace {
         let script = self.paint.on(Tone::Strong, &one_line(&header.script));
         let instant = jiff::Timestamp::from_millisecond(at_ms).ok().filter(|_| !self.look.live);
         let when = instant.map(|at| at.strftime("  %Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default();
-        let at = one_line(&format!("{} {}", header.engine, header.address));
+        let at = engine_at(&header.engine, &header.address);
         let line = format!("{script}  {}{when}  {at}", self.paint.on(Tone::Quiet, &format!("run {run}")));
         self.screen.say(&fit(&line, self.look.width));
     }
@@ -139,6 +139,10 @@ impl PrettyFace {
         let indent = effect.depth * 2;
         let tail = self.tail(effect);
         match &effect.end {
+            EffectEnd::Failed(error) if error.kind == ErrorKind::Interrupted => {
+                self.row(indent, Tone::Warn, "?", &effect.label(), &tail);
+                self.evidence(indent + 2, error);
+            }
             EffectEnd::Failed(error) => {
                 self.row(indent, Tone::Bad, "✗", &effect.label(), &tail);
                 self.evidence(indent + 2, error);

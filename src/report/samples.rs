@@ -11,8 +11,8 @@ use crate::base::run_id::RunId;
 use crate::base::site::Site;
 use crate::effect::{EffectError, ErrorKind};
 use crate::journal::entry::{
-    Entry, EntryAccess, EntryRecovery, Intent, Level, Record, Remaining, RunEnd, RunEvent, RunHeader, RunStatus,
-    UndoRecord,
+    Entry, EntryAccess, EntryRecovery, Intent, Level, Process, Record, Remaining, RunEnd, RunEvent, RunHeader,
+    RunStatus, UndoRecord,
 };
 
 /// 2026-03-01 12:00 UTC.
@@ -32,11 +32,14 @@ pub fn header() -> RunHeader {
         engine_flags: String::new(),
         state_flags: String::new(),
         version: "0.1.0".into(),
-        host: "box".into(),
-        pid: 4242,
-        boot_id: "b00t".into(),
-        pid_namespace: "4026531836".into(),
-        process_start: 17,
+        working_dir: "/srv/web".into(),
+        process: Process {
+            host: "box".into(),
+            pid: 4242,
+            boot_id: "b00t".into(),
+            pid_namespace: "4026531836".into(),
+            process_start: 17,
+        },
     }
 }
 
@@ -138,7 +141,7 @@ impl Stream {
     }
 
     pub fn log(&mut self, level: Level, text: &str) -> &mut Self {
-        self.entry(Entry::Logged { level, text: text.into() })
+        self.entry(Entry::Logged { seq: None, level, text: text.into() })
     }
 
     pub fn progress(&mut self, seq: &str, ms: i64, text: &str, fraction: Option<f32>) -> &mut Self {

@@ -95,6 +95,7 @@ impl Summary {
             }
             RunStatus::Invalid => (Tone::Bad, "not run: nothing was touched".into()),
             RunStatus::Aborted => (Tone::Warn, "killed, and taken back by `deployer abort`".into()),
+            RunStatus::Resolved => (Tone::Warn, "was stuck, and resolved by a person".into()),
             RunStatus::Running => (Tone::Warn, format!("ended without a status after {after}")),
         }
     }

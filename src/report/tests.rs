@@ -306,11 +306,11 @@ fn json_success_starts_and_ends() {
     let lines: Vec<&str> = data.lines().collect();
     let few = [lines[0], lines[4], lines[7], lines[lines.len() - 1]].join("\n");
     assert_snapshot!(few, @r#"
-{"run":"0123456789","n":1,"at_ms":1772366400000,"entry":"run_started","header":{"script":"bluegreen.rhai","digest":"sha256:0a1b","params":{"service":"web"},"engine":"docker","address":"unix:///var/run/docker.sock","version":"0.1.0","host":"box","pid":4242,"boot_id":"b00t","pid_namespace":"4026531836","process_start":17}}
-{"run":"0123456789","n":5,"at_ms":1772366400003,"entry":"intended","intent":{"seq":"3","kind":"docker_inspect","subject":"web","args":{"container":"web"},"access":"read","recovery":"observe","undo":"nothing","site":{"source":"bluegreen.rhai","line":12,"column":5}}}
-{"run":"0123456789","entry":"progress","seq":"4","at_ms":1772366404012,"text":"Step 2/5 : RUN pip install","fraction":0.4}
-{"run":"0123456789","n":31,"at_ms":1772366414914,"entry":"run_ended","end":{"status":"succeeded","exit_code":0,"committed":true,"facts":{"service":"web"}}}
-"#);
+    {"run":"0123456789","n":1,"at_ms":1772366400000,"entry":"run_started","header":{"script":"bluegreen.rhai","digest":"sha256:0a1b","params":{"service":"web"},"engine":"docker","address":"unix:///var/run/docker.sock","version":"0.1.0","working_dir":"/srv/web","host":"box","pid":4242,"boot_id":"b00t","pid_namespace":"4026531836","process_start":17}}
+    {"run":"0123456789","n":5,"at_ms":1772366400003,"entry":"intended","intent":{"seq":"3","kind":"docker_inspect","subject":"web","args":{"container":"web"},"access":"read","recovery":"observe","undo":"nothing","site":{"source":"bluegreen.rhai","line":12,"column":5}}}
+    {"run":"0123456789","entry":"progress","seq":"4","at_ms":1772366404012,"text":"Step 2/5 : RUN pip install","fraction":0.4}
+    {"run":"0123456789","n":31,"at_ms":1772366414914,"entry":"run_ended","end":{"status":"succeeded","exit_code":0,"committed":true,"facts":{"service":"web"}}}
+    "#);
 }
 
 #[test]

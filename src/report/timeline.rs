@@ -12,7 +12,7 @@ use crate::base::run_id::RunId;
 use crate::base::seq::Seq;
 use crate::base::site::Site;
 use crate::effect::{Applied, EffectError};
-use crate::journal::entry::{Entry, EntryAccess, Intent, Level, Record, RunEnd, RunEvent, RunHeader};
+use crate::journal::entry::{Entry, EntryAccess, Intent, Level, Purpose, Record, RunEnd, RunEvent, RunHeader};
 
 /// Effects of an open step that are kept until it ends, failed ones before others.
 const EFFECTS_KEPT: usize = 20;
@@ -91,6 +91,7 @@ pub struct Timeline {
     steps: BTreeMap<Seq, OpenStep>,
     under_way: BTreeMap<Seq, UnderWay>,
     unwinding: bool,
+    committed: bool,
     /// Whether anything outside was or may have been changed.
     /// Arguments that lead to the engine and to the journal.
     flags: (String, String),
@@ -193,8 +194,9 @@ impl Timeline {
                 self.touched |= writes(&open.intent) && error.applied == Applied::Unknown;
                 Some(Happening::EffectEnded(self.end(open, *elapsed_ms, EffectEnd::Failed(error.clone()))))
             }
-            Entry::Logged { level, text } => Some(Happening::Said { level: *level, text: text.clone() }),
-            Entry::Committed { .. } => Some(Happening::Committed),
+            Entry::Logged { level, text, .. } => Some(Happening::Said { level: *level, text: text.clone() }),
+            // Once there is no way back, a script that says so again tells nobody anything new.
+            Entry::Committed { .. } => (!std::mem::replace(&mut self.committed, true)).then_some(Happening::Committed),
             Entry::UnwindStarted { reason } => {
                 self.unwinding = true;
                 Some(Happening::TakingBack { reason: one_line(reason) })
@@ -203,6 +205,18 @@ impl Timeline {
             Entry::RunEnded { end } => {
                 self.ended = true;
                 Some(Happening::Ended(Box::new(self.summary(&record.run, end))))
+            }
+            Entry::RunReopened { process, purpose } => {
+                let what = match purpose {
+                    Purpose::Resume => "resumed",
+                    Purpose::Abort => "aborted",
+                };
+                let text = format!("{what} by process {} on {}", process.pid, process.host);
+                Some(Happening::Said { level: Level::Info, text })
+            }
+            Entry::RunResolved => {
+                let text = "resolved: a person has done what was left".into();
+                Some(Happening::Said { level: Level::Info, text })
             }
             Entry::SourceLoaded { .. }
             | Entry::ParallelOpened { .. }
@@ -302,8 +316,8 @@ fn contains(step: &Seq, seq: &Seq) -> bool {
 /// The numbers of the branches in a path: `12.2.3` is on branch `2` of the `parallel` at 12.
 fn branch(seq: &Seq) -> String {
     let path = seq.path();
-    // What an abort does is numbered below entry 0: no branch of the script.
-    if path.first() == Some(&0) {
+    // What is done beside the script is no branch of it.
+    if !seq.is_of_script() {
         return String::new();
     }
     let numbers = path[..path.len().saturating_sub(1)].iter().skip(1).step_by(2);

@@ -1,4 +1,4 @@
-//! Runs that were killed and neither resumed nor aborted.
+//! Runs that were killed and neither resumed nor aborted, and those that are stuck.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::journal::{Journal, JournalError};
 /// How far back the history is searched.
 const SEARCHED: usize = 1_000;
 
-/// The newest killed run of the same service on the same engine. `is_dead` tells whether the process of a run is gone.
+/// The newest killed or stuck run of the same service on the same engine. `is_dead` tells whether the process of a run is gone.
 ///
 /// # Errors
 /// When the journal cannot be read.
@@ -20,10 +20,11 @@ pub fn unfinished(
 ) -> Result<Option<RunSummary>, JournalError> {
     let Some(service) = service_of(params) else { return Ok(None) };
     Ok(journal.runs(SEARCHED)?.into_iter().find(|run| {
-        run.status == RunStatus::Running
-            && run.header.address == address
-            && service_of(&run.header.params) == Some(service)
-            && is_dead(&run.header)
+        let open = match run.status {
+            RunStatus::Running => is_dead(&run.header),
+            status => status == RunStatus::Stuck,
+        };
+        open && run.header.address == address && service_of(&run.header.params) == Some(service)
     }))
 }
 

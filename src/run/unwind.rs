@@ -17,6 +17,9 @@ use crate::world::clock::Clock;
 /// Pauses between the tries of what must succeed at the end of a run.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
+/// An engine that does not answer at all may be starting anew: so often more, as long as the last of the pauses.
+const MORE_WHILE_UNREACHABLE: usize = 15;
+
 /// Calls the closure that was registered at a place; the error is one line.
 pub type CallClosure<'a> = dyn Fn(&Seq) -> Result<(), String> + 'a;
 
@@ -87,22 +90,27 @@ impl Unwind<'_> {
 /// Performs what must succeed at the end of a run: tries again, whatever the fault is.
 ///
 /// # Errors
-/// The last one. A cancellation or a lost journal ends the tries at once.
+/// The last one. A cancellation, a lost journal or a lost lock ends the tries at once.
 pub fn insist<F: Future<Output = Result<Outcome, EffectError>>>(
     handle: &Handle,
     clock: &dyn Clock,
     perform: impl Fn() -> F,
 ) -> Result<Outcome, EffectError> {
     let mut pauses = PAUSES.iter();
+    let mut more = std::iter::repeat_n(&PAUSES[PAUSES.len() - 1], MORE_WHILE_UNREACHABLE);
     loop {
         match handle.block_on(perform()) {
             Ok(outcome) => return Ok(outcome),
-            Err(error) => match pauses.next() {
-                Some(pause) if !matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Journal) => {
-                    handle.block_on(clock.sleep(*pause));
+            Err(error) => {
+                match pauses.next().or_else(|| more.next().filter(|_| error.kind == ErrorKind::Unavailable)) {
+                    Some(pause)
+                        if !matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Journal | ErrorKind::Locked) =>
+                    {
+                        handle.block_on(clock.sleep(*pause));
+                    }
+                    _ => return Err(error),
                 }
-                _ => return Err(error),
-            },
+            }
         }
     }
 }

@@ -33,11 +33,12 @@ fn check_all(source: Source, loader: &Arc<dyn SourceLoader>) -> Vec<ScriptDiagno
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     check_source(&program, loader, &mut Vec::new(), &mut seen, &mut found);
-    if found.iter().all(ScriptDiagnostic::is_warning) {
-        match Program::declaration(source, loader) {
-            Ok(declaration) => check_params(&program, &declaration, &mut found),
-            Err(diagnostic) => found.push(*diagnostic),
-        }
+    let sound = found.iter().all(ScriptDiagnostic::is_warning);
+    match Program::declaration(source, loader) {
+        Ok(declaration) => check_params(&program, &declaration, &mut found),
+        Err(diagnostic) if sound => found.push(*diagnostic),
+        // It comes from what was found, or will be found once that is mended.
+        Err(_) => {}
     }
     found
 }

@@ -17,6 +17,7 @@ use crate::base::seq::Branch;
 use crate::base::suggest::did_you_mean;
 use crate::effect::time::Sleep;
 use crate::effect::{EffectError, ErrorKind};
+use crate::gateway::Gateway;
 use crate::journal::Durability;
 use crate::journal::entry::{Entry, Level};
 
@@ -166,8 +167,8 @@ fn register_messages(engine: &mut Engine, host: &Arc<Host>) {
         let say = {
             let host = host.clone();
             move |context: &NativeCallContext, text: &Dynamic| -> Rhai<()> {
-                let text = shown(text);
-                host.record(context.call_position(), Entry::Logged { level, text }, Durability::Process)
+                let (seq, text) = (Some(host.next_seq()), shown(text));
+                host.record(context.call_position(), Entry::Logged { seq, level, text }, Durability::Process)
             }
         };
         let number = say.clone();
@@ -177,7 +178,7 @@ fn register_messages(engine: &mut Engine, host: &Arc<Host>) {
     }
     let printer = host.clone();
     engine.on_print(move |text| {
-        let entry = Entry::Logged { level: Level::Print, text: text.into() };
+        let entry = Entry::Logged { seq: Some(printer.next_seq()), level: Level::Print, text: text.into() };
         // `on_print` cannot fail; a journal that is gone stops the run at its next primitive.
         drop(printer.record(Position::NONE, entry, Durability::Process));
     });
@@ -211,10 +212,12 @@ fn shown(value: &Dynamic) -> String {
 fn register_rollback(engine: &mut Engine, host: &Arc<Host>) {
     let committing = host.clone();
     engine.register_fn("commit", move |context: NativeCallContext| -> Rhai<()> {
-        if committing.gateway().is_some_and(|gateway| gateway.ledger().unwinding()) {
+        let seq = committing.next_seq();
+        // The script of a run that is replayed may have come here before the run was taken back.
+        let late = |gateway: &Arc<Gateway>| gateway.ledger().unwinding() && !seq.is_of_script();
+        if committing.gateway().is_some_and(late) {
             return Err(thrown("`commit` comes too late: the run is being taken back", context.call_position()));
         }
-        let seq = committing.next_seq();
         committing.record(context.call_position(), Entry::Committed { seq }, Durability::Power)
     });
     let rollback = host.clone();
@@ -337,7 +340,8 @@ fn retry(host: &Arc<Host>, context: &NativeCallContext, options: &Map, function:
         match function.call_within_context::<Dynamic>(context, ()) {
             Err(error) if attempt < attempts && error.is_catchable() => {
                 let text = format!("attempt {attempt} of {attempts} failed: {}", super::diagnostic::summary(&error));
-                host.record(position, Entry::Logged { level: Level::Warn, text }, Durability::Process)?;
+                let seq = Some(host.next_seq());
+                host.record(position, Entry::Logged { seq, level: Level::Warn, text }, Durability::Process)?;
                 host.perform(context, Sleep { duration: delay }.into()).map(drop)?;
                 let longer = Duration::try_from_secs_f64(delay.0.as_secs_f64() * backoff).unwrap_or(LONGEST_DELAY);
                 delay = DurationText(longer.min(LONGEST_DELAY.max(delay.0)));

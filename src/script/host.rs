@@ -36,12 +36,17 @@ pub fn on_branch<T>(branch: Branch, body: impl FnOnce() -> T) -> T {
     result
 }
 
+/// The next place on the branch of this thread.
+pub fn next_seq() -> Seq {
+    BRANCH.with_borrow(|branch| branch.next())
+}
+
 /// Why the script must not go on, whatever it tries to catch.
 #[derive(Clone, Debug)]
 pub enum Halt {
     /// `params` was reached, and nothing more was wanted.
     Declared,
-    /// Cancelled, or the journal cannot be written.
+    /// Cancelled, the journal cannot be written, or a replay leads elsewhere.
     Fatal(EffectError),
 }
 
@@ -136,18 +141,19 @@ impl Host {
         }
     }
 
-    /// Writes an entry of the script's own making.
+    /// Writes an entry of the script's own making, unless a run that is replayed has it already.
     ///
     /// # Errors
     /// Not catchable: without a journal the run ends.
     pub fn record(&self, position: Position, entry: Entry, durability: Durability) -> Rhai<()> {
         let Some(gateway) = self.gateway() else { return Ok(()) };
-        gateway.ledger().record(entry, durability).map_err(|error| self.raise(position, "journal", error.into()))
+        gateway.ledger().record_frame(entry, durability).map_err(|error| self.raise(position, "journal", error))
     }
 
-    /// Turns an error into one that the script gets. Cancellation and a lost journal cannot be caught.
+    /// Turns an error into one that the script gets. Cancellation, a lost journal and a replay that leads elsewhere
+    /// cannot be caught.
     pub fn raise(&self, position: Position, primitive: &str, error: EffectError) -> Box<EvalAltResult> {
-        if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Journal) {
+        if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Journal | ErrorKind::Diverged) {
             return self.halt(Halt::Fatal(error), position);
         }
         EvalAltResult::ErrorRuntime(error_value(primitive, &error), position).into()
@@ -181,7 +187,7 @@ impl Host {
 
     /// The next place on the branch of this thread.
     pub fn next_seq(&self) -> Seq {
-        BRANCH.with_borrow(|branch| branch.next())
+        next_seq()
     }
 
     pub fn keep_rollback(&self, seq: Seq, kept: Kept) {

@@ -10,7 +10,7 @@ use rhai::{
 };
 use serde_json::Value;
 
-use super::diagnostic::{ScriptDiagnostic, parse_diagnostic, runtime_diagnostic};
+use super::diagnostic::{ScriptDiagnostic, effect_diagnostic, parse_diagnostic, runtime_diagnostic};
 use super::engine::engine;
 use super::host::{Halt, Host, Kept, Rhai};
 use super::params::Declaration;
@@ -144,6 +144,12 @@ impl Program {
         kept.function.call_within_context::<Dynamic>(&context, args).map(drop).map_err(|error| self.failure(&error))
     }
 
+    /// An error of the run that no line of the script made.
+    pub fn fault(&self, error: EffectError) -> Failure {
+        let diagnostic = Box::new(effect_diagnostic(&error));
+        Failure { diagnostic, error: Some(error) }
+    }
+
     fn failure(&self, error: &EvalAltResult) -> Failure {
         let fatal = match self.host.take_halt() {
             Some(Halt::Fatal(fatal)) if ended_from_outside(error) => Some(fatal),
@@ -194,8 +200,11 @@ impl Resolver {
             let digest = source.digest();
             let kept = gateway.ledger().journal().keep_source(&digest, &source.text);
             kept.map_err(|error| self.host.raise(position, "import", error.into()))?;
-            let entry = Entry::SourceLoaded { name: source.name.clone(), digest };
-            self.host.record(position, entry, crate::journal::Durability::Process)?;
+            let known = gateway.ledger().past().and_then(|past| past.module(&source.name)) == Some(digest.as_str());
+            if !known {
+                let entry = Entry::SourceLoaded { name: source.name.clone(), digest };
+                self.host.record(position, entry, crate::journal::Durability::Process)?;
+            }
         }
         let mut ast = engine.compile(&source.text).map_err(|error| {
             let inner = EvalAltResult::ErrorParsing(*error.0, error.1);
@@ -237,6 +246,9 @@ fn not_found(why: &str, position: Position) -> Box<EvalAltResult> {
 /// # Errors
 /// Why there is none, and what may have been meant.
 pub fn find(path: &str, loader: &dyn SourceLoader) -> Result<Source, String> {
+    if let Some(text) = loader.pinned(path) {
+        return Ok(Source::new(path, text));
+    }
     if let Some((name, text)) = STDLIB.iter().find(|(name, _)| *name == path) {
         return Ok(Source::new(*name, *text));
     }

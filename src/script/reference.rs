@@ -53,7 +53,7 @@ A cancelled run and a journal that cannot be written end the script past every `
 ";
 
 /// Every kind of error, in the order of the reference.
-const KINDS: [ErrorKind; 22] = [
+const KINDS: [ErrorKind; 24] = [
     ErrorKind::NotFound,
     ErrorKind::NameTaken,
     ErrorKind::PortTaken,
@@ -75,6 +75,8 @@ const KINDS: [ErrorKind; 22] = [
     ErrorKind::Unsupported,
     ErrorKind::Journal,
     ErrorKind::ScriptFailed,
+    ErrorKind::Interrupted,
+    ErrorKind::Diverged,
     ErrorKind::Internal,
 ];
 
@@ -172,6 +174,7 @@ fn chapter_of(effect: &Effect) -> &'static str {
         Effect::Http(_) => "HTTP",
         Effect::Git(_) => "Git",
         Effect::Sqlite(_) => "SQLite",
+        Effect::Object(_) => "Storage",
         Effect::Notify(_) => "Notifications",
         Effect::Exec(_) => "Programs",
         Effect::Host(_) => "The machine",
@@ -230,10 +233,12 @@ fn meaning(kind: ErrorKind) -> &'static str {
         ErrorKind::MissingSecret => "a secret that is named is not set",
         ErrorKind::DiskFull => "no room left on the device",
         ErrorKind::Locked => "another run holds the lock",
-        ErrorKind::Unfinished => "a killed run holds the lock and must be aborted first",
+        ErrorKind::Unfinished => "a killed run holds the lock and must be resumed or aborted first",
         ErrorKind::Unsupported => "this engine cannot do it",
         ErrorKind::Journal => "the journal cannot be written; cannot be caught",
         ErrorKind::ScriptFailed => "the script called `fail`",
+        ErrorKind::Interrupted => "the run was killed before the answer came; only in the journal",
+        ErrorKind::Diverged => "a resumed script asks for something else than before; cannot be caught",
         ErrorKind::Internal => "a fault of deployer itself",
     }
 }

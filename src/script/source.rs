@@ -13,6 +13,12 @@ pub trait SourceLoader: Send + Sync {
     /// One line for people.
     fn module(&self, name: &str) -> Result<String, String>;
 
+    /// The text that a run which is replayed had loaded under this name, before all others.
+    fn pinned(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
+
     /// Names of modules that could be meant, for did-you-mean.
     fn known_modules(&self) -> Vec<String>;
 }

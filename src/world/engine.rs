@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use crate::base::container_ref::ContainerRef;
 use crate::effect::EffectError;
-use crate::effect::container::Container;
+use crate::effect::container::{Container, Stats};
 use crate::effect::host::Memory;
 
 /// The container side of a real world, as health checks, database checks and host figures see it.
@@ -17,6 +17,15 @@ pub trait Engine: Send + Sync {
 
     /// The container, or none.
     fn look<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Option<Container>, EffectError>>;
+
+    /// Every container, stopped ones too.
+    fn containers(&self) -> BoxFuture<'_, Result<Vec<Container>, EffectError>>;
+
+    /// What a running container uses.
+    fn stats<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Stats, EffectError>>;
+
+    /// Writes the container's whole log into a file that is there.
+    fn save_log<'a>(&'a self, container: &'a ContainerRef, to: &'a Path) -> BoxFuture<'a, Result<(), EffectError>>;
 
     /// Where deployer itself can reach a port of the container: its published port, else its own address.
     /// Without a port: the only published, else the only exposed one.

@@ -4,10 +4,15 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::effect::lock::HolderState;
+
 /// A process, told apart from every other one that had or will have its number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     pub host: String,
+    /// Tells machines of one name apart; empty where the machine has no such id (most containers).
+    #[serde(default)]
+    pub machine: String,
     pub pid: u32,
     /// Changes with every start of the machine.
     pub boot_id: String,
@@ -33,6 +38,7 @@ impl Holder {
         let start = process_start(pid).ok_or_else(|| io::Error::other("`/proc/self/stat` cannot be read"))?;
         Ok(Self {
             host: nix::unistd::gethostname()?.to_string_lossy().into_owned(),
+            machine: machine_id(),
             pid,
             boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
             pid_namespace: pid_namespace()?,
@@ -43,15 +49,32 @@ impl Holder {
     /// Whether this process has certainly ended, judged by `here` (a process of the machine that asks).
     /// False whenever it cannot be told: another machine, another container.
     pub fn is_provably_dead(&self, here: &Self) -> bool {
+        self.state(here) == HolderState::Dead
+    }
+
+    /// What `here`, a process of the machine that asks, can tell of this one.
+    pub fn state(&self, here: &Self) -> HolderState {
         // Whoever asks lives.
-        if self == here || self.host != here.host {
-            return false;
+        if self == here {
+            return HolderState::Alive;
+        }
+        if self.host != here.host || self.machine != here.machine {
+            return HolderState::Unknown;
         }
         if self.boot_id != here.boot_id {
-            return true;
+            // Two containers of one name on two machines look the same as one machine before and after its start.
+            return if self.machine.is_empty() { HolderState::Unknown } else { HolderState::Dead };
         }
-        self.pid_namespace == here.pid_namespace && process_start(self.pid) != Some(self.process_start)
+        if self.pid_namespace != here.pid_namespace {
+            return HolderState::Unknown;
+        }
+        let lives = process_start(self.pid) == Some(self.process_start);
+        if lives { HolderState::Alive } else { HolderState::Dead }
     }
+}
+
+fn machine_id() -> String {
+    std::fs::read_to_string("/etc/machine-id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
 fn pid_namespace() -> io::Result<String> {
@@ -84,8 +107,15 @@ mod tests {
         let here = Holder::this_process().unwrap();
         let reused = Holder { process_start: here.process_start + 1, ..here.clone() };
         assert!(reused.is_provably_dead(&here), "the number went to another process");
+        let here = Holder { machine: "m1".into(), ..here };
+        let reused = Holder { machine: "m1".into(), ..reused };
         let rebooted = Holder { boot_id: "before".into(), ..here.clone() };
         assert!(rebooted.is_provably_dead(&here));
+        let namesake = Holder { machine: "m2".into(), ..rebooted.clone() };
+        assert_eq!(namesake.state(&here), HolderState::Unknown, "another machine of the same name");
+        let nameless = Holder { machine: String::new(), ..here.clone() };
+        let before = Holder { boot_id: "before".into(), ..nameless.clone() };
+        assert_eq!(before.state(&nameless), HolderState::Unknown, "perhaps another machine's container");
         let elsewhere = Holder { host: "elsewhere".into(), ..reused.clone() };
         assert!(!elsewhere.is_provably_dead(&here));
         let boxed = Holder { pid_namespace: "pid:[1]".into(), ..reused };

@@ -16,6 +16,7 @@ pub mod replica;
 pub mod services;
 pub mod sim;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -50,6 +51,8 @@ pub struct Call {
     pub run: RunId,
     pub seq: Seq,
     pub vault: Arc<Vault>,
+    /// The number under which the run holds the lock of the service that this is for; none without a lock.
+    pub epoch: Option<u64>,
     /// Fires when the effect should stop waiting.
     pub cancel: CancellationToken,
     pub progress: ProgressSink,
@@ -70,7 +73,7 @@ pub struct Progress {
 impl Call {
     /// A call that nobody watches, for tests and for the engine's own questions.
     pub fn silent(run: RunId, seq: Seq, vault: Arc<Vault>) -> Self {
-        Self { run, seq, vault, cancel: CancellationToken::new(), progress: Arc::new(|_| {}) }
+        Self { run, seq, vault, epoch: None, cancel: CancellationToken::new(), progress: Arc::new(|_| {}) }
     }
 
     /// The value of the label [`labels::EFFECT`]: `RUN/SEQ`.
@@ -78,9 +81,15 @@ impl Call {
         format!("{}/{}", self.run, self.seq)
     }
 
+    /// Whether what carries these labels was created by this very effect, in a try whose answer got lost.
+    pub fn made(&self, found: &BTreeMap<String, String>) -> bool {
+        found.get(labels::EFFECT).is_some_and(|id| *id == self.effect_id())
+    }
+
     /// The labels that everything created by this call carries.
-    pub fn labels(&self) -> [(&'static str, String); 2] {
-        [(labels::RUN, self.run.to_string()), (labels::EFFECT, self.effect_id())]
+    pub fn labels(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
+        let epoch = self.epoch.map(|epoch| (labels::EPOCH, epoch.to_string()));
+        [(labels::RUN, self.run.to_string()), (labels::EFFECT, self.effect_id())].into_iter().chain(epoch)
     }
 
     pub fn tell(&self, text: impl Into<String>) {

@@ -19,7 +19,7 @@ pub struct RealWorld {
 
 impl RealWorld {
     pub fn new(containers: Arc<dyn World>, engine: Arc<dyn Engine>, env: EnvLookup) -> Self {
-        let services = Services::new(engine, containers.clock(), env);
+        let services = Services::new(engine, containers.clock(), env).with_containers(Arc::clone(&containers));
         Self { containers, services }
     }
 }
@@ -43,6 +43,7 @@ impl World for RealWorld {
             | Effect::Http(_)
             | Effect::Git(_)
             | Effect::Sqlite(_)
+            | Effect::Object(_)
             | Effect::Notify(_)
             | Effect::Exec(_)
             | Effect::Host(_)

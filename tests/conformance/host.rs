@@ -55,6 +55,9 @@ pub trait Host: Send + Sync {
     /// The request that builds an app's image under this tag; two builds with different tags give two images.
     fn build(&self, app: App, tag: &str) -> BuildImage;
 
+    /// The address of a folder, which is there, for objects of the scenario of this name.
+    fn folder(&self, scenario: &str) -> String;
+
     /// A port that nobody listens on, each time another.
     fn free_port(&self) -> u16;
 }

@@ -51,6 +51,11 @@ impl<'a> Stage<'a> {
         image_name(self.host, app)
     }
 
+    /// The address of a folder of this scenario's own.
+    pub fn folder(&self) -> String {
+        self.host.folder(self.scenario)
+    }
+
     pub fn port(&self) -> u16 {
         self.host.free_port()
     }

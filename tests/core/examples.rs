@@ -23,7 +23,12 @@ fn host() -> Scenario {
     let row = |value: i64| json!({"id": value}).as_object().unwrap().clone();
     let notes = BTreeMap::from([("notes".to_owned(), vec![row(1), row(2)])]);
     let database = Database { tables: notes, ..Database::default() };
-    scenario.volumes.get_mut("data").unwrap().databases.insert("app.db".into(), database);
+    let backup = json!({"s3://backups/app.db": {"size": 4096, "database": database}});
+    scenario.objects = serde_json::from_value(json!({"stored": backup})).unwrap();
+    scenario.volumes.insert("data-green".into(), Default::default());
+    for volume in ["data", "data-green"] {
+        scenario.volumes.get_mut(volume).unwrap().databases.insert("app.db".into(), database.clone());
+    }
     let service = Service {
         container: serde_json::from_value(json!({"name": "", "image": "web:v1"})).unwrap(),
         depends_on: Vec::new(),

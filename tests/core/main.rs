@@ -1,7 +1,9 @@
 //! The core on the simulated world: small script in; effects, entries, text and end out.
 
+mod bad_journals;
 mod check;
 mod control;
+mod crash;
 mod deploys;
 mod errors;
 mod examples;
@@ -9,11 +11,15 @@ mod fold;
 mod journal_full;
 mod layers;
 mod limits;
+mod locks;
 mod odd_texts;
 mod options;
 mod params;
 mod play;
+mod replay;
 mod reports;
+mod resume;
+mod retire;
 mod secrets;
 mod stores;
 mod values;

@@ -19,6 +19,8 @@ fn sample(primitive: &Primitive, option: &Opt) -> Value {
         (_, "extra_hosts") => json!(["db:10.0.0.5"]),
         (_, "status") => json!([201]),
         (_, "healthcheck") => json!({"test": ["CMD", "true"]}),
+        (_, "s3") => json!({"endpoint": "http://storage:9000"}),
+        ("sqlite_schema_diff", "before" | "after") => json!("app.db"),
         (_, "tcp") => json!("localhost:80"),
         (_, "channel") => json!("slack"),
         (_, "event") => json!("stuck"),

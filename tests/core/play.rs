@@ -11,16 +11,20 @@ use deployer::base::vault::Vault;
 use deployer::gateway::fault::{FaultRule, Faults};
 use deployer::gateway::ledger::{Ledger, Listener};
 use deployer::gateway::{Cancel, Gateway};
-use deployer::journal::entry::{Entry, Intent, Record, RunEnd, RunEvent, RunHeader, RunStatus};
+use deployer::journal::entry::{Entry, Intent, Process, Purpose, Record, RunEnd, RunEvent, RunHeader, RunStatus};
 use deployer::journal::memory_journal::MemoryJournal;
 use deployer::journal::{Journal, JournalError};
-use deployer::run::abort::abort;
+use deployer::run::pinned_sources::PinnedSources;
+use deployer::run::reopen::{Decisions, ReopenError, Reopening};
 use deployer::run::runner::Runner;
 use deployer::script::source::{Source, SourceLoader};
 use deployer::world::World;
+use deployer::world::clock::Clock;
 use deployer::world::sim::{Scenario, SimWorld, Snapshot};
 use serde_json::{Value, json};
 use tokio::runtime::{Handle, Runtime};
+
+use crate::crash::{Crash, Twice};
 
 /// The value of the secret `TOKEN`.
 pub const SECRET: &str = "s3cr3t-value-42";
@@ -66,6 +70,9 @@ pub struct Play {
     pub stop_at: Option<(u64, Stop)>,
     pub journal: Arc<dyn Journal>,
     pub memory: Option<Arc<MemoryJournal>>,
+    pub crash: Option<Arc<Crash>>,
+    /// Does what is safe to repeat twice each time.
+    pub twice: bool,
 }
 
 /// A run after its end.
@@ -77,6 +84,7 @@ pub struct Played {
     pub events: Vec<RunEvent>,
     pub journal: Arc<dyn Journal>,
     pub run: RunId,
+    pub modules: Modules,
 }
 
 pub fn play(script: &str) -> Play {
@@ -91,6 +99,8 @@ pub fn play(script: &str) -> Play {
         stop_at: None,
         journal: memory.clone(),
         memory: Some(memory),
+        crash: None,
+        twice: false,
     }
 }
 
@@ -109,12 +119,13 @@ pub fn header(run_params: &Value, digest: String) -> RunHeader {
         engine_flags: String::new(),
         state_flags: String::new(),
         version: "0".into(),
-        host: "here".into(),
-        pid: 1,
-        boot_id: "b".into(),
-        pid_namespace: String::new(),
-        process_start: 1,
+        working_dir: String::new(),
+        process: process(),
     }
+}
+
+fn process() -> Process {
+    Process { host: "here".into(), pid: 1, boot_id: "b".into(), pid_namespace: String::new(), process_start: 1 }
 }
 
 pub fn vault() -> Arc<Vault> {
@@ -172,6 +183,18 @@ impl Play {
         self
     }
 
+    /// Does every effect twice that says that this does no harm.
+    pub fn twice(mut self) -> Self {
+        self.twice = true;
+        self
+    }
+
+    /// Kills it there.
+    pub fn crash(mut self, crash: Crash) -> Self {
+        self.crash = Some(Arc::new(crash));
+        self
+    }
+
     pub fn run(self) -> Played {
         let world = self.world.unwrap_or_else(|| Arc::new(SimWorld::new(self.scenario).unwrap()));
         // What was placed has booted when the run begins, and what the run left has when it is looked at.
@@ -193,16 +216,21 @@ impl Play {
             seen.lock().unwrap().push(event.clone());
         });
         let run = fresh_run();
-        let ledger = Ledger::new(run.clone(), self.journal.clone(), world.clock(), vault(), listener);
+        let (journal, mortal): (Arc<dyn Journal>, Arc<dyn World>) = match &self.crash {
+            Some(crash) => (crash.journal(self.journal.clone()), crash.world(world.clone())),
+            None if self.twice => (self.journal.clone(), Arc::new(Twice(world.clone()))),
+            None => (self.journal.clone(), world.clone()),
+        };
+        let ledger = Ledger::new(run.clone(), journal, world.clock(), vault(), listener);
         let faults = (!self.faults.is_empty()).then(|| Arc::new(Faults::new(self.faults)));
-        let gateway = Arc::new(Gateway::new(world.clone(), Arc::new(ledger), cancel, faults));
+        let gateway = Arc::new(Gateway::new(mortal, Arc::new(ledger), cancel, faults));
         let source = Source::new("test.rhai", self.script);
         let runner = Runner {
             gateway,
             clock: world.clock(),
             header: header(&self.given, source.digest()),
             source,
-            loader: Arc::new(self.modules),
+            loader: Arc::new(self.modules.clone()),
             given: self.given,
             render: Arc::new(|diagnostic| render(diagnostic)),
         };
@@ -210,8 +238,23 @@ impl Play {
         settle();
         let after = world.snapshot();
         let events = events.lock().unwrap().clone();
-        Played { end, world, before, after, events, journal: self.journal, run }
+        Played { end, world, before, after, events, journal: self.journal, run, modules: self.modules }
     }
+}
+
+/// Takes a killed run back whose script has nothing to say in it.
+pub fn taken_back(gateway: &Arc<Gateway>, clock: Arc<dyn Clock>) -> Result<RunEnd, ReopenError> {
+    let runner = Runner {
+        gateway: gateway.clone(),
+        clock,
+        source: Source::new("test.rhai", ""),
+        loader: Arc::new(Modules::default()),
+        given: json!({}),
+        header: header(&json!({}), "d".into()),
+        render: Arc::new(|diagnostic| render(diagnostic)),
+    };
+    let reopening = Reopening { purpose: Purpose::Abort, process: process(), decisions: Decisions::default() };
+    runner.reopen(&handle(), &reopening)
 }
 
 /// A diagnostic as a terminal of 100 columns without colour shows it.
@@ -287,9 +330,36 @@ impl Played {
 
     /// Takes the killed run back as `deployer abort` does.
     pub fn abort(&self) -> RunEnd {
-        let ledger = Ledger::new(self.run.clone(), self.journal.clone(), self.world.clock(), vault(), Arc::new(|_| {}));
+        self.reopen(self.journal.clone(), self.world.clone(), Purpose::Abort, Decisions::default()).unwrap()
+    }
+
+    /// Goes on with the killed run as `deployer resume` does.
+    pub fn resume(&self) -> RunEnd {
+        self.reopen(self.journal.clone(), self.world.clone(), Purpose::Resume, Decisions::default()).unwrap()
+    }
+
+    /// Opens the killed run again, in a world and with a journal that may fail.
+    pub fn reopen(
+        &self,
+        journal: Arc<dyn Journal>,
+        world: Arc<dyn World>,
+        purpose: Purpose,
+        decisions: Decisions,
+    ) -> Result<RunEnd, ReopenError> {
+        self.world.bury(&self.run);
+        let ledger = Ledger::new(self.run.clone(), journal, world.clock(), vault(), Arc::new(|_| {}));
         let ledger = Arc::new(ledger.reopen().unwrap());
-        let gateway = Arc::new(Gateway::new(self.world.clone(), ledger, Cancel::default(), None));
-        abort(&gateway, self.world.clock().as_ref(), &handle()).unwrap()
+        let header = ledger.state().header.clone().unwrap();
+        let text = self.journal.source(&header.digest).unwrap().unwrap();
+        let runner = Runner {
+            clock: world.clock(),
+            loader: Arc::new(PinnedSources { ledger: ledger.clone(), others: Arc::new(self.modules.clone()) }),
+            gateway: Arc::new(Gateway::new(world, ledger, Cancel::default(), None)),
+            source: Source::new("test.rhai", text),
+            given: header.params.clone(),
+            header,
+            render: Arc::new(|diagnostic| render(diagnostic)),
+        };
+        runner.reopen(&handle(), &Reopening { purpose, process: process(), decisions })
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use deployer::base::run_id::RunId;
 use deployer::journal::entry::{Entry, Level, RunStatus};
+use deployer::journal::memory_journal::MemoryJournal;
 use deployer::journal::sqlite_journal::SqliteJournal;
 use deployer::journal::{Durability, Journal, JournalError};
 use serde_json::json;
@@ -44,7 +45,7 @@ fn many_runs_write_at_once() {
                 let start = Entry::RunStarted { header: Box::new(header(&json!({}), number.to_string())) };
                 journal.append(&run, 1, &start, Durability::Power).unwrap();
                 for n in 2..=60 {
-                    let entry = Entry::Logged { level: Level::Info, text: format!("{number}/{n}") };
+                    let entry = Entry::Logged { seq: None, level: Level::Info, text: format!("{number}/{n}") };
                     let durability = if n % 8 == 0 { Durability::Power } else { Durability::Process };
                     assert_eq!(journal.append(&run, n, &entry, durability).unwrap(), n as u64);
                 }
@@ -87,4 +88,74 @@ fn an_entry_that_is_too_large_fails_its_effect_alone() {
     assert_eq!(played.said(), ["invalid", "invalid"]);
     let error = JournalError::TooLarge { entry: "logged", size: 2, limit: 1 };
     assert_eq!(error.to_string(), "entry `logged` has 2 bytes, and the journal takes 1 at the most");
+}
+
+/// A log of more than fits into an entry, an effect with large arguments, and an answer of many small parts.
+const LARGE: &str = "let big = \"\"; big.pad(100000, 'x'); log(big); log(big);
+    docker_list(#{labels: #{a: big}});
+    for i in 0..300 { volume_create(`volume-with-a-long-name-so-that-the-list-is-large-${i}`); }
+    volume_list().len()";
+
+#[test]
+fn large_values_come_back_whole_and_lie_there_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let played = play(LARGE).journal(open(&folder)).run();
+    assert_eq!(played.value(), 301);
+    let (copied, again) = (MemoryJournal::default(), tempfile::tempdir().unwrap());
+    let run = RunId::from_bytes([9; 10]);
+    let disk = open(&again);
+    for record in played.records() {
+        copied.append(&run, record.at_ms, &record.entry, Durability::Process).unwrap();
+        disk.append(&run, record.at_ms, &record.entry, Durability::Process).unwrap();
+    }
+    assert!(open(&again).records(&run).unwrap() == copied.records(&run).unwrap(), "an entry did not come back whole");
+    let said = played.said();
+    assert!(said.len() == 2 && said.iter().all(|text| text.len() == 100_000));
+    let raw = rusqlite::Connection::open(folder.path().join("journal.db")).unwrap();
+    let number = |sql| raw.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(number("SELECT count(*) FROM blobs WHERE length(text) = 100000"), 1);
+    assert_eq!(number("SELECT count(*) FROM spilled JOIN blobs USING (digest) WHERE length(text) = 100000"), 3);
+    assert_eq!(number("SELECT count(*) FROM spilled WHERE form = 'json'"), 1);
+    assert!(number("SELECT max(length(body)) FROM entries") < 17_000);
+}
+
+#[test]
+fn a_clock_that_jumps_back_changes_no_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let journals: [Arc<dyn Journal>; 2] = [open(&folder), Arc::new(MemoryJournal::default())];
+    for journal in journals {
+        for (number, at_ms) in [(1u8, 9_000), (2, 5_000), (3, 7_000)] {
+            let run = RunId::from_bytes([number; 10]);
+            let start = Entry::RunStarted { header: Box::new(header(&json!({}), number.to_string())) };
+            journal.append(&run, at_ms, &start, Durability::Power).unwrap();
+            for (n, at_ms) in [(2, at_ms - 4_000), (3, at_ms + 1), (4, 0)] {
+                let entry = Entry::Logged { seq: None, level: Level::Info, text: n.to_string() };
+                assert_eq!(journal.append(&run, at_ms, &entry, Durability::Process).unwrap(), n);
+            }
+            let numbers: Vec<_> = journal.records(&run).unwrap().iter().map(|record| record.n).collect();
+            assert_eq!(numbers, [1, 2, 3, 4]);
+        }
+        let digests: Vec<_> = journal.runs(10).unwrap().into_iter().map(|run| run.header.digest).collect();
+        assert_eq!(digests, ["3", "2", "1"]);
+    }
+}
+
+#[test]
+fn nobody_else_may_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("a/state");
+    let journal = SqliteJournal::open(&state).unwrap();
+    let start = Entry::RunStarted { header: Box::new(header(&json!({}), "d".into())) };
+    journal.append(&RunId::from_bytes([1; 10]), 1, &start, Durability::Power).unwrap();
+    assert_eq!(mode(&state), 0o700);
+    for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+        assert_eq!(mode(&state.join(name)), 0o600, "{name}");
+    }
+    drop(journal);
+    // As deployer left it before it knew of modes.
+    std::fs::set_permissions(state.join("journal.db"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    drop(SqliteJournal::open(&state).unwrap());
+    assert_eq!(mode(&state.join("journal.db")), 0o600);
 }

@@ -1,8 +1,10 @@
 //! The lock of a service, between runs that would both have it.
 
 use deployer::base::run_id::RunId;
-use deployer::effect::lock::{AcquireLock, Locked, ReleaseLock};
+use deployer::effect::lock::{AcquireLock, BreakLock, Locked, ReleaseLock};
+use deployer::effect::volume::CreateVolume;
 use deployer::effect::{EffectError, ErrorKind};
+use deployer::world::Call;
 use deployer::world::docker::{ConnectSpec, DockerWorld};
 use deployer::world::holder::Holder;
 use serde_json::json;
@@ -25,6 +27,11 @@ async fn release(world: &DockerWorld, run: &RunId, service: &str) {
 /// A process that is certainly gone: its number belongs to one that began at another time.
 fn dead() -> Holder {
     Holder { process_start: 1, ..holder() }
+}
+
+/// A process of which nobody here can tell whether it lives.
+fn far() -> Holder {
+    Holder { host: "elsewhere".into(), ..dead() }
 }
 
 #[tokio::test]
@@ -62,7 +69,7 @@ async fn the_lock_of_a_dead_process_is_taken_over_by_one() {
     let answers =
         futures_util::future::join_all(runs.iter().map(|run| acquire(&bench.world, run, &service, "0s"))).await;
     let won: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
-    assert_eq!(won, [&Locked { taken_over_from: Some(killed) }], "{answers:?}");
+    assert_eq!(won, [&Locked { taken_over_from: Some(killed), epoch: 2 }], "{answers:?}");
     let lost = answers.iter().filter_map(|answer| answer.as_ref().err());
     assert!(lost.map(|error| error.kind).all(|kind| kind == ErrorKind::Locked), "{answers:?}");
     let left = docker(&["volume", "ls", "--quiet", "--filter", &format!("name={service}")]);
@@ -88,8 +95,12 @@ async fn a_resumed_run_keeps_its_lock() {
     let bench = Bench::new().await;
     let service = bench.name("svc");
     let (run, other) = (random_run(), random_run());
-    acquire(&world_of(&bench, dead()).await, &run, &service, "0s").await.unwrap();
-    assert_eq!(acquire(&bench.world, &run, &service, "0s").await.unwrap().taken_over_from, None);
+    let before = acquire(&world_of(&bench, dead()).await, &run, &service, "0s").await.unwrap();
+    assert_eq!(acquire(&bench.world, &run, &service, "0s").await.unwrap(), before);
+    // Of two processes that resume one run, the slower one is refused.
+    let late = world_of(&bench, Holder { pid: 1, process_start: 1, ..far() }).await;
+    refused(acquire(&late, &run, &service, "0s").await, ErrorKind::Locked);
+    release(&late, &run, &service).await;
     refused(acquire(&bench.world, &other, &service, "0s").await, ErrorKind::Locked);
 }
 
@@ -107,12 +118,33 @@ async fn of_many_one_wins() {
 async fn a_holder_on_another_machine_is_never_thought_dead() {
     let bench = Bench::new().await;
     let service = bench.name("svc");
-    let far = Holder { host: "elsewhere".into(), ..dead() };
-    acquire(&world_of(&bench, far).await, &random_run(), &service, "0s").await.unwrap();
+    acquire(&world_of(&bench, far()).await, &random_run(), &service, "0s").await.unwrap();
     let error = refused(acquire(&bench.world, &random_run(), &service, "0s").await, ErrorKind::Locked);
     assert!(
-        error.message.contains("`elsewhere`") && error.hint.unwrap().contains("docker volume rm"),
+        error.message.contains("`elsewhere`") && error.hint.unwrap().contains("deployer unlock"),
         "{}",
         error.message
     );
+}
+
+#[tokio::test]
+async fn a_number_outlives_a_lock_that_was_taken_away_until_something_carries_a_greater_one() {
+    let bench = Bench::new().await;
+    let service = bench.name("svc");
+    let (paused, second, third) = (random_run(), random_run(), random_run());
+    let volumes = || docker(&["volume", "ls", "--quiet", "--filter", &format!("name={service}")]).trim().to_owned();
+    assert_eq!(acquire(&bench.world, &paused, &service, "0s").await.unwrap().epoch, 1);
+    perform(&bench.world, &call_of(&third), BreakLock { service: service.clone(), run: paused.clone() }).await.unwrap();
+    assert_eq!(volumes(), format!("deployer-epoch-{service}-1"));
+    assert_eq!(acquire(&bench.world, &second, &service, "0s").await.unwrap().epoch, 2);
+    release(&bench.world, &second, &service).await;
+    assert_eq!(volumes(), format!("deployer-epoch-{service}-1"), "nothing carries a greater number");
+    assert_eq!(acquire(&bench.world, &third, &service, "0s").await.unwrap().epoch, 2);
+    let data = bench.name("data");
+    let request: CreateVolume = serde_json::from_value(json!({"name": data, "service": service})).unwrap();
+    perform(&bench.world, &Call { epoch: Some(2), ..call_of(&third) }, request).await.unwrap();
+    release(&bench.world, &third, &service).await;
+    assert_eq!(volumes(), "");
+    assert_eq!(acquire(&bench.world, &second, &service, "0s").await.unwrap().epoch, 3);
+    release(&bench.world, &second, &service).await;
 }

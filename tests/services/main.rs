@@ -12,6 +12,9 @@ mod host;
 mod http;
 mod notify;
 mod sqlite;
+mod sqlite_copies;
+mod sqlite_damage;
+mod storage;
 
 use std::sync::Arc;
 

@@ -45,6 +45,18 @@ impl Docker {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// An address of this machine that is not the loopback: the engine's own on its usual bridge.
+    #[track_caller]
+    pub fn bridge_address(&self) -> String {
+        let format = "{{with index .IPAM.Config 0}}{{.Gateway}}|{{.Subnet}}{{end}}";
+        let told = self.cli(&["network", "inspect", "bridge", "--format", format]);
+        // A daemon at its first start names the subnet alone; the bridge has its first address.
+        match told.split_once('|').unwrap() {
+            ("", subnet) => subnet.split_once(".0/").map(|(network, _)| format!("{network}.1")).unwrap(),
+            (gateway, _) => gateway.to_owned(),
+        }
+    }
+
     /// Builds `folder` into the image `NAME:TAG` and returns its name.
     #[track_caller]
     pub fn build(&self, folder: &Path, name: &str, tag: &str) -> String {

@@ -4,14 +4,22 @@
 
 pub mod apps;
 pub mod deadline;
+pub mod demo;
 pub mod deployer;
 pub mod docker;
+pub mod forwarder;
 pub mod git_repo;
 pub mod http;
+pub mod logo;
+pub mod planted;
 pub mod ports;
+pub mod rivals;
+pub mod s3_server;
 pub mod scene;
+pub mod small_disk;
 pub mod smtp_receiver;
 pub mod snapshot;
+pub mod sweep;
 pub mod twin_engine;
 pub mod visitor;
 pub mod watched_run;
@@ -19,8 +27,8 @@ pub mod webhook_receiver;
 
 use std::time::Duration;
 
-/// Polls until `done` has something, at most ten seconds.
+/// Polls until `done` has something, at most a minute.
 #[track_caller]
 pub fn until<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
-    deadline::until(what, Duration::from_secs(10), done)
+    deadline::until(what, Duration::from_secs(60), done)
 }

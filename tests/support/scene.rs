@@ -9,7 +9,7 @@ use super::docker::Docker;
 use super::http::{self, Answer};
 use super::ports::free_port;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Scene {
     pub docker: Docker,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use deployer::base::container_ref::ContainerRef;
-use deployer::effect::container::{Container, ContainerState};
+use deployer::effect::container::{Container, ContainerState, Stats};
 use deployer::effect::host::Memory;
 use deployer::effect::{EffectError, ErrorKind};
 use deployer::world::engine::{Engine, VolumeFile};
@@ -85,6 +85,21 @@ impl Engine for TwinEngine {
     fn look<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Option<Container>, EffectError>> {
         let placed = self.find(&container.key).map(|placed| placed.container);
         Box::pin(ready(Ok(placed.or_else(|| self.inspect.and_then(|inspect| inspect(&container.key))))))
+    }
+
+    fn containers(&self) -> BoxFuture<'_, Result<Vec<Container>, EffectError>> {
+        let all = self.containers.lock().unwrap().values().map(|placed| placed.container.clone()).collect();
+        Box::pin(ready(Ok(all)))
+    }
+
+    fn stats<'a>(&'a self, _: &'a ContainerRef) -> BoxFuture<'a, Result<Stats, EffectError>> {
+        Box::pin(ready(Ok(Stats { memory: 1 << 20, processes: 1, ..Stats::default() })))
+    }
+
+    fn save_log<'a>(&'a self, container: &'a ContainerRef, to: &'a Path) -> BoxFuture<'a, Result<(), EffectError>> {
+        let log = self.find(&container.key).map(|placed| placed.log).unwrap_or_default();
+        std::fs::write(to, log.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        Box::pin(ready(Ok(())))
     }
 
     fn endpoint<'a>(

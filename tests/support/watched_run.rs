@@ -79,6 +79,18 @@ impl WatchedRun {
         first["run"].as_str().unwrap().to_owned()
     }
 
+    /// Waits until the process has stopped itself. False when it ended instead.
+    #[track_caller]
+    pub fn until_stopped(&mut self) -> bool {
+        let stat = format!("/proc/{}/stat", self.child.id());
+        until("a stop", PATIENCE, || {
+            let ended = self.child.try_wait().unwrap().is_some();
+            let state = std::fs::read_to_string(&stat).unwrap_or_default();
+            let state = state.rsplit(") ").next().unwrap_or_default().to_owned();
+            if state.starts_with('T') { Some(true) } else { ended.then_some(false) }
+        })
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::ContainerOutcome;
 use crate::base::byte_size::ByteSize;
 use crate::base::container_ref::ContainerRef;
 use crate::base::duration_text::DurationText;
 use crate::base::text::Text;
 use crate::effect::exec::{self, DEFAULT_OUTPUT_LIMIT, ProgramResult};
 use crate::effect::facts::GRACE;
-use crate::effect::{Access, Facts, Recovery, Request};
+use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Verdict};
 
 /// `docker_exec`: runs a program inside a running container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,12 @@ pub struct ExecInContainer {
     /// Bytes kept of each stream; the end is kept. Default 64 KiB.
     #[serde(default = "default_output_limit")]
     pub output_limit: ByteSize,
+    /// States that doing it twice does no harm: a run that was killed meanwhile does it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idempotent: bool,
+    /// A command that ends with 0 once this one was done: what a run that was killed meanwhile asks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub done_when: Vec<Text>,
 }
 
 fn yes() -> bool {
@@ -53,7 +60,29 @@ impl Facts for ExecInContainer {
     }
 
     fn recovery(&self) -> Recovery {
-        Recovery::Ask
+        match (self.idempotent, self.done_when.is_empty()) {
+            (true, _) => Recovery::Repeat,
+            (false, false) => Recovery::Observe,
+            (false, true) => Recovery::Ask,
+        }
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        let check = Self { command: self.done_when.clone(), check: false, done_when: Vec::new(), ..self.clone() };
+        (!self.done_when.is_empty()).then(|| check.into())
+    }
+
+    fn verdict(&self, _: Trace<'_>, evidence: &Outcome) -> Verdict {
+        match evidence {
+            Outcome::Container(ContainerOutcome::Exec(result)) if result.exit_code == 0 => {
+                self.taken_as_done().map_or(Verdict::Not, Verdict::happened)
+            }
+            _ => Verdict::Not,
+        }
+    }
+
+    fn taken_as_done(&self) -> Option<Outcome> {
+        Some(Outcome::Container(ContainerOutcome::Exec(ProgramResult::default())))
     }
 
     fn patience(&self) -> Duration {

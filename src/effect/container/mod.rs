@@ -1,4 +1,4 @@
-//! Containers: run, create, start, stop, kill, remove, rename, inspect, list, logs, exec, wait.
+//! Containers: run, create, start, stop, kill, remove, rename, inspect, list, logs, exec, wait, stats.
 
 mod exec;
 mod look;
@@ -6,6 +6,7 @@ mod make;
 mod put_away;
 mod spec;
 mod start_stop;
+mod stats;
 mod view;
 
 pub use exec::{Ended, ExecInContainer, WaitContainer};
@@ -14,6 +15,7 @@ pub use make::{CreateContainer, RunContainer};
 pub use put_away::{RemoveContainer, Removed, RenameContainer};
 pub use spec::{ContainerSpec, Healthcheck, RestartPolicy};
 pub use start_stop::{DEFAULT_STOP_GRACE, KillContainer, StartContainer, StopContainer, Stopped};
+pub use stats::{ReadStats, Stats};
 pub use view::{Container, ContainerState, PublishedPort};
 
 use super::family::family;
@@ -33,5 +35,6 @@ family! {
         Logs(ReadLogs),
         Exec(ExecInContainer),
         Wait(WaitContainer),
+        Stats(ReadStats),
     }
 }

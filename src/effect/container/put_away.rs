@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::view::prior_container;
-use super::{Container, InspectContainer};
+use super::{Container, ContainerEffect, ContainerOutcome, InspectContainer};
 use crate::base::container_ref::ContainerRef;
 use crate::base::labels;
-use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Undo, Verdict};
 
 /// `docker_remove`: removes a container and its anonymous volumes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,7 +43,19 @@ impl Facts for RemoveContainer {
     }
 
     fn recovery(&self) -> Recovery {
-        Recovery::Repeat
+        // Once it is gone, the same request would find nothing to remove.
+        if self.missing_ok { Recovery::Repeat } else { Recovery::Observe }
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        Some(InspectContainer { container: self.container.clone(), missing_ok: true }.into())
+    }
+
+    fn verdict(&self, _: Trace<'_>, evidence: &Outcome) -> Verdict {
+        match prior_container(Some(evidence)) {
+            Some(_) => Verdict::Not,
+            None => Verdict::happened(Outcome::Container(ContainerOutcome::Remove(Removed { removed: true }))),
+        }
     }
 
     fn prior(&self) -> Option<Effect> {
@@ -99,6 +111,24 @@ impl Facts for RenameContainer {
         prior_container(prior).map_or(Undo::Nothing, |container| {
             Undo::by(Self { container: ContainerRef::new(container.id.clone()), name: container.name.clone() })
         })
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        Some(InspectContainer { container: ContainerRef::new(self.name.clone()), missing_ok: true }.into())
+    }
+
+    fn verdict(&self, trace: Trace<'_>, evidence: &Outcome) -> Verdict {
+        // Its undo knows it by the id, which no renaming changes.
+        let id = match trace.undo {
+            Some(Effect::Container(ContainerEffect::Rename(undo))) => &undo.container.key,
+            _ => return Verdict::Not,
+        };
+        match prior_container(Some(evidence)) {
+            Some(container) if container.id == *id => {
+                Verdict::happened(Outcome::Container(ContainerOutcome::Rename(container.clone())))
+            }
+            _ => Verdict::Not,
+        }
     }
 
     fn subject(&self) -> String {

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::put_away::is_false;
 use super::view::prior_container;
-use super::{Container, InspectContainer};
+use super::{Container, ContainerOutcome, InspectContainer};
 use crate::base::container_ref::ContainerRef;
 use crate::base::duration_text::DurationText;
 use crate::effect::facts::GRACE;
-use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Undo, Verdict};
 
 /// Docker's own default: `docker stop` waits 10 s before SIGKILL.
 pub const DEFAULT_STOP_GRACE: DurationText = DurationText::secs(10);
@@ -161,6 +161,18 @@ impl Facts for KillContainer {
 
     fn undo(&self, prior: Option<&Outcome>) -> Undo {
         start_again(&self.container, prior)
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        Some(InspectContainer { container: self.container.clone(), missing_ok: true }.into())
+    }
+
+    fn verdict(&self, _: Trace<'_>, evidence: &Outcome) -> Verdict {
+        // A signal leaves no trace but the end of what it was sent to.
+        match prior_container(Some(evidence)) {
+            Some(container) if container.is_running() => Verdict::Not,
+            _ => Verdict::happened(Outcome::Container(ContainerOutcome::Kill(()))),
+        }
     }
 
     fn subject(&self) -> String {

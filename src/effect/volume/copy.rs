@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ListVolumes, RemoveVolume, VolumeOutcome};
+use super::{ListVolumes, RemoveVolume, VolumeEffect, VolumeOutcome};
 use crate::base::duration_text::DurationText;
 use crate::effect::facts::GRACE;
-use crate::effect::{Access, Effect, Facts, Outcome, Request, Undo};
+use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Undo, Verdict};
 
 /// Copying is as slow as the disk: what a volume may take that says nothing else.
 pub(super) const COPY_TIMEOUT: DurationText = DurationText::secs(60 * 60);
@@ -78,6 +78,11 @@ impl Facts for CloneVolume {
         Access::Write
     }
 
+    /// A whole copy of this very effect is found again, and a half one is made anew.
+    fn recovery(&self) -> Recovery {
+        Recovery::Repeat
+    }
+
     fn patience(&self) -> Duration {
         copy_patience(self.timeout)
     }
@@ -87,7 +92,11 @@ impl Facts for CloneVolume {
     }
 
     fn undo(&self, _: Option<&Outcome>) -> Undo {
-        Undo::by(RemoveVolume { name: self.to.clone(), missing_ok: true, only_own: true })
+        Undo::by(RemoveVolume { name: self.to.clone(), missing_ok: true, disposable: false, only_own: true })
+    }
+
+    fn service(&self) -> Option<&str> {
+        self.service.as_deref()
     }
 
     fn subject(&self) -> String {
@@ -123,7 +132,7 @@ pub struct Content {
     /// `files` or `engine`: the way that the bytes took.
     pub way: String,
     /// Over names, kinds, modes, owners, times and contents, alike for equal volumes that were copied the same way;
-    /// none without `verify`.
+    /// none without `verify`, and for a copy that a killed run had made already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }
@@ -138,19 +147,50 @@ pub struct SwapVolumes {
     pub back_to: Option<String>,
 }
 
+/// What the volume of a list holds, where that can be told.
+fn held(volumes: Option<&Outcome>) -> Option<&String> {
+    let Some(Outcome::Volume(VolumeOutcome::List(volumes))) = volumes else { return None };
+    volumes.first()?.content_id.as_ref()
+}
+
+impl SwapVolumes {
+    fn look(&self) -> Effect {
+        ListVolumes { name: Some(self.volume.clone()), labels: BTreeMap::new() }.into()
+    }
+}
+
 impl Facts for SwapVolumes {
     fn access(&self) -> Access {
         Access::Write
     }
 
+    fn recovery(&self) -> Recovery {
+        if self.back_to.is_some() { Recovery::Repeat } else { Recovery::Observe }
+    }
+
     fn prior(&self) -> Option<Effect> {
-        let named = || ListVolumes { name: Some(self.volume.clone()), labels: BTreeMap::new() };
-        self.back_to.is_none().then(|| named().into())
+        self.back_to.is_none().then(|| self.look())
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        Some(self.look())
+    }
+
+    fn verdict(&self, trace: Trace<'_>, evidence: &Outcome) -> Verdict {
+        let before = match trace.undo {
+            Some(Effect::Volume(VolumeEffect::Swap(back))) => back.back_to.as_ref(),
+            _ => None,
+        };
+        match (before, held(Some(evidence))) {
+            (Some(before), Some(now)) if before != now => {
+                Verdict::happened(Outcome::Volume(VolumeOutcome::Swap(Swapped { swapped: true })))
+            }
+            _ => Verdict::Not,
+        }
     }
 
     fn undo(&self, prior: Option<&Outcome>) -> Undo {
-        let Some(Outcome::Volume(VolumeOutcome::List(volumes))) = prior else { return Undo::Nothing };
-        match volumes.first().and_then(|volume| volume.content_id.clone()) {
+        match held(prior).cloned() {
             Some(content) => Undo::by(Self { back_to: Some(content), ..self.clone() }),
             None => Undo::Nothing,
         }

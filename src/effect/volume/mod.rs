@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::Removed;
 use super::family::family;
-use super::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+use super::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Undo, Verdict};
 pub use copy::{CloneVolume, Content, Copied, CopyWay, MeasureVolume, SwapVolumes, Swapped, VolumeSize, WhileWritten};
 pub use snapshot::{
     PruneVolumes, Pruned, RestoreVolume, Restored, Snapshot, SnapshotVolume, snapshot_age, snapshot_labels,
@@ -82,7 +82,11 @@ impl Facts for CreateVolume {
         if existed(prior) {
             return Undo::Nothing;
         }
-        Undo::by(RemoveVolume { name: self.name.clone(), missing_ok: true, only_own: true })
+        Undo::by(RemoveVolume { name: self.name.clone(), missing_ok: true, disposable: false, only_own: true })
+    }
+
+    fn service(&self) -> Option<&str> {
+        self.service.as_deref()
     }
 
     fn subject(&self) -> String {
@@ -126,6 +130,9 @@ pub struct RemoveVolume {
     pub name: String,
     #[serde(default)]
     pub missing_ok: bool,
+    /// States that nobody will miss it: the run can be taken back without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disposable: bool,
     /// Removes it only if this very run created it; what the undo of `volume_create` asks for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_own: bool,
@@ -137,11 +144,23 @@ impl Facts for RemoveVolume {
     }
 
     fn recovery(&self) -> Recovery {
-        Recovery::Repeat
+        // Once it is gone, the same request would find nothing to remove.
+        if self.missing_ok { Recovery::Repeat } else { Recovery::Observe }
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        Some(volume_named(&self.name))
+    }
+
+    fn verdict(&self, _: Trace<'_>, evidence: &Outcome) -> Verdict {
+        if existed(Some(evidence)) {
+            return Verdict::Not;
+        }
+        Verdict::happened(Outcome::Volume(VolumeOutcome::Remove(Removed { removed: true })))
     }
 
     fn prior(&self) -> Option<Effect> {
-        (!self.only_own).then(|| volume_named(&self.name))
+        (!self.only_own && !self.disposable).then(|| volume_named(&self.name))
     }
 
     fn undo(&self, prior: Option<&Outcome>) -> Undo {

@@ -9,7 +9,7 @@ use super::copy::{Content, CopyWay, WhileWritten, copy_patience, copy_timeout, y
 use super::{ListVolumes, Volume, VolumeOutcome};
 use crate::base::duration_text::DurationText;
 use crate::base::labels;
-use crate::effect::{Access, Effect, Facts, Outcome, Request, Undo};
+use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Undo, Verdict};
 
 /// Between a volume's name and the instant of its snapshot.
 const AT: &str = ".at-";
@@ -37,6 +37,11 @@ pub struct SnapshotVolume {
 impl Facts for SnapshotVolume {
     fn access(&self) -> Access {
         Access::Write
+    }
+
+    /// A whole snapshot of this very effect is found again, and a half one is made anew.
+    fn recovery(&self) -> Recovery {
+        Recovery::Repeat
     }
 
     fn patience(&self) -> Duration {
@@ -149,9 +154,26 @@ impl Facts for RestoreVolume {
         copy_patience(self.timeout)
     }
 
+    fn recovery(&self) -> Recovery {
+        if self.only_own { Recovery::Repeat } else { Recovery::Observe }
+    }
+
     fn prior(&self) -> Option<Effect> {
         let volume = self.volume().filter(|_| !self.only_own)?;
         Some(snapshots_of(volume).into())
+    }
+
+    fn evidence(&self) -> Option<Effect> {
+        self.prior()
+    }
+
+    /// Once the former content is kept, the volume may have been replaced by any part.
+    fn verdict(&self, trace: Trace<'_>, evidence: &Outcome) -> Verdict {
+        let is_own = |kept: &Volume| kept.labels.get(labels::EFFECT).is_some_and(|id| id == trace.effect_id);
+        match evidence {
+            Outcome::Volume(VolumeOutcome::List(there)) if there.iter().any(is_own) => Verdict::Partly,
+            _ => Verdict::Not,
+        }
     }
 
     fn undo(&self, prior: Option<&Outcome>) -> Undo {
@@ -228,8 +250,8 @@ impl Facts for PruneVolumes {
         Access::Write
     }
 
-    fn recovery(&self) -> crate::effect::Recovery {
-        crate::effect::Recovery::Repeat
+    fn recovery(&self) -> Recovery {
+        Recovery::Repeat
     }
 
     fn patience(&self) -> Duration {

@@ -1,9 +1,9 @@
 //! Containers.
 
-use super::{BOOL, CONTAINER, DURATION, FLOAT, INT, LIST, MAP, NO_TIMEOUT_HARM, SIZE, STRING};
+use super::{BOOL, CONTAINER, DONE_WHEN, DURATION, FLOAT, IDEMPOTENT, INT, LIST, MAP, NO_TIMEOUT_HARM, SIZE, STRING};
 use crate::effect::container::{
-    CreateContainer, ExecInContainer, InspectContainer, KillContainer, ListContainers, ReadLogs, RemoveContainer,
-    RenameContainer, RunContainer, StartContainer, StopContainer, WaitContainer,
+    CreateContainer, ExecInContainer, InspectContainer, KillContainer, ListContainers, ReadLogs, ReadStats,
+    RemoveContainer, RenameContainer, RunContainer, StartContainer, StopContainer, WaitContainer,
 };
 use crate::script::primitive::Primitive;
 
@@ -123,9 +123,16 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("timeout", DURATION, "\"60s\"", NO_TIMEOUT_HARM)
             .optional("check", BOOL, "true", "fails when it ends with another code than 0")
             .optional("output_limit", SIZE, "\"64k\"", "bytes kept of each stream; the end is kept")
+            .optional("idempotent", BOOL, "false", IDEMPOTENT)
+            .optional("done_when", LIST, "none", DONE_WHEN)
             .returns("exit_code, stdout, stderr, truncated")
             .undo("none: what a program did only another program can undo, see `on_rollback`")
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_exec(\"web\", [\"true\"])"),
+        Primitive::of::<ReadStats>("Measures what a running container uses, over half a second.")
+            .positional(&["container"])
+            .required("container", CONTAINER, A_CONTAINER)
+            .returns("cpu_percent (100 is one processor), memory, memory_limit, processes, network_in, network_out, disk_read, disk_written; bytes, or () where they are not known")
+            .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_stats(\"web\")"),
         Primitive::of::<WaitContainer>("Waits until a container ends.")
             .positional(&["container"])
             .required("container", CONTAINER, A_CONTAINER)

@@ -1,6 +1,6 @@
 //! Programs on the machine that runs deployer.
 
-use super::{BOOL, DURATION, LIST, MAP, SECRET, SIZE, STRING};
+use super::{BOOL, DONE_WHEN, DURATION, IDEMPOTENT, LIST, MAP, SECRET, SIZE, STRING};
 use crate::effect::exec::Exec;
 use crate::script::primitive::Primitive;
 
@@ -16,6 +16,8 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("timeout", DURATION, "\"60s\"", "after which it and its children are killed")
             .optional("check", BOOL, "true", "fails when it ends with another code than 0")
             .optional("output_limit", SIZE, "\"64k\"", "bytes kept of each stream; the end is kept")
+            .optional("idempotent", BOOL, "false", IDEMPOTENT)
+            .optional("done_when", LIST, "none", DONE_WHEN)
             .returns("exit_code, stdout, stderr, truncated")
             .undo("none: what a program did only another program can undo, see `on_rollback`")
             .example("exec([\"true\"])"),

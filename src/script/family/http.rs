@@ -1,6 +1,6 @@
 //! HTTP requests.
 
-use super::{BOOL, DURATION, MAP, NO_TIMEOUT_HARM, SECRET};
+use super::{BOOL, DURATION, IDEMPOTENT, MAP, NO_TIMEOUT_HARM, SECRET};
 use crate::effect::http::{HttpGet, HttpPost};
 use crate::script::primitive::Primitive;
 
@@ -23,6 +23,7 @@ pub fn primitives() -> Vec<Primitive> {
         request(Primitive::of::<HttpPost>("Sends a POST request with a text or a JSON body."))
             .optional("body", SECRET, "none", "the body as it is")
             .optional("json", MAP, "none", "the body as a value, sent as application/json")
+            .optional("idempotent", BOOL, "false", IDEMPOTENT)
             .undo("none: the other side has it")
             .example("http_post(\"http://localhost:9/hook\", #{json: #{text: \"hello\"}, check: false})"),
     ]

@@ -56,6 +56,7 @@ pub fn primitives() -> Vec<Primitive> {
             .required("image", STRING, "name or id")
             .optional("force", BOOL, "false", "also when a stopped container uses it")
             .optional("missing_ok", BOOL, "false", "does nothing when there is no such image")
+            .optional("disposable", BOOL, "false", "nobody will miss it: the run can be taken back without it")
             .returns("removed: whether there was one")
             .undo("gives the name back if the image has another one; an image that is gone cannot be taken back")
             .example("docker_image_remove(\"web:old\", #{missing_ok: true})"),

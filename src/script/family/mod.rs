@@ -11,6 +11,7 @@ mod image;
 mod lock;
 mod network;
 mod notify;
+mod object;
 mod sqlite;
 mod time;
 mod volume;
@@ -27,9 +28,15 @@ const DURATION: &str = "duration";
 const SIZE: &str = "size";
 const MAP: &str = "map";
 const LIST: &str = "list";
+const URL: &str = "string";
+const S3: &str = "map";
 const SECRET: &str = "string or secret";
 
+const S3_DOC: &str = "endpoint, region, access_key, secret_key, session_token; what is left out comes from the environment, the profile in `~/.aws` or the role of the machine";
 const NO_TIMEOUT_HARM: &str = "after which it fails";
+
+const IDEMPOTENT: &str = "doing it twice does no harm: `deployer resume` does it again when it cannot know";
+const DONE_WHEN: &str = "a command that ends with 0 once this is done: what `deployer resume` asks";
 
 /// All of them.
 pub fn all() -> Vec<Primitive> {
@@ -43,6 +50,7 @@ pub fn all() -> Vec<Primitive> {
         http::primitives(),
         git::primitives(),
         sqlite::primitives(),
+        object::primitives(),
         notify::primitives(),
         exec::primitives(),
         host::primitives(),

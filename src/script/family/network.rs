@@ -1,7 +1,7 @@
 //! Networks.
 
 use super::{BOOL, CONTAINER, LIST, MAP, STRING};
-use crate::effect::network::{ConnectNetwork, CreateNetwork, RemoveNetwork};
+use crate::effect::network::{ConnectNetwork, CreateNetwork, ListNetworks, RemoveNetwork};
 use crate::script::primitive::Primitive;
 
 pub fn primitives() -> Vec<Primitive> {
@@ -15,6 +15,12 @@ pub fn primitives() -> Vec<Primitive> {
             .returns("id, name, driver, created (false: it was there), labels")
             .undo("removes it, if this run made it")
             .example("network_create(\"backend\")"),
+        Primitive::of::<ListNetworks>("Lists networks by name.")
+            .positional(&["name"])
+            .optional("name", STRING, "any", "exactly this name")
+            .optional("labels", MAP, "#{}", "carrying all these labels")
+            .returns("a list of networks")
+            .example("network_list()"),
         Primitive::of::<ConnectNetwork>("Puts a container on one more network.")
             .positional(&["network", "container"])
             .required("network", STRING, "the network's name")
@@ -26,6 +32,7 @@ pub fn primitives() -> Vec<Primitive> {
             .positional(&["name"])
             .required("name", STRING, "the network's name")
             .optional("missing_ok", BOOL, "false", "does nothing when there is no such network")
+            .optional("disposable", BOOL, "false", "nobody will miss it: the run can be taken back without it")
             .returns("removed: whether there was one")
             .undo("makes one of the same name, with the driver `bridge`")
             .example("network_create(\"backend\");\nnetwork_remove(\"backend\")"),

@@ -46,6 +46,7 @@ fn makers() -> Vec<Primitive> {
             .positional(&["name"])
             .required("name", STRING, "the volume's name")
             .optional("missing_ok", BOOL, "false", "does nothing when there is no such volume")
+            .optional("disposable", BOOL, "false", "nobody will miss it: the run can be taken back without it")
             .returns("removed: whether there was one")
             .undo("none: the files are gone")
             .example("volume_create(\"scratch\");\nvolume_remove(\"scratch\")"),

@@ -127,6 +127,7 @@ fn current_context(config_folder: Option<&Path>) -> Result<Option<String>, Effec
             ErrorKind::Invalid,
             format!("docker's configuration `{}` cannot be read: {error}", path.display()),
         )
+        .hint("repair it, name the engine by `--docker-host URL`, or use `--engine local`")
         .not_applied()
     })?;
     Ok(config.current_context.filter(|name| !name.is_empty()))
@@ -138,7 +139,7 @@ fn context_host(config_folder: &Path, name: &str) -> Result<String, EffectError>
     let path = config_folder.join("contexts/meta").join(digest).join("meta.json");
     let broken = |why: String| {
         EffectError::new(ErrorKind::NotFound, format!("the docker context `{name}` cannot be used: {why}"))
-            .hint("see which there are: docker context ls, or name the engine: --docker-host")
+            .hint("see which there are: docker context ls; or name the engine by `--docker-host URL`, or use `--engine local`")
             .not_applied()
     };
     let text = std::fs::read(&path).map_err(|error| broken(format!("`{}`: {error}", path.display())))?;

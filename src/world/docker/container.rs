@@ -57,6 +57,10 @@ impl DockerEngine {
             ContainerEffect::Logs(request) => self.logs(call, request).await.map(ContainerOutcome::Logs),
             ContainerEffect::Exec(request) => self.exec(call, request).await.map(ContainerOutcome::Exec),
             ContainerEffect::Wait(request) => self.wait(call, request).await.map(ContainerOutcome::Wait),
+            ContainerEffect::Stats(request) => {
+                let read = self.read_stats(&request.container);
+                unless_cancelled(call, "reading the stats", read).await.map(ContainerOutcome::Stats)
+            }
         }
     }
 
@@ -72,7 +76,7 @@ impl DockerEngine {
         if request.missing_ok { found(answer) } else { answer.map(Some) }
     }
 
-    async fn list(&self, request: &ListContainers) -> Result<Vec<Container>, EffectError> {
+    pub(super) async fn list(&self, request: &ListContainers) -> Result<Vec<Container>, EffectError> {
         let mut filters: HashMap<&str, Vec<String>> = HashMap::new();
         if let Some(name) = &request.name {
             // The engine takes any part of a name here: what is too much is left out below.

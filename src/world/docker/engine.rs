@@ -1,6 +1,7 @@
 //! What the shared services ask of the containers of this world.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use bollard::models::PortSummaryTypeEnum;
@@ -11,7 +12,7 @@ use super::error::{About, ask, found};
 use super::{DockerEngine, NAME, names};
 use crate::base::container_ref::ContainerRef;
 use crate::base::port_mapping::Protocol;
-use crate::effect::container::{Container, PublishedPort};
+use crate::effect::container::{Container, ListContainers, PublishedPort, Stats};
 use crate::effect::host::Memory;
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::engine::{Engine, VolumeFile};
@@ -29,6 +30,18 @@ impl Engine for DockerEngine {
 
     fn look<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Option<Container>, EffectError>> {
         Box::pin(async move { found(self.container_of(container).await) })
+    }
+
+    fn containers(&self) -> BoxFuture<'_, Result<Vec<Container>, EffectError>> {
+        Box::pin(async move { self.list(&ListContainers { all: true, ..ListContainers::default() }).await })
+    }
+
+    fn stats<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Stats, EffectError>> {
+        Box::pin(self.read_stats(container))
+    }
+
+    fn save_log<'a>(&'a self, container: &'a ContainerRef, to: &'a Path) -> BoxFuture<'a, Result<(), EffectError>> {
+        Box::pin(self.write_log(container, to))
     }
 
     fn endpoint<'a>(
@@ -140,10 +153,13 @@ impl DockerEngine {
         match address {
             None => self.host_address().await,
             Some(address) if address.is_loopback() && self.remote_host.is_some() => Err(EffectError::new(
-                ErrorKind::Conflict,
+                ErrorKind::Unsupported,
                 format!("container `{container}` publishes its port on {address} of another machine only"),
             )
-            .hint("publish it on an address that can be reached from here")
+            .hint(
+                "publish it on an address that can be reached from here; the shipped scripts ask for it as \
+                 `green_address` or `new_address`",
+            )
             .not_applied()),
             Some(address) => Ok(address),
         }

@@ -1,14 +1,16 @@
 //! The family of images: who performs which request, and the small ones: list, tag, remove.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
-use bollard::models::ImageInspect;
+use bollard::models::{ImageInspect, ImageSummary};
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::container::PARALLEL;
 use super::error::{About, ask, found, missing_image};
 use super::{DockerEngine, names};
+use crate::base::labels;
 use crate::effect::container::Removed;
 use crate::effect::image::{Image, ImageEffect, ImageOutcome, ListImages, RemoveImage, TagImage};
 use crate::effect::{EffectError, ErrorKind};
@@ -41,15 +43,22 @@ impl DockerEngine {
                 none if none.is_empty() => self.image_named(name).await?.into_iter().collect(),
                 images => images,
             },
-            None => self.images_of(None).await?,
+            None => self.all_images().await?,
         };
-        images.retain(|image: &Image| {
-            request
-                .labels
-                .iter()
-                .all(|(key, value)| image.labels.get(key).is_some_and(|found| value.is_empty() || found == value))
-        });
+        images.retain(|image: &Image| names::carries(&image.labels, &request.labels));
         images.sort_by_cached_key(|image| Reverse(created(image)));
+        Ok(images)
+    }
+
+    /// All images, with what is known of who built them.
+    async fn all_images(&self) -> Result<Vec<Image>, EffectError> {
+        let options = ListImagesOptionsBuilder::new().all(true).build();
+        let every = ask(About::Engine, self.docker.list_images(Some(options))).await?;
+        let by_id: HashMap<&str, &ImageSummary> = every.iter().map(|image| (image.id.as_str(), image)).collect();
+        let mut images = self.images_of(None).await?;
+        for image in &mut images {
+            image.built_by = builder(&image.id, &by_id);
+        }
         Ok(images)
     }
 
@@ -92,12 +101,30 @@ impl DockerEngine {
     }
 }
 
+/// The effect that built the image itself and not one that it was built from: labels pass on. A build adds its labels
+/// last, one step each. So there is nothing but such steps from the image down to where the effect's label began.
+fn builder(id: &str, by_id: &HashMap<&str, &ImageSummary>) -> Option<String> {
+    let mut image = by_id.get(id)?;
+    let effect = image.labels.get(labels::EFFECT)?;
+    loop {
+        let parent = by_id.get(image.parent_id.as_str())?;
+        if parent.labels.get(labels::EFFECT) != Some(effect) {
+            return Some(effect.clone());
+        }
+        if parent.labels.len() >= image.labels.len() {
+            return None;
+        }
+        image = parent;
+    }
+}
+
 fn view(found: ImageInspect) -> Image {
     Image {
         id: found.id.unwrap_or_default(),
         tags: found.repo_tags.unwrap_or_default(),
         created_at: found.created,
         size: found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
+        built_by: None,
         labels: found.config.and_then(|config| config.labels).unwrap_or_default().into_iter().collect(),
     }
 }

@@ -12,6 +12,7 @@ use super::error::{About, explain, missing_image, one_line};
 use super::output::{LineTail, Unfinished};
 use super::{DockerEngine, credentials, names, unless_cancelled};
 use crate::base::byte_size::ByteSize;
+use crate::base::labels;
 use crate::effect::image::{BuildImage, Image, with_tag};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
@@ -53,13 +54,14 @@ impl DockerEngine {
             .iter()
             .map(|(key, value)| Ok((key.clone(), call.vault.reveal(value)?)))
             .collect::<Result<HashMap<_, _>, EffectError>>()?;
-        let mut labels: HashMap<String, String> = request.labels.clone().into_iter().collect();
-        labels.extend(call.labels().map(|(key, value)| (key.to_owned(), value)));
+        let mut all: HashMap<String, String> = request.labels.clone().into_iter().collect();
+        all.extend(call.labels().map(|(key, value)| (key.to_owned(), value)));
+        all.insert(labels::IMAGE.into(), tag.into());
         let mut options = BuildImageOptionsBuilder::new()
             .dockerfile(&request.dockerfile)
             .t(tag)
             .buildargs(&arguments)
-            .labels(&labels)
+            .labels(&all)
             .nocache(request.no_cache)
             .rm(true)
             .forcerm(true);

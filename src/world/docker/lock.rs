@@ -1,57 +1,42 @@
-//! The lock of a service: a labelled volume that only one can be the first to make.
+//! The lock of a service: a claim on a volume. Its number is read from what exists of the service, so that any machine
+//! that reaches the engine gives the next one.
 //!
-//! Making a volume that exists returns the labels of whoever made it, in one step: a lock that needs no image and
-//! that every machine sees that can reach the engine.
+//! A lock that is taken away by hand leaves a volume with its number, until something newer of the service carries a
+//! greater one: whoever held it may still be somewhere.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use bollard::query_parameters::ListContainersOptionsBuilder;
 
+use super::claim::{Claim, Owner, ROLE, Wanted, epoch_of};
+use super::error::{About, ask};
 use super::{DockerEngine, names, unless_cancelled};
 use crate::base::labels;
 use crate::base::run_id::RunId;
-use crate::effect::lock::{AcquireLock, LockEffect, LockOutcome, Locked, ReleaseLock};
-use crate::effect::{EffectError, ErrorKind};
+use crate::effect::EffectError;
+use crate::effect::container::Removed;
+use crate::effect::lock::{AcquireLock, BreakLock, LockEffect, LockOutcome, LockView, Locked, LookLock, ReleaseLock};
+use crate::effect::volume::{ListVolumes, Volume};
 use crate::world::Call;
 use crate::world::clock::Clock;
-use crate::world::holder::Holder;
 
-const PREFIX: &str = "deployer-lock-";
-const ALONE_PREFIX: &str = "deployer-guard-";
-const ROLE: &str = "lock";
-const HOST: &str = "deployer.lock.host";
-const PID: &str = "deployer.lock.pid";
-const PID_NAMESPACE: &str = "deployer.lock.pidns";
-const BOOT: &str = "deployer.lock.boot";
-const START: &str = "deployer.lock.start";
-const SINCE: &str = "deployer.lock.since";
+pub(super) const PREFIX: &str = "deployer-lock-";
+const EPOCH_PREFIX: &str = "deployer-epoch-";
+/// The value of [`labels::ROLE`] of a volume that keeps a number.
+const EPOCH_ROLE: &str = "epoch";
 
 /// How often a lock that is held is asked for again: often at first.
 const FIRST_POLL: Duration = Duration::from_millis(250);
 const LAST_POLL: Duration = Duration::from_secs(1);
-/// How long, and how often, a piece of work that only one may do is waited for. It is a matter of milliseconds.
-const ALONE_WAIT: Duration = Duration::from_secs(20);
-const ALONE_POLL: Duration = Duration::from_millis(20);
-/// Locks on the taking over of a lock on the taking over ...: each needs one more crash at the worst moment.
-const MOST_GUARDS: usize = 3;
-/// How often one attempt begins anew because the lock changed hands meanwhile.
+/// How often the lock is taken anew because its number had become too small meanwhile.
 const MOST_ROUNDS: usize = 5;
 
-/// Who made the volume, by its labels.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Owner {
-    run: RunId,
-    holder: Holder,
-    since_ms: i64,
-}
-
-pub(super) enum Claim {
-    Ours {
-        taken_over_from: Option<RunId>,
-    },
-    /// None: the volume is not a lock of deployer's.
-    Held(Option<Owner>),
+/// The labels of one thing of a service.
+struct Thing {
+    labels: BTreeMap<String, String>,
+    /// Neither the lock nor what only keeps a number.
+    lasts: bool,
 }
 
 impl DockerEngine {
@@ -59,25 +44,29 @@ impl DockerEngine {
         match effect {
             LockEffect::Acquire(request) => self.acquire(call, request).await.map(LockOutcome::Acquire),
             LockEffect::Release(request) => self.release(call, request).await.map(LockOutcome::Release),
+            LockEffect::Look(request) => self.look_lock(request).await.map(LockOutcome::Look),
+            LockEffect::Break(request) => self.break_lock(call, request).await.map(LockOutcome::Break),
+            LockEffect::List(_) => self.list_locks().await.map(LockOutcome::List),
         }
     }
 
     async fn acquire(&self, call: &Call, request: &AcquireLock) -> Result<Locked, EffectError> {
-        let service = names::plain("service", &request.service)?;
-        let volume = format!("{PREFIX}{service}");
-        let end_ms = self.clock.steady_ms() + u64::try_from(request.wait.0.as_millis()).unwrap_or(u64::MAX / 2);
+        let mut wanted = wanted(&request.service)?;
+        let wait_ms = u64::try_from(request.wait.0.as_millis()).unwrap_or(u64::MAX / 2);
+        let end_ms = self.clock.steady_ms().saturating_add(wait_ms);
         let mut poll = FIRST_POLL;
         loop {
-            let owner = match self.claim(call, service, volume.clone(), 0).await? {
-                Claim::Ours { taken_over_from } => return Ok(Locked { taken_over_from }),
+            let owner = match self.claim_numbered(call, &mut wanted).await? {
+                Claim::Ours { epoch, taken_over_from } => return Ok(Locked { taken_over_from, epoch }),
                 Claim::Held(owner) => owner,
             };
             let left = Duration::from_millis(end_ms.saturating_sub(self.clock.steady_ms()));
             if left.is_zero() {
-                return Err(locked(service, &volume, owner.as_ref()));
+                return Err(self.held_by(&wanted, owner.as_ref()));
             }
             if let Some(owner) = &owner {
-                call.tell(format!("waiting for run {} to let go of `{service}`", owner.run));
+                let words = owner.seen_from(&self.holder).words(self.clock.unix_ms());
+                call.tell(format!("waiting for the lock of `{}`: {words}", wanted.name));
             }
             let pause = async {
                 self.clock.sleep(poll.min(left)).await;
@@ -88,144 +77,124 @@ impl DockerEngine {
         }
     }
 
-    /// Does `work` while nobody else does work of that name, in this process or in any other on the same engine.
-    pub(super) async fn alone<T>(
-        &self,
-        call: &Call,
-        name: &str,
-        work: impl Future<Output = Result<T, EffectError>>,
-    ) -> Result<T, EffectError> {
-        let volume = format!("{ALONE_PREFIX}{name}");
-        // Two branches of one run are one owner to the volume, so they need a lock of their own.
+    /// One attempt under a number that is greater than any other.
+    async fn claim_numbered(&self, call: &Call, wanted: &mut Wanted) -> Result<Claim, EffectError> {
+        // Branches of one run are one owner to the volume.
         let _branch = self.alone.lock().await;
-        let end_ms = self.clock.steady_ms() + ALONE_WAIT.as_millis() as u64;
-        while let Claim::Held(owner) = self.claim(call, name, volume.clone(), 0).await? {
-            if self.clock.steady_ms() >= end_ms {
-                return Err(locked(name, &volume, owner.as_ref()));
+        for _ in 0..MOST_ROUNDS {
+            wanted.epoch = newest(&self.things(&wanted.name).await?, None).saturating_add(1);
+            let (epoch, taken_over_from) = match self.claim(call, wanted, 0).await? {
+                Claim::Ours { epoch, taken_over_from } => (epoch, taken_over_from),
+                held @ Claim::Held(_) => return Ok(held),
+            };
+            // Another run may have come and gone since the numbers were read. A lock that was held on is not new.
+            if epoch != wanted.epoch || newest(&self.things(&wanted.name).await?, Some(&call.run)) < epoch {
+                return Ok(Claim::Ours { epoch, taken_over_from });
             }
-            self.clock.sleep(ALONE_POLL).await;
-        }
-        let done = work.await;
-        self.drop_volume(&volume).await?;
-        done
-    }
-
-    /// One attempt. The lock of a dead process is removed by whoever holds the guard for exactly that holder, so that
-    /// of two who find it dead the slower one cannot remove what the faster one has just made.
-    pub(super) fn claim<'a>(
-        &'a self,
-        call: &'a Call,
-        service: &'a str,
-        volume: String,
-        depth: usize,
-    ) -> BoxFuture<'a, Result<Claim, EffectError>> {
-        Box::pin(async move {
-            let mut taken_over_from = None;
-            let mut last = None;
-            for _ in 0..MOST_ROUNDS {
-                let made = self.make_volume(&volume, self.owner_labels(call, service)).await?;
-                let Some(owner) = read_owner(&made.labels) else {
-                    return Ok(Claim::Held(None));
-                };
-                let is_dead = owner.holder.is_provably_dead(&self.holder);
-                if owner.run == call.run && !is_dead {
-                    return Ok(Claim::Ours { taken_over_from });
-                }
-                if !is_dead || depth == MOST_GUARDS {
-                    return Ok(Claim::Held(Some(owner)));
-                }
-                let Holder { pid, process_start, .. } = owner.holder;
-                let guard = format!("{volume}-after-{}-{pid}-{process_start}", owner.run);
-                if let Claim::Held(other) = self.claim(call, service, guard.clone(), depth + 1).await? {
-                    return Ok(Claim::Held(other));
-                }
-                let removed = self.remove_dead(&volume, &owner).await;
-                if matches!(removed, Ok(true)) && owner.run != call.run {
-                    taken_over_from = Some(owner.run.clone());
-                }
-                // While the guard is held, so that a later one sees the new lock and not the old one.
-                let again = self.make_volume(&volume, self.owner_labels(call, service)).await;
-                let dropped = self.drop_volume(&guard).await;
-                removed?;
-                again?;
-                dropped?;
-                last = Some(owner);
+            if let Some(owner) = self.owner_of(&wanted.volume).await?.filter(|owner| owner.holder == self.holder) {
+                self.take_away_from(call, wanted, &owner).await?;
             }
-            Ok(Claim::Held(last))
-        })
-    }
-
-    /// Removes the lock if it is still the dead one's.
-    async fn remove_dead(&self, volume: &str, dead: &Owner) -> Result<bool, EffectError> {
-        let Some(found) = self.volume_named(volume).await? else {
-            return Ok(false);
-        };
-        if read_owner(&found.labels.into_iter().collect()).as_ref() != Some(dead) {
-            return Ok(false);
         }
-        self.drop_volume(volume).await
+        Ok(Claim::Held(self.owner_of(&wanted.volume).await?))
     }
 
     async fn release(&self, call: &Call, request: &ReleaseLock) -> Result<(), EffectError> {
-        let volume = format!("{PREFIX}{}", names::plain("service", &request.service)?);
-        if let Some(found) = self.volume_named(&volume).await?
-            && found.labels.get(labels::RUN).map(String::as_str) == Some(call.run.as_str())
-        {
-            self.drop_volume(&volume).await?;
+        let wanted = wanted(&request.service)?;
+        let Some(owner) = self.owner_of(&wanted.volume).await? else { return Ok(()) };
+        let may = owner.holder == self.holder || owner.holder.is_provably_dead(&self.holder);
+        if owner.run != call.run || !may {
+            return Ok(());
+        }
+        self.forget_numbers(&wanted.name).await?;
+        self.take_away_from(call, &wanted, &owner).await.map(drop)
+    }
+
+    async fn break_lock(&self, call: &Call, request: &BreakLock) -> Result<Removed, EffectError> {
+        let wanted = wanted(&request.service)?;
+        let Some(owner) = self.owner_of(&wanted.volume).await?.filter(|owner| owner.run == request.run) else {
+            return Ok(Removed { removed: false });
+        };
+        self.keep_number(&wanted.name, &owner).await?;
+        let removed = self.take_away_from(call, &wanted, &owner).await?;
+        Ok(Removed { removed })
+    }
+
+    async fn look_lock(&self, request: &LookLock) -> Result<LockView, EffectError> {
+        let wanted = wanted(&request.service)?;
+        let volumes = self.volumes_of(&wanted.name).await?;
+        let lock = volumes.iter().find(|volume| volume.name == wanted.volume);
+        let owner = lock.and_then(|volume| Owner::read(|key| volume.labels.get(key)));
+        let things = self.with_containers(&wanted.name, volumes).await?;
+        Ok(LockView { holder: owner.map(|owner| owner.seen_from(&self.holder)), newest_epoch: newest(&things, None) })
+    }
+
+    async fn keep_number(&self, service: &str, owner: &Owner) -> Result<(), EffectError> {
+        let labels = [
+            (labels::ROLE, EPOCH_ROLE.to_owned()),
+            (labels::SERVICE, service.to_owned()),
+            (labels::EPOCH, owner.epoch.to_string()),
+            (labels::RUN, owner.run.to_string()),
+        ];
+        let labels: HashMap<String, String> = labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        self.make_volume(&format!("{EPOCH_PREFIX}{service}-{}", owner.epoch), labels).await.map(drop)
+    }
+
+    /// Removes volumes that keep a number, once something that stays carries a greater one.
+    async fn forget_numbers(&self, service: &str) -> Result<(), EffectError> {
+        let volumes = self.volumes_of(service).await?;
+        let kept: Vec<(String, u64)> = volumes
+            .iter()
+            .filter(|volume| has_role(&volume.labels, EPOCH_ROLE))
+            .map(|volume| (volume.name.clone(), epoch_of(&volume.labels).unwrap_or_default()))
+            .collect();
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let things = self.with_containers(service, volumes).await?;
+        let stays: Vec<Thing> = things.into_iter().filter(|thing| thing.lasts).collect();
+        let newest = newest(&stays, None);
+        for (name, _) in kept.iter().filter(|(_, epoch)| *epoch < newest) {
+            self.drop_volume(name).await?;
         }
         Ok(())
     }
 
-    fn owner_labels(&self, call: &Call, service: &str) -> HashMap<String, String> {
-        let Holder { host, pid, boot_id, pid_namespace, process_start } = self.holder.clone();
-        let own = [
-            (labels::ROLE, ROLE.to_owned()),
-            (labels::SERVICE, service.to_owned()),
-            (HOST, host),
-            (PID, pid.to_string()),
-            (PID_NAMESPACE, pid_namespace),
-            (BOOT, boot_id),
-            (START, process_start.to_string()),
-            (SINCE, self.clock.unix_ms().to_string()),
-        ];
-        own.into_iter().chain(call.labels()).map(|(key, value)| (key.to_owned(), value)).collect()
+    /// Everything of a service that can carry a number.
+    async fn things(&self, service: &str) -> Result<Vec<Thing>, EffectError> {
+        let volumes = self.volumes_of(service).await?;
+        self.with_containers(service, volumes).await
+    }
+
+    async fn volumes_of(&self, service: &str) -> Result<Vec<Volume>, EffectError> {
+        let labels = BTreeMap::from([(labels::SERVICE.to_owned(), service.to_owned())]);
+        self.volumes(&ListVolumes { name: None, labels }).await
+    }
+
+    async fn with_containers(&self, service: &str, volumes: Vec<Volume>) -> Result<Vec<Thing>, EffectError> {
+        let filters = HashMap::from([("label", vec![format!("{}={service}", labels::SERVICE)])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let containers = ask(About::Engine, self.docker.list_containers(Some(options))).await?;
+        let containers = containers.into_iter().map(|found| found.labels.unwrap_or_default().into_iter().collect());
+        let labels = volumes.into_iter().map(|volume| volume.labels).chain(containers);
+        Ok(labels
+            .map(|labels| Thing { lasts: !has_role(&labels, ROLE) && !has_role(&labels, EPOCH_ROLE), labels })
+            .collect())
     }
 }
 
-fn read_owner(labels: &BTreeMap<String, String>) -> Option<Owner> {
-    let text = |key: &str| labels.get(key).cloned();
-    Some(Owner {
-        run: labels.get(labels::RUN)?.parse().ok()?,
-        holder: Holder {
-            host: text(HOST)?,
-            pid: labels.get(PID)?.parse().ok()?,
-            boot_id: text(BOOT)?,
-            pid_namespace: text(PID_NAMESPACE)?,
-            process_start: labels.get(START)?.parse().ok()?,
-        },
-        since_ms: labels.get(SINCE)?.parse().ok()?,
-    })
+fn has_role(labels: &BTreeMap<String, String>, role: &str) -> bool {
+    labels.get(labels::ROLE).is_some_and(|own| own == role)
 }
 
-pub(super) fn locked(service: &str, volume: &str, owner: Option<&Owner>) -> EffectError {
-    let Some(Owner { run, holder, since_ms }) = owner else {
-        return EffectError::new(
-            ErrorKind::Locked,
-            format!("`{service}` cannot be locked: the volume `{volume}` is there and is not a lock of deployer's"),
-        )
-        .hint(format!("if nobody needs it: docker volume rm {volume}"))
-        .not_applied();
-    };
-    let since = jiff::Timestamp::from_millisecond(*since_ms).map_or_else(|_| "unknown".into(), |at| format!("{at:.0}"));
-    EffectError::new(
-        ErrorKind::Locked,
-        format!(
-            "`{service}` is locked by run `{run}` (process {} on host `{}`, since {since})",
-            holder.pid, holder.host
-        ),
-    )
-    .hint(format!(
-        "wait for that run to end, with the option `wait`; if its machine will not come back: docker volume rm {volume}"
-    ))
-    .not_applied()
+fn wanted(service: &str) -> Result<Wanted, EffectError> {
+    let name = names::plain("service", service)?.to_owned();
+    Ok(Wanted { volume: format!("{PREFIX}{name}"), name, epoch: 0 })
+}
+
+/// The greatest number, of all things or of those that other runs made.
+fn newest(things: &[Thing], but: Option<&RunId>) -> u64 {
+    let others = things
+        .iter()
+        .filter(|thing| but.is_none() || thing.labels.get(labels::RUN).map(String::as_str) != but.map(RunId::as_str));
+    others.filter_map(|thing| epoch_of(&thing.labels)).max().unwrap_or_default()
 }

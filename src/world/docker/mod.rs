@@ -6,12 +6,14 @@
 
 mod address;
 mod build_context;
+mod claim;
 mod connect;
 mod container;
 mod container_exec;
 mod container_like;
 mod container_run;
 mod container_spec;
+mod container_stats;
 mod container_view;
 mod credentials;
 mod engine;
@@ -20,6 +22,7 @@ mod image;
 mod image_build;
 mod image_transfer;
 mod lock;
+mod lock_list;
 mod names;
 mod network;
 mod output;

@@ -1,5 +1,7 @@
 //! Names as they go into the engine's addresses, and the parts of an image's name.
 
+use std::collections::BTreeMap;
+
 use crate::effect::image::with_tag;
 use crate::effect::{EffectError, ErrorKind};
 
@@ -28,6 +30,11 @@ pub(super) fn image(name: &str) -> Result<&str, EffectError> {
     Err(EffectError::new(ErrorKind::Invalid, format!("`{name}` is not a name of an image"))
         .hint("write it like `web:v2` or `registry.example.com/team/web:v2`")
         .not_applied())
+}
+
+/// Whether all the wanted labels are there; an empty wanted value asks for the key alone.
+pub(super) fn carries(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, value)| labels.get(key).is_some_and(|found| value.is_empty() || found == value))
 }
 
 /// Repository and tag; the tag is `latest` where none is given.

@@ -5,14 +5,16 @@ use std::collections::HashMap;
 use bollard::models::{
     Network as EngineNetwork, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest,
 };
-use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilder};
+use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptions, ListNetworksOptionsBuilder};
 
 use super::container_spec::endpoint;
 use super::error::{About, ask, found};
 use super::{DockerEngine, names};
 use crate::base::labels;
 use crate::effect::container::Removed;
-use crate::effect::network::{ConnectNetwork, CreateNetwork, Network, NetworkEffect, NetworkOutcome, RemoveNetwork};
+use crate::effect::network::{
+    ConnectNetwork, CreateNetwork, ListNetworks, Network, NetworkEffect, NetworkOutcome, RemoveNetwork,
+};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
@@ -23,6 +25,7 @@ impl DockerEngine {
     pub(super) async fn network(&self, call: &Call, effect: &NetworkEffect) -> Result<NetworkOutcome, EffectError> {
         match effect {
             NetworkEffect::Create(request) => self.create_network(call, request).await.map(NetworkOutcome::Create),
+            NetworkEffect::List(request) => self.list_networks(request).await.map(NetworkOutcome::List),
             NetworkEffect::Connect(request) => self.connect_network(request).await.map(NetworkOutcome::Connect),
             NetworkEffect::Remove(request) => self.remove_network(call, request).await.map(NetworkOutcome::Remove),
         }
@@ -31,7 +34,9 @@ impl DockerEngine {
     async fn create_network(&self, call: &Call, request: &CreateNetwork) -> Result<Network, EffectError> {
         let name = names::plain("network", &request.name)?;
         if let Some(network) = self.networks_named(name).await?.into_iter().next() {
-            return Ok(view(network, false));
+            let mut there = view(network, false);
+            there.created = call.made(&there.labels);
+            return Ok(there);
         }
         if self.docker.client_version().minor_version >= UNIQUE_NAMES_SINCE {
             return self.create_missing_network(call, request).await;
@@ -43,7 +48,9 @@ impl DockerEngine {
     async fn create_missing_network(&self, call: &Call, request: &CreateNetwork) -> Result<Network, EffectError> {
         let name = &request.name;
         if let Some(network) = self.networks_named(name).await?.into_iter().next() {
-            return Ok(view(network, false));
+            let mut there = view(network, false);
+            there.created = call.made(&there.labels);
+            return Ok(there);
         }
         let mut labels: HashMap<String, String> = request.labels.clone().into_iter().collect();
         labels.extend(call.labels().map(|(key, value)| (key.to_owned(), value)));
@@ -73,6 +80,17 @@ impl DockerEngine {
         let age =
             |network: &EngineNetwork| network.created.as_deref().and_then(|at| at.parse::<jiff::Timestamp>().ok());
         networks.sort_by_cached_key(|network| (age(network), network.id.clone()));
+        Ok(networks)
+    }
+
+    async fn list_networks(&self, request: &ListNetworks) -> Result<Vec<Network>, EffectError> {
+        let found = match &request.name {
+            Some(name) => self.networks_named(names::plain("network", name)?).await?,
+            None => ask(About::Engine, self.docker.list_networks(None::<ListNetworksOptions>)).await?,
+        };
+        let mut networks: Vec<Network> = found.into_iter().map(|network| view(network, false)).collect();
+        networks.retain(|network| names::carries(&network.labels, &request.labels));
+        networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         Ok(networks)
     }
 

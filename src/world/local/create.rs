@@ -104,7 +104,7 @@ impl LocalEngine {
     fn mount(&self, root: &Path, mount: &Mount, call: &Call, stop: &dyn Fn() -> bool) -> Result<(), EffectError> {
         let target = inside(root, &mount.target)?;
         let real = if mount.is_volume() {
-            let labels = call.labels().map(|(key, value)| (key.to_owned(), value)).into();
+            let labels = call.labels().map(|(key, value)| (key.to_owned(), value)).collect();
             self.ensure_volume(&mount.source, labels)?;
             self.volume_data(&mount.source)
         } else {

@@ -13,7 +13,7 @@ use super::record::ANY_PORT;
 use super::{LocalEngine, NAME, blocking};
 use crate::base::container_ref::ContainerRef;
 use crate::base::port_mapping::Protocol;
-use crate::effect::container::Container;
+use crate::effect::container::{Container, ListContainers, Stats};
 use crate::effect::host::Memory;
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::engine::{Engine, VolumeFile};
@@ -85,6 +85,21 @@ impl Engine for LocalEngine {
                 .await
         }
         .boxed()
+    }
+
+    fn containers(&self) -> BoxFuture<'_, Result<Vec<Container>, EffectError>> {
+        let engine = Arc::new(self.clone());
+        let all = ListContainers { all: true, ..ListContainers::default() };
+        async move { blocking(&engine, move |engine| engine.list(&all)).await }.boxed()
+    }
+
+    fn stats<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Stats, EffectError>> {
+        self.stats_of(&container.key).boxed()
+    }
+
+    fn save_log<'a>(&'a self, container: &'a ContainerRef, to: &'a Path) -> BoxFuture<'a, Result<(), EffectError>> {
+        let (engine, key, to) = (Arc::new(self.clone()), container.key.clone(), to.to_owned());
+        async move { blocking(&engine, move |engine| engine.write_log(&key, &to)).await }.boxed()
     }
 
     fn endpoint<'a>(

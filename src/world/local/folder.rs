@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ const GUARD_DEADLINE: Duration = Duration::from_secs(20);
 const GUARD_POLL: Duration = Duration::from_millis(3);
 /// What is being made or thrown away has such a name, and is no part of the state.
 pub const UNFINISHED: &str = ".";
+const OWNER_ONLY: u32 = 0o700;
 /// As Docker: longer names do not fit a file name with its ending.
 const LONGEST_NAME: usize = 200;
 
@@ -32,9 +34,11 @@ pub struct Guard {
 impl Folder {
     /// Opens the state, or begins an empty one.
     pub fn open(path: PathBuf) -> Result<Self, EffectError> {
-        for name in ["containers", "images", "volumes", "networks", "locks"] {
+        for name in ["containers", "images", "volumes", "networks", "locks", "epochs"] {
             let folder = path.join(name);
-            fs::create_dir_all(&folder).map_err(|why| io_error("create", &folder, &why))?;
+            // Logs and volumes hold what programs know.
+            let made = fs::DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(&folder);
+            made.map_err(|why| io_error("create", &folder, &why))?;
         }
         let path = path.canonicalize().map_err(|why| io_error("open", &path, &why))?;
         Ok(Self(path))
@@ -66,6 +70,11 @@ impl Folder {
 
     pub fn locks(&self) -> PathBuf {
         self.0.join("locks")
+    }
+
+    /// The number of the latest lock of each service; stays when the lock goes.
+    pub fn epochs(&self) -> PathBuf {
+        self.0.join("epochs")
     }
 
     /// Waits for the right to change the state.
@@ -123,15 +132,6 @@ pub fn io_error(doing: &str, path: &Path, why: &io::Error) -> EffectError {
 /// Writes a file so that a reader sees the old or the new one, whole, even after a power failure.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EffectError> {
     temporary_json(path, value)?.persist(path).map(drop).map_err(|why| io_error("write", path, &why.error))
-}
-
-/// As [`write_json`], but false if there is such a file already.
-pub fn write_new_json(path: &Path, value: &impl Serialize) -> Result<bool, EffectError> {
-    match temporary_json(path, value)?.persist_noclobber(path) {
-        Ok(_) => Ok(true),
-        Err(why) if why.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(why) => Err(io_error("write", path, &why.error)),
-    }
 }
 
 fn temporary_json(path: &Path, value: &impl Serialize) -> Result<tempfile::NamedTempFile, EffectError> {
@@ -211,7 +211,6 @@ mod tests {
         assert_eq!(read_json::<u32>(&path).unwrap(), None);
         write_json(&path, &7u32).unwrap();
         assert_eq!(read_json::<u32>(&path).unwrap(), Some(7));
-        assert!(!write_new_json(&path, &8u32).unwrap());
         fs::write(&path, "{\"a\":").unwrap();
         let error = read_json::<u32>(&path).unwrap_err();
         assert!(error.message.contains("config.json"), "{error}");

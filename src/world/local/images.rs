@@ -51,7 +51,8 @@ impl LocalEngine {
         let _stop_when_dropped = cancel.clone().drop_guard();
         let timeout = request.timeout.0;
         let (request, call) = (request.clone(), call.clone());
-        let own: BTreeMap<String, String> = call.labels().map(|(key, value)| (key.to_owned(), value)).into();
+        let mut own: BTreeMap<String, String> = call.labels().map(|(key, value)| (key.to_owned(), value)).collect();
+        own.insert(labels::IMAGE.into(), with_tag(&request.tag));
         let work = blocking(self, move |engine| engine.build_now(&request, &given, own, &call, &cancel));
         tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
             Err(EffectError::new(ErrorKind::Timeout, format!("the build took longer than {timeout:?}")))
@@ -83,7 +84,8 @@ impl LocalEngine {
         let base = |image: &str| {
             let mut record = self.image_need(image)?;
             // Who built the base is no part of what is built on it.
-            record.config.labels.retain(|key, _| key != labels::RUN && key != labels::EFFECT);
+            let own = [labels::RUN, labels::EFFECT, labels::EPOCH, labels::IMAGE];
+            record.config.labels.retain(|key, _| !own.contains(&key.as_str()));
             Ok((self.image_root(&record.id), record.config))
         };
         let build = Build::new(&context, given, &base, &stop, root.clone(), request.target.as_deref());
@@ -239,6 +241,7 @@ fn image(record: ImageRecord, tags: &Tags) -> Image {
         id: record.id,
         created_at: Some(record.created_at),
         size: record.size,
+        built_by: record.config.labels.get(labels::EFFECT).cloned(),
         labels: record.config.labels,
     }
 }

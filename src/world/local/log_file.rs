@@ -52,7 +52,7 @@ pub fn each_line(stream: impl Read, mut take: impl FnMut(&[u8])) {
     }
 }
 
-fn older(path: &Path) -> PathBuf {
+pub fn older(path: &Path) -> PathBuf {
     path.with_extension("1")
 }
 

@@ -40,6 +40,7 @@ mod record;
 mod remove;
 mod rewrite;
 mod start;
+mod stats;
 mod stop;
 mod tree;
 mod volume_copies;
@@ -62,7 +63,6 @@ use super::{Call, World};
 use crate::base::labels;
 use crate::effect::container::{ContainerEffect, ContainerOutcome};
 use crate::effect::image::{ImageEffect, ImageOutcome};
-use crate::effect::lock::{LockEffect, LockOutcome};
 use crate::effect::network::{NetworkEffect, NetworkOutcome};
 use crate::effect::volume::{VolumeEffect, VolumeOutcome};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
@@ -140,6 +140,9 @@ impl LocalWorld {
             }
             ContainerEffect::Exec(request) => engine.exec(call, request).await.map(ContainerOutcome::Exec),
             ContainerEffect::Wait(request) => engine.wait(call, request).await.map(ContainerOutcome::Wait),
+            ContainerEffect::Stats(request) => {
+                engine.stats_of(&request.container.key).await.map(ContainerOutcome::Stats)
+            }
         }
     }
 
@@ -190,22 +193,11 @@ impl LocalWorld {
         let (effect, call) = (effect.clone(), call.clone());
         blocking(&self.engine, move |engine| match effect {
             NetworkEffect::Create(request) => engine.create_network(&call, &request).map(NetworkOutcome::Create),
+            NetworkEffect::List(request) => engine.list_networks(&request).map(NetworkOutcome::List),
             NetworkEffect::Connect(request) => engine.connect_network(&request).map(NetworkOutcome::Connect),
             NetworkEffect::Remove(request) => engine.remove_network(&call, &request).map(NetworkOutcome::Remove),
         })
         .await
-    }
-
-    async fn lock(&self, call: &Call, effect: &LockEffect) -> Result<LockOutcome, EffectError> {
-        match effect {
-            LockEffect::Acquire(request) => self.engine.acquire_lock(call, request).await.map(LockOutcome::Acquire),
-            LockEffect::Release(request) => {
-                let (request, call) = (request.clone(), call.clone());
-                blocking(&self.engine, move |engine| engine.release_lock(&call, &request))
-                    .await
-                    .map(LockOutcome::Release)
-            }
-        }
     }
 }
 
@@ -225,7 +217,7 @@ impl World for LocalWorld {
                 Effect::Image(effect) => self.image(call, effect).await.map(Outcome::Image),
                 Effect::Volume(effect) => self.volume(call, effect).await.map(Outcome::Volume),
                 Effect::Network(effect) => self.network(call, effect).await.map(Outcome::Network),
-                Effect::Lock(effect) => self.lock(call, effect).await.map(Outcome::Lock),
+                Effect::Lock(effect) => self.engine.lock(call, effect).await.map(Outcome::Lock),
                 other => Err(EffectError::unsupported(format!("`{}`", other.kind()), NAME)),
             }
         })

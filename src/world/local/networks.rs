@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::LocalEngine;
 use super::folder::{check_name, io_error, not_found, random_id, read_json, write_json};
 use crate::effect::container::Removed;
-use crate::effect::network::{ConnectNetwork, CreateNetwork, Network, RemoveNetwork};
+use crate::effect::network::{ConnectNetwork, CreateNetwork, ListNetworks, Network, RemoveNetwork};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
@@ -51,7 +51,8 @@ impl LocalEngine {
         let _guard = self.folder.guard()?;
         let name = request.name.clone();
         if let Some(there) = self.network_find(&name)? {
-            return Ok(Network { id: there.id, name, driver: there.driver, created: false, labels: there.labels });
+            let created = call.made(&there.labels);
+            return Ok(Network { id: there.id, name, driver: there.driver, created, labels: there.labels });
         }
         let mut labels = request.labels.clone();
         labels.extend(call.labels().map(|(key, value)| (key.to_owned(), value)));
@@ -64,6 +65,19 @@ impl LocalEngine {
         };
         write_json(&self.network_file(&name), &record)?;
         Ok(Network { id: record.id, name, driver: record.driver, created: true, labels: record.labels })
+    }
+
+    pub(super) fn list_networks(&self, request: &ListNetworks) -> Result<Vec<Network>, EffectError> {
+        let mut networks = Vec::new();
+        for name in self.folder.names(&self.folder.networks())? {
+            if request.name.as_ref().is_some_and(|wanted| *wanted != name) {
+                continue;
+            }
+            let Some(there) = self.network_find(&name)? else { continue };
+            networks.push(Network { id: there.id, name, driver: there.driver, created: false, labels: there.labels });
+        }
+        networks.retain(|network| super::has_labels(&network.labels, &request.labels));
+        Ok(networks)
     }
 
     pub(super) fn connect_network(&self, request: &ConnectNetwork) -> Result<(), EffectError> {

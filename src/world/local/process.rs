@@ -42,6 +42,11 @@ impl ProcessMark {
         self.is_alive() && killpg(as_pid(self.pid), signal).is_ok()
     }
 
+    /// All processes of the session that this process leads, itself included.
+    pub fn session(&self) -> Vec<u32> {
+        all_pids().into_iter().filter(|pid| stat(*pid).is_some_and(|stat| stat.session == self.pid)).collect()
+    }
+
     /// Kills all others of the session that this process leads, or led before it died.
     pub fn kill_session(&self) {
         // A pid is given out again only after the last process of its session has gone.

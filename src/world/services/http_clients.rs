@@ -1,6 +1,7 @@
 //! The HTTP clients, made when first needed: reading the machine's certificates takes a while.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder};
@@ -10,14 +11,21 @@ use crate::effect::{EffectError, ErrorKind};
 /// Redirects that a request follows.
 pub(super) const REDIRECT_LIMIT: usize = 10;
 
-/// One client for each way of asking. None keeps connections open between requests: a kept one would go on
-/// to reach the old server after a port changed hands.
+/// One client for each way of asking. But for storage, none keeps connections open between requests: a kept
+/// one would go on to reach the old server after a port changed hands.
 #[derive(Default)]
 pub(super) struct HttpClients {
     following: OnceLock<Result<Client, String>>,
     direct: OnceLock<Result<Client, String>>,
     probe: OnceLock<Result<Client, String>>,
+    storage: OnceLock<Result<Client, String>>,
 }
+
+/// How long storage may take to take a connection, and how long it may say nothing.
+const STORAGE_CONNECT: Duration = Duration::from_secs(5);
+const STORAGE_SILENCE: Duration = Duration::from_secs(60);
+/// Connections to storage that are kept: parts of one object travel side by side.
+const STORAGE_KEPT: usize = 8;
 
 impl HttpClients {
     /// Follows redirects; goes through the proxy that the environment names.
@@ -33,6 +41,17 @@ impl HttpClients {
     /// Follows no redirect and uses no proxy: asks the server itself.
     pub(super) fn probe(&self) -> Result<&Client, EffectError> {
         get(&self.probe, |builder| builder.redirect(Policy::none()).no_proxy())
+    }
+
+    /// For object storage: keeps connections, gives up on a silent server.
+    pub(super) fn storage(&self) -> Result<&Client, EffectError> {
+        get(&self.storage, |builder| {
+            builder
+                .redirect(Policy::none())
+                .pool_max_idle_per_host(STORAGE_KEPT)
+                .connect_timeout(STORAGE_CONNECT)
+                .read_timeout(STORAGE_SILENCE)
+        })
     }
 }
 

@@ -1,6 +1,7 @@
-//! What the two real worlds share: programs, HTTP, health checks, git, SQLite, notifications, host figures, time.
+//! What the two real worlds share: programs, HTTP, health checks, git, SQLite, storage, notifications, host figures, time.
 //! Knows containers only through [`Engine`]; knows no Docker and no local process table.
 
+mod archive;
 mod compose;
 mod compose_config;
 mod exec;
@@ -16,9 +17,7 @@ mod output_tail;
 pub mod program;
 mod reason;
 mod sqlite;
-mod sqlite_check;
-mod sqlite_file;
-mod sqlite_query;
+mod storage;
 mod time;
 mod wait;
 
@@ -27,12 +26,13 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::Call;
 use super::clock::Clock;
 use super::engine::Engine;
+use super::{Call, World};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
 use compose::ComposeProgram;
 use http_clients::HttpClients;
+pub(in crate::world) use sqlite::sqlite_schema;
 
 /// Reads a variable of deployer's own environment.
 pub type EnvLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -44,14 +44,23 @@ pub struct Services {
     env: EnvLookup,
     clients: HttpClients,
     compose_program: OnceCell<ComposeProgram>,
+    /// Runs containers for those services that need one.
+    containers: Option<Arc<dyn World>>,
 }
 
 impl Services {
     pub fn new(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, env: EnvLookup) -> Self {
-        Self { engine, clock, env, clients: HttpClients::default(), compose_program: OnceCell::new() }
+        Self { engine, clock, env, clients: HttpClients::default(), compose_program: OnceCell::new(), containers: None }
     }
 
-    /// Performs an effect of the families compose, health, http, git, sqlite, notify, exec, host and time.
+    /// With a world that runs the containers which a service needs for itself.
+    #[must_use]
+    pub fn with_containers(mut self, containers: Arc<dyn World>) -> Self {
+        self.containers = Some(containers);
+        self
+    }
+
+    /// Performs an effect of the families compose, health, http, git, sqlite, object, notify, exec, host and time.
     ///
     /// # Errors
     /// As the effect's own; [`ErrorKind::Internal`] for the families that a world performs itself.
@@ -62,6 +71,7 @@ impl Services {
             Effect::Http(effect) => self.http(call, effect).await.map(Outcome::Http),
             Effect::Git(effect) => self.git(call, effect).await.map(Outcome::Git),
             Effect::Sqlite(effect) => self.sqlite(call, effect).await.map(Outcome::Sqlite),
+            Effect::Object(effect) => self.object(call, effect).await.map(Outcome::Object),
             Effect::Notify(effect) => self.notify(call, effect).await.map(Outcome::Notify),
             Effect::Exec(effect) => self.exec(call, effect).await.map(Outcome::Exec),
             Effect::Host(effect) => self.host(call, effect).await.map(Outcome::Host),

@@ -153,6 +153,7 @@ impl SimHost {
             }
             ContainerEffect::Exec(request) => ContainerOutcome::Exec(self.enter(call, request)?),
             ContainerEffect::Wait(request) => ContainerOutcome::Wait(self.wait(request)?),
+            ContainerEffect::Stats(request) => ContainerOutcome::Stats(self.stats(&request.container)?),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Programs on the host and inside containers: what they leave is scripted. Knows nothing of why they are run.
 //!
-//! Faults: a program that is not installed, that ends with a failure, that takes too long; one that fills or damages
-//! a database.
+//! Faults: a program that is not installed, that ends with a failure, that takes too long; one that fills a
+//! database or changes it.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +31,8 @@ pub struct Program {
     pub missing: bool,
     /// Rows that it adds when it succeeds: `VOLUME:PATH`, table, rows.
     pub inserts: BTreeMap<String, BTreeMap<String, Vec<Map<String, Value>>>>,
+    /// SQL that it runs when it succeeds: `VOLUME:PATH`, statements.
+    pub sql: BTreeMap<String, String>,
 }
 
 /// The shell's code for a program that is not there.
@@ -93,12 +95,15 @@ impl SimHost {
             for (place, tables) in program.inserts {
                 self.insert(&place, tables);
             }
+            for (place, sql) in program.sql {
+                self.run_sql(&place, &sql)?;
+            }
         }
         Ok(ProgramResult { exit_code, stdout, stderr, truncated: out_cut || err_cut })
     }
 }
 
-fn program_of(behaviour: &Behaviour, line: &str) -> Program {
+pub(super) fn program_of(behaviour: &Behaviour, line: &str) -> Program {
     behaviour.programs.get(line).cloned().unwrap_or_default()
 }
 

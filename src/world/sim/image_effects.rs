@@ -7,6 +7,7 @@ use super::images::{SimImage, Stored, missing};
 use super::sim_clock::whole_ms;
 use super::sim_host::SimHost;
 use crate::base::duration_text::DurationText;
+use crate::base::labels;
 use crate::base::text::Text;
 use crate::effect::container::Removed;
 use crate::effect::image::{
@@ -38,6 +39,7 @@ impl SimHost {
             tags: self.images.names_of(&image.id),
             created_at: Some(self.clock.text(image.created_at)),
             size: image.size_mb << 20,
+            built_by: image.labels.get(labels::EFFECT).cloned(),
             labels: image.labels.clone(),
         }
     }
@@ -72,6 +74,7 @@ impl SimHost {
         let mut image = SimImage { names: vec![request.tag.clone()], ..recipe.image };
         image.labels.extend(request.labels.clone());
         image.labels.extend(call.labels().map(|(key, value)| (key.to_owned(), value)));
+        image.labels.insert(labels::IMAGE.into(), with_tag(&request.tag));
         self.machine.store(image.size_mb)?;
         let now = self.now();
         let id = self.images.add(&mut self.ids, &image, now);

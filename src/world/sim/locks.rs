@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::sim_clock::whole_ms;
 use super::sim_host::SimHost;
+use crate::base::labels;
 use crate::base::run_id::RunId;
-use crate::effect::lock::{AcquireLock, LockEffect, LockOutcome, Locked};
-use crate::effect::{EffectError, ErrorKind};
+use crate::effect::EffectError;
+use crate::effect::container::Removed;
+use crate::effect::lock::{AcquireLock, HeldLock, HolderState, LockEffect, LockHolder, LockOutcome, LockView, Locked};
 use crate::world::Call;
+use crate::world::clock::Clock;
 
 /// A lock that is held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,38 +32,93 @@ pub struct Held {
 /// Locks by service.
 pub(super) type Locks = BTreeMap<String, Held>;
 
+/// The number of the latest lock of each service; stays when the lock goes.
+pub(super) type Epochs = BTreeMap<String, u64>;
+
+/// Where the simulated runs are performed.
+const HOST: &str = "sim";
+
 impl SimHost {
     pub(super) fn lock(&mut self, call: &Call, effect: &LockEffect) -> Result<LockOutcome, EffectError> {
         Ok(match effect {
             LockEffect::Acquire(request) => LockOutcome::Acquire(self.acquire(call, request)?),
             LockEffect::Release(request) => {
-                if self.locks.get(&request.service).is_some_and(|held| held.run == call.run) {
-                    self.locks.remove(&request.service);
-                }
+                self.let_go(&request.service, &call.run);
                 LockOutcome::Release(())
+            }
+            LockEffect::Look(request) => {
+                let holder = self.locks.get(&request.service).cloned();
+                let holder = holder.map(|held| self.lock_holder(&request.service, &held, &call.run));
+                LockOutcome::Look(LockView { holder, newest_epoch: self.newest_epoch(&request.service) })
+            }
+            LockEffect::Break(request) => {
+                LockOutcome::Break(Removed { removed: self.let_go(&request.service, &request.run) })
+            }
+            LockEffect::List(_) => {
+                let held = |(service, held): (&String, &Held)| {
+                    let holder = self.lock_holder(service, held, &call.run);
+                    HeldLock { service: service.clone(), holder }
+                };
+                LockOutcome::List(self.locks.iter().map(held).collect())
             }
         })
     }
 
+    fn let_go(&mut self, service: &str, run: &RunId) -> bool {
+        let holds = self.locks.get(service).is_some_and(|held| held.run == *run);
+        if holds {
+            self.locks.remove(service);
+        }
+        holds
+    }
+
     fn acquire(&mut self, call: &Call, request: &AcquireLock) -> Result<Locked, EffectError> {
+        let service = &request.service;
         let deadline = self.now() + whole_ms(request.wait.0);
         let mut taken_over_from = None;
-        if let Some(held) = self.locks.get(&request.service).filter(|held| held.run != call.run) {
-            let free_at = held.until_ms.map(|until| until.max(self.now()));
-            match free_at.filter(|at| *at <= deadline) {
-                _ if held.dead => taken_over_from = Some(held.run.clone()),
-                Some(at) => self.clock.advance_to(at),
-                None => {
-                    let message = format!("run {} holds the lock of `{}`", held.run, request.service);
-                    let error = EffectError::new(ErrorKind::Locked, message)
-                        .hint(format!("deployer show {}", held.run))
-                        .not_applied();
-                    self.clock.advance_to(deadline);
-                    return Err(error);
+        let mut kept = None;
+        match self.locks.get(service).cloned() {
+            None => {}
+            // A simulated process is its run: one that is resumed is another process of the same run.
+            Some(held) if held.run == call.run => kept = self.epochs.get(service).copied(),
+            Some(held) if held.dead => taken_over_from = Some(held.run),
+            Some(held) => match held.until_ms.map(|until| until.max(self.now())).filter(|at| *at <= deadline) {
+                Some(at) => {
+                    let words = self.lock_holder(service, &held, &call.run).words(self.clock.unix_ms());
+                    call.tell(format!("waiting for the lock of `{service}`: {words}"));
+                    self.clock.advance_to(at);
                 }
-            }
+                None => {
+                    self.clock.advance_to(deadline);
+                    return Err(self.lock_holder(service, &held, &call.run).locked(service, self.clock.unix_ms()));
+                }
+            },
         }
-        self.locks.insert(request.service.clone(), Held { run: call.run.clone(), dead: false, until_ms: None });
-        Ok(Locked { taken_over_from })
+        let epoch = kept.unwrap_or_else(|| self.newest_epoch(service).saturating_add(1));
+        self.epochs.insert(service.clone(), epoch);
+        self.locks.insert(service.clone(), Held { run: call.run.clone(), dead: false, until_ms: None });
+        Ok(Locked { taken_over_from, epoch })
+    }
+
+    /// Also that of containers which a scenario brought along.
+    fn newest_epoch(&self, service: &str) -> u64 {
+        let of_service = |labels: &BTreeMap<String, String>| {
+            let own = labels.get(labels::SERVICE).is_some_and(|other| other == service);
+            own.then(|| labels.get(labels::EPOCH)?.parse().ok()).flatten()
+        };
+        let carried = self.containers.all().filter_map(|container| of_service(&container.labels));
+        carried.chain(self.epochs.get(service).copied()).max().unwrap_or_default()
+    }
+
+    fn lock_holder(&self, service: &str, held: &Held, asks: &RunId) -> LockHolder {
+        LockHolder {
+            run: held.run.clone(),
+            host: HOST.into(),
+            pid: 0,
+            since_ms: self.clock.unix_ms(),
+            epoch: self.epochs.get(service).copied().unwrap_or_default(),
+            state: if held.dead { HolderState::Dead } else { HolderState::Alive },
+            is_this_process: held.run == *asks,
+        }
     }
 }

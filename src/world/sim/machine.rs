@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::behaviour::Page;
 use super::sim_host::SimHost;
+use crate::base::container_ref::ContainerRef;
+use crate::effect::container::Stats;
 use crate::effect::host::{Disk, HostEffect, HostOutcome, Memory, PortState};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
@@ -64,6 +66,16 @@ impl SimHost {
     pub(super) fn available_mb(&self) -> u64 {
         let used: u64 = self.containers.running().map(|container| container.memory_mb()).sum();
         self.machine.memory_mb.saturating_sub(self.machine.memory_used_mb + used)
+    }
+
+    /// What a container uses: its memory, and next to nothing else.
+    pub(super) fn stats(&self, container: &ContainerRef) -> Result<Stats, EffectError> {
+        let container = self.find(container)?;
+        if !container.is_running() {
+            return Err(super::containers::not_running(container.name()));
+        }
+        let limit = container.spec.mem_limit.map(|limit| limit.0);
+        Ok(Stats { memory: container.memory_mb() << 20, memory_limit: limit, processes: 1, ..Stats::default() })
     }
 
     pub(super) fn ask_machine(&self, call: &Call, effect: &HostEffect) -> Result<HostOutcome, EffectError> {

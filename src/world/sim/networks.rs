@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::container::SimContainer;
+use super::containers::carries;
 use super::sim_host::SimHost;
 use crate::base::labels;
 use crate::effect::container::Removed;
-use crate::effect::network::{ConnectNetwork, CreateNetwork, Network, NetworkEffect, NetworkOutcome, RemoveNetwork};
+use crate::effect::network::{
+    ConnectNetwork, CreateNetwork, ListNetworks, Network, NetworkEffect, NetworkOutcome, RemoveNetwork,
+};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
@@ -52,6 +55,7 @@ impl SimHost {
     pub(super) fn network(&mut self, call: &Call, effect: &NetworkEffect) -> Result<NetworkOutcome, EffectError> {
         Ok(match effect {
             NetworkEffect::Create(request) => NetworkOutcome::Create(self.create_network(call, request)),
+            NetworkEffect::List(request) => NetworkOutcome::List(self.list_networks(request)),
             NetworkEffect::Connect(request) => NetworkOutcome::Connect(self.connect(request)?),
             NetworkEffect::Remove(request) => NetworkOutcome::Remove(self.remove_network(call, request)?),
         })
@@ -75,15 +79,27 @@ impl SimHost {
     }
 
     fn create_network(&mut self, call: &Call, request: &CreateNetwork) -> Network {
-        let created = !self.networks.0.contains_key(&request.name);
-        if created {
+        if !self.networks.0.contains_key(&request.name) {
             let mut labels = request.labels.clone();
             labels.extend(call.labels().map(|(key, value)| (key.to_owned(), value)));
             let network = SimNetwork { driver: request.driver.clone(), internal: request.internal, labels };
             self.networks.0.insert(request.name.clone(), (self.ids.next(), network));
         }
         let (id, network) = self.networks.0.get(&request.name).cloned().unwrap_or_default();
+        let created = call.made(&network.labels);
         Network { id, name: request.name.clone(), driver: network.driver, created, labels: network.labels }
+    }
+
+    fn list_networks(&self, request: &ListNetworks) -> Vec<Network> {
+        let listed = self.networks.0.iter().map(|(name, (id, network))| Network {
+            id: id.clone(),
+            name: name.clone(),
+            driver: network.driver.clone(),
+            created: false,
+            labels: network.labels.clone(),
+        });
+        let wanted = |network: &Network| request.name.as_ref().is_none_or(|wanted| *wanted == network.name);
+        listed.filter(|network| wanted(network) && carries(&network.labels, &request.labels)).collect()
     }
 
     fn connect(&mut self, request: &ConnectNetwork) -> Result<(), EffectError> {

@@ -14,7 +14,8 @@ use super::locks::Held;
 use super::machine::Machine;
 use super::networks::SimNetwork;
 use super::notify::Outbox;
-use super::sqlite::Database;
+use super::objects::Objects;
+use super::sqlite_rows::Database;
 use super::volumes::SimVolume;
 use crate::effect::container::ContainerSpec;
 use crate::effect::git::{Change, ChangedFile};
@@ -49,6 +50,8 @@ pub struct Scenario {
     pub repos: BTreeMap<String, Repo>,
     /// Databases outside volumes, by path.
     pub databases: BTreeMap<String, Database>,
+    /// Files and objects on storage.
+    pub objects: Objects,
     /// What programs on the host leave, by their command line; others succeed without a word.
     pub programs: BTreeMap<String, Program>,
     pub outbox: Outbox,
@@ -88,6 +91,7 @@ impl Scenario {
             projects: BTreeMap::new(),
             repos: BTreeMap::new(),
             databases: BTreeMap::new(),
+            objects: Objects::default(),
             programs: BTreeMap::new(),
             outbox: Outbox::default(),
             locks: BTreeMap::new(),

@@ -4,29 +4,35 @@
 //! (`biased`): the effect is done at its first poll and the deadline is never reached.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use crate::world::clock::Clock;
 
-/// The twin of `SystemClock`. Time passes only when somebody waits or works; it never goes back.
+/// The twin of `SystemClock`. Time passes only when somebody waits or works; the time of day can be turned back.
 /// Sleeps of parallel branches follow each other.
 #[derive(Debug)]
 pub struct SimClock {
-    start_unix_ms: i64,
+    start_unix_ms: AtomicI64,
     elapsed_ms: Arc<AtomicU64>,
 }
 
 impl SimClock {
     pub fn starting_at(start_unix_ms: i64) -> Self {
-        Self { start_unix_ms, elapsed_ms: Arc::default() }
+        Self { start_unix_ms: AtomicI64::new(start_unix_ms), elapsed_ms: Arc::default() }
     }
 
     /// Lets time pass at once.
     pub fn advance(&self, duration: Duration) {
         self.elapsed_ms.fetch_add(whole_ms(duration), Ordering::Relaxed);
+    }
+
+    /// Turns the time of day back, as somebody does who sets the machine's clock; [`Clock::steady_ms`] goes on.
+    pub fn turn_back(&self, by: Duration) {
+        let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.start_unix_ms.fetch_sub(ms, Ordering::Relaxed);
     }
 
     /// Moves on to an instant of [`Clock::steady_ms`]; one that has passed changes nothing.
@@ -42,7 +48,7 @@ impl SimClock {
     }
 
     fn unix_at(&self, steady_ms: u64) -> i64 {
-        self.start_unix_ms.saturating_add_unsigned(steady_ms)
+        self.start_unix_ms.load(Ordering::Relaxed).saturating_add_unsigned(steady_ms)
     }
 }
 

@@ -11,13 +11,14 @@ use super::exec::Program;
 use super::git::Repo;
 use super::ids::Ids;
 use super::images::Images;
-use super::locks::Locks;
+use super::locks::{Epochs, Locks};
 use super::machine::Machine;
 use super::networks::Networks;
 use super::notify::Outbox;
+use super::objects::Objects;
 use super::scenario::Scenario;
 use super::sim_clock::SimClock;
-use super::sqlite::Database;
+use super::sqlite_rows::Database;
 use super::volumes::Volumes;
 use crate::effect::time::{Instant, TimeEffect, TimeOutcome};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
@@ -37,9 +38,11 @@ pub(super) struct SimHost {
     pub(super) projects: BTreeMap<String, Project>,
     pub(super) repos: BTreeMap<String, Repo>,
     pub(super) databases: BTreeMap<String, Database>,
+    pub(super) objects: Objects,
     pub(super) programs: BTreeMap<String, Program>,
     pub(super) outbox: Outbox,
     pub(super) locks: Locks,
+    pub(super) epochs: Epochs,
     pub(super) web: BTreeMap<String, Page>,
 }
 
@@ -56,9 +59,11 @@ impl SimHost {
             projects: scenario.projects,
             repos: scenario.repos,
             databases: scenario.databases,
+            objects: scenario.objects,
             programs: scenario.programs,
             outbox: scenario.outbox,
             locks: scenario.locks,
+            epochs: Epochs::new(),
             web: scenario.web,
         };
         for (name, volume) in host.volumes.0.iter_mut().filter(|(_, volume)| volume.content_id.is_empty()) {
@@ -108,7 +113,8 @@ impl SimHost {
             Effect::Health(effect) => self.health(call, effect).map(Outcome::Health),
             Effect::Http(effect) => self.http(call, effect).map(Outcome::Http),
             Effect::Git(effect) => self.git(effect).map(Outcome::Git),
-            Effect::Sqlite(effect) => self.sqlite(effect).map(Outcome::Sqlite),
+            Effect::Sqlite(effect) => self.sqlite(call, effect).map(Outcome::Sqlite),
+            Effect::Object(effect) => self.object(call, effect).map(Outcome::Object),
             Effect::Notify(effect) => self.notify(call, effect).map(Outcome::Notify),
             Effect::Exec(effect) => self.exec(call, effect).map(Outcome::Exec),
             Effect::Host(effect) => self.ask_machine(call, effect).map(Outcome::Host),

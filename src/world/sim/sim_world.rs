@@ -1,6 +1,7 @@
 //! The simulated twin of the real worlds. Performs every effect at once, in virtual time; touches nothing outside.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -51,6 +52,11 @@ impl SimWorld {
     /// The notifications that arrived, oldest first.
     pub fn sent(&self) -> Vec<Notify> {
         self.host().outbox.sent.clone()
+    }
+
+    /// Turns the host's time of day back.
+    pub fn turn_back(&self, by: Duration) {
+        self.clock.turn_back(by);
     }
 
     /// Marks a run as killed: its locks can be taken over.

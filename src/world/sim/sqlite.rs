@@ -1,59 +1,36 @@
-//! Databases of the simulated world: tables of rows, asked through a SQLite in memory. Knows nothing of files.
+//! The SQLite family of the simulated world: where a database is, and what only reads it.
 //!
 //! Faults: no such database, a damaged one, broken foreign keys, SQL that is wrong or that would write, too many rows.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use rusqlite::Connection;
-use rusqlite::types::{Value as Sql, ValueRef};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::sim_host::SimHost;
-use crate::effect::sqlite::{Checked, QuerySqlite, ROW_LIMIT, SqliteEffect, SqliteOutcome};
+use super::sqlite_rows::{Database, Row};
+use crate::base::mount::Mount;
+use crate::effect::sqlite::{
+    Checked, DatabasePlace, DatabaseUsers, DiffSchema, MountUser, Schema, SchemaDiff, SchemaSource, SqliteEffect,
+    SqliteOutcome,
+};
 use crate::effect::{EffectError, ErrorKind};
-
-/// A row: column to value.
-type Row = Map<String, Value>;
-
-/// A database: its tables' rows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Database {
-    pub tables: BTreeMap<String, Vec<Row>>,
-    pub corrupt: bool,
-    /// Whether a check of the foreign keys finds a row without its parent.
-    pub orphans: bool,
-}
-
-/// SQLite's pages, for a plausible size.
-const PAGE_BYTES: u64 = 4096;
-
-impl Database {
-    /// As large as its file would be, in bytes.
-    pub(super) fn size(&self) -> u64 {
-        PAGE_BYTES * (1 + self.tables.len() as u64)
-    }
-}
+use crate::world::Call;
 
 impl SimHost {
-    pub(super) fn sqlite(&mut self, effect: &SqliteEffect) -> Result<SqliteOutcome, EffectError> {
+    pub(super) fn sqlite(&mut self, call: &Call, effect: &SqliteEffect) -> Result<SqliteOutcome, EffectError> {
         match effect {
             SqliteEffect::Check(request) => {
-                let Some(database) = self.database(request.volume.as_deref(), &request.path)? else {
+                let Some(database) = self.database(&request.place)? else {
                     if request.missing_ok {
                         let tables = BTreeMap::new();
                         let nothing = Checked { exists: false, empty: true, tables, journal_mode: None, size: 0 };
                         return Ok(SqliteOutcome::Check(nothing));
                     }
-                    return Err(missing(&request.path));
+                    return Err(missing(&request.place));
                 };
                 if database.corrupt || (request.foreign_keys && database.orphans) {
-                    return Err(damaged(&request.path));
+                    return Err(damaged(&request.place));
                 }
-                let count = |rows: &Vec<Row>| u64::try_from(rows.len()).unwrap_or(u64::MAX);
-                let tables: BTreeMap<String, u64> =
-                    database.tables.iter().map(|(name, rows)| (name.clone(), count(rows))).collect();
+                let tables = database.counts();
                 Ok(SqliteOutcome::Check(Checked {
                     exists: true,
                     empty: tables.values().all(|rows| *rows == 0),
@@ -63,109 +40,126 @@ impl SimHost {
                 }))
             }
             SqliteEffect::Query(request) => {
-                let database =
-                    self.database(request.volume.as_deref(), &request.path)?.ok_or_else(|| missing(&request.path))?;
-                if database.corrupt {
-                    return Err(damaged(&request.path));
-                }
-                query(database, request).map(SqliteOutcome::Query)
+                self.sound_database(&request.place)?.query(request).map(SqliteOutcome::Query)
             }
+            SqliteEffect::Schema(request) => {
+                self.sound_database(&request.place)?.schema_of().map(SqliteOutcome::Schema)
+            }
+            SqliteEffect::SchemaDiff(request) => self.diff_schemas(request).map(SqliteOutcome::SchemaDiff),
+            SqliteEffect::Users(request) => self.database_users(&request.place).map(SqliteOutcome::Users),
+            SqliteEffect::BackUp(request) => self.back_up(call, request).map(SqliteOutcome::BackUp),
+            SqliteEffect::Restore(request) => self.restore(request).map(SqliteOutcome::Restore),
+            SqliteEffect::Seed(request) => self.seed(request).map(SqliteOutcome::Seed),
+            SqliteEffect::DryRun(request) => self.dry_run(call, request).map(SqliteOutcome::DryRun),
         }
     }
 
-    fn database(&self, volume: Option<&str>, path: &str) -> Result<Option<&Database>, EffectError> {
-        let Some(name) = volume else { return Ok(self.databases.get(path)) };
-        let volume = self.volumes.0.get(name).ok_or_else(|| super::volumes::missing(name))?;
-        Ok(volume.databases.get(path.trim_start_matches('/')))
+    fn diff_schemas(&self, request: &DiffSchema) -> Result<SchemaDiff, EffectError> {
+        let schema = |source: &SchemaSource| -> Result<Schema, EffectError> {
+            match (source, source.place()) {
+                (SchemaSource::Schema(schema), _) => Ok(schema.clone()),
+                (_, Some(place)) => self.sound_database(&place)?.schema_of(),
+                (_, None) => Ok(Schema::default()),
+            }
+        };
+        Ok(SchemaDiff::between(&schema(&request.before)?, &schema(&request.after)?))
+    }
+
+    /// Volume (none for the host) and path, as the real worlds find them.
+    pub(super) fn locate(&self, place: &DatabasePlace) -> Result<(Option<String>, String), EffectError> {
+        let Some(container) = &place.container else {
+            return Ok(match &place.volume {
+                Some(volume) => (Some(volume.clone()), place.path.trim_start_matches('/').to_owned()),
+                None => (None, place.path.clone()),
+            });
+        };
+        let container = self.find(container)?;
+        let inside = Path::new(&place.path);
+        let holding = |mount: &&Mount| inside.starts_with(&mount.target);
+        let mount = container.spec.volumes.iter().filter(holding).max_by_key(|mount| mount.target.len());
+        let mount = mount.ok_or_else(|| {
+            EffectError::unsupported(format!("reading `{}` among a container's own files", place.path), "sim")
+        })?;
+        let rest = inside.strip_prefix(&mount.target).unwrap_or(Path::new(""));
+        if mount.is_volume() {
+            return Ok((Some(mount.source.clone()), rest.display().to_string()));
+        }
+        Ok((None, Path::new(&mount.source).join(rest).display().to_string()))
+    }
+
+    pub(super) fn database(&self, place: &DatabasePlace) -> Result<Option<&Database>, EffectError> {
+        let (volume, path) = self.locate(place)?;
+        let Some(name) = volume else { return Ok(self.databases.get(&path)) };
+        let volume = self.volumes.0.get(&name).ok_or_else(|| super::volumes::missing(&name))?;
+        Ok(volume.databases.get(&path))
+    }
+
+    pub(super) fn sound_database(&self, place: &DatabasePlace) -> Result<&Database, EffectError> {
+        let database = self.database(place)?.ok_or_else(|| missing(place))?;
+        if database.corrupt { Err(damaged(place)) } else { Ok(database) }
+    }
+
+    /// The databases beside this one, to be changed.
+    pub(super) fn databases_beside(
+        &mut self,
+        place: &DatabasePlace,
+    ) -> Result<(&mut BTreeMap<String, Database>, String), EffectError> {
+        let (volume, path) = self.locate(place)?;
+        let Some(name) = volume else { return Ok((&mut self.databases, path)) };
+        let volume = self.volumes.0.get_mut(&name).ok_or_else(|| super::volumes::missing(&name))?;
+        Ok((&mut volume.databases, path))
+    }
+
+    /// Who has the database on a mount. A running container is taken to have it open.
+    pub(super) fn database_users(&self, place: &DatabasePlace) -> Result<DatabaseUsers, EffectError> {
+        let (volume, path) = self.locate(place)?;
+        let holds = |mount: &Mount| match &volume {
+            Some(volume) => mount.is_volume() && mount.source == *volume,
+            None => !mount.is_volume() && Path::new(&path).starts_with(&mount.source),
+        };
+        let containers: Vec<MountUser> = self
+            .containers
+            .all()
+            .filter(|container| container.spec.volumes.iter().any(holds))
+            .map(|container| MountUser {
+                name: container.name().to_owned(),
+                id: container.id.clone(),
+                running: container.is_running(),
+                read_only: container.spec.volumes.iter().filter(|mount| holds(mount)).all(|mount| mount.read_only),
+            })
+            .collect();
+        let in_use = containers.iter().any(|user| user.running && !user.read_only);
+        let id = self.database(place)?.map(Database::id);
+        Ok(DatabaseUsers { id, in_use, containers, processes: Vec::new() })
     }
 
     /// Adds rows to the database at `VOLUME:PATH`, or at a path of the host; makes what is missing.
     pub(super) fn insert(&mut self, place: &str, tables: BTreeMap<String, Vec<Row>>) {
-        let database = match place.split_once(':') {
-            Some((volume, path)) => {
-                self.volumes.ensure(volume);
-                self.volumes.0.get_mut(volume).map(|volume| volume.databases.entry(path.into()).or_default())
-            }
-            None => Some(self.databases.entry(place.into()).or_default()),
-        };
-        if let Some(database) = database {
-            for (table, rows) in tables {
-                database.tables.entry(table).or_default().extend(rows);
-            }
+        let database = self.database_at(place);
+        for (table, rows) in tables {
+            database.tables.entry(table).or_default().extend(rows);
         }
+    }
+
+    /// Runs statements on the database at `VOLUME:PATH`, or at a path of the host; makes what is missing.
+    pub(super) fn run_sql(&mut self, place: &str, sql: &str) -> Result<(), EffectError> {
+        self.database_at(place).run(sql)
+    }
+
+    fn database_at(&mut self, place: &str) -> &mut Database {
+        let Some((volume, path)) = place.split_once(':') else {
+            return self.databases.entry(place.into()).or_default();
+        };
+        self.volumes.0.entry(volume.into()).or_default().databases.entry(path.into()).or_default()
     }
 }
 
-fn missing(path: &str) -> EffectError {
-    EffectError::new(ErrorKind::NotFound, format!("database `{path}` does not exist")).not_applied()
+pub(super) fn missing(place: &DatabasePlace) -> EffectError {
+    EffectError::new(ErrorKind::NotFound, format!("database `{place}` does not exist")).not_applied()
 }
 
-fn damaged(path: &str) -> EffectError {
-    EffectError::new(ErrorKind::DatabaseCorrupt, format!("database `{path}` is damaged"))
+pub(super) fn damaged(place: &DatabasePlace) -> EffectError {
+    EffectError::new(ErrorKind::DatabaseCorrupt, format!("database `{place}` is damaged"))
         .hint("restore it from a backup")
         .not_applied()
-}
-
-fn query(database: &Database, request: &QuerySqlite) -> Result<Vec<Row>, EffectError> {
-    let wrong =
-        |why: rusqlite::Error| EffectError::new(ErrorKind::Invalid, format!("the SQL is wrong: {why}")).not_applied();
-    let connection = open(database).map_err(wrong)?;
-    let mut statement = connection.prepare(&request.sql).map_err(wrong)?;
-    if !statement.readonly() {
-        let message = "`sqlite_query` only reads: the SQL would write";
-        return Err(EffectError::new(ErrorKind::Invalid, message).not_applied());
-    }
-    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
-    let params = rusqlite::params_from_iter(request.params.iter().map(to_sql));
-    let mut rows = statement.query(params).map_err(wrong)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next().map_err(wrong)? {
-        if found.len() == ROW_LIMIT {
-            let message = format!("the query returns more than {ROW_LIMIT} rows");
-            return Err(EffectError::new(ErrorKind::Invalid, message).hint("add a LIMIT").not_applied());
-        }
-        let values = columns.iter().enumerate().map(|(i, column)| Ok((column.clone(), from_sql(row.get_ref(i)?))));
-        found.push(values.collect::<Result<Row, rusqlite::Error>>().map_err(wrong)?);
-    }
-    Ok(found)
-}
-
-/// The same tables and rows in a real SQLite.
-fn open(database: &Database) -> Result<Connection, rusqlite::Error> {
-    let connection = Connection::open_in_memory()?;
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    for (table, rows) in &database.tables {
-        let columns: BTreeSet<&String> = rows.iter().flat_map(Map::keys).collect();
-        let names: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
-        let all = if names.is_empty() { "id".to_owned() } else { names.join(", ") };
-        connection.execute(&format!("CREATE TABLE {} ({all})", quoted(table)), [])?;
-        let marks = vec!["?"; names.len()].join(", ");
-        for row in rows.iter().filter(|_| !names.is_empty()) {
-            let values = columns.iter().map(|column| row.get(*column).map_or(Sql::Null, to_sql));
-            let sql = format!("INSERT INTO {} VALUES ({marks})", quoted(table));
-            connection.execute(&sql, rusqlite::params_from_iter(values))?;
-        }
-    }
-    Ok(connection)
-}
-
-fn to_sql(value: &Value) -> Sql {
-    match value {
-        Value::Null => Sql::Null,
-        Value::Bool(truth) => Sql::Integer(i64::from(*truth)),
-        Value::Number(number) => {
-            number.as_i64().map_or_else(|| Sql::Real(number.as_f64().unwrap_or_default()), Sql::Integer)
-        }
-        Value::String(text) => Sql::Text(text.clone()),
-        nested => Sql::Text(nested.to_string()),
-    }
-}
-
-fn from_sql(value: ValueRef<'_>) -> Value {
-    match value {
-        ValueRef::Null => Value::Null,
-        ValueRef::Integer(number) => number.into(),
-        ValueRef::Real(number) => number.into(),
-        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into(),
-    }
 }

@@ -66,7 +66,10 @@ impl SimHost {
             return Err(invalid(format!("volume `{from}` cannot be copied into itself")));
         }
         let source = self.named(from)?.clone();
-        if self.volumes.0.contains_key(to) {
+        if let Some(there) = self.volumes.0.get(to) {
+            if there.labels.get(labels::EFFECT) == Some(&call.effect_id()) {
+                return Ok(content(there, false));
+            }
             return Err(EffectError::new(ErrorKind::NameTaken, format!("there is a volume `{to}` already"))
                 .hint(format!("choose another name, or remove it: docker volume rm {to}"))
                 .not_applied());
@@ -97,12 +100,22 @@ impl SimHost {
     }
 
     pub(super) fn snapshot_volume(&mut self, call: &Call, request: &SnapshotVolume) -> Result<Snapshot, EffectError> {
-        let (name, at) = snapshot_name(&request.volume, self.clock.unix_ms());
+        let (name, at) = self
+            .own_snapshot(call, &request.volume)
+            .unwrap_or_else(|| snapshot_name(&request.volume, self.clock.unix_ms()));
         let mut labels = request.labels.clone();
         labels.extend(snapshot_labels(&request.volume, &at));
         let way = (request.volume.as_str(), name.as_str());
         let content = self.copy_volume(call, way, request.while_written, request.verify, labels)?;
         Ok(Snapshot { name, of: request.volume.clone(), at, content })
+    }
+
+    /// The snapshot that this very effect made before a crash.
+    fn own_snapshot(&self, call: &Call, volume: &str) -> Option<(String, String)> {
+        let mut wanted = snapshots_of(volume);
+        wanted.labels.insert(labels::EFFECT.into(), call.effect_id());
+        let made = self.list_volumes(&wanted).into_iter().next()?;
+        Some((made.name, made.labels.get(labels::SNAPSHOT_AT)?.clone()))
     }
 
     pub(super) fn restore_volume(&mut self, call: &Call, request: &RestoreVolume) -> Result<Restored, EffectError> {
@@ -194,7 +207,7 @@ impl SimHost {
 
 /// A simulated volume holds its databases, each in a file.
 fn content(volume: &SimVolume, verify: bool) -> Content {
-    let bytes = volume.databases.values().map(super::sqlite::Database::size).sum();
+    let bytes = volume.databases.values().map(super::sqlite_rows::Database::size).sum();
     let files = volume.databases.len() as u64;
     let digest = verify.then(|| {
         use std::hash::{DefaultHasher, Hash, Hasher};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::container::SimContainer;
 use super::containers::carries;
 use super::sim_host::SimHost;
-use super::sqlite::Database;
+use super::sqlite_rows::Database;
 use crate::base::labels;
 use crate::effect::container::Removed;
 use crate::effect::volume::{CreateVolume, ListVolumes, RemoveVolume, Volume, VolumeEffect, VolumeOutcome};

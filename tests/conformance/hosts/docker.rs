@@ -97,6 +97,12 @@ impl Host for DockerHost {
             .unwrap()
     }
 
+    fn folder(&self, scenario: &str) -> String {
+        let folder = self.context.path().join("objects").join(scenario);
+        std::fs::create_dir_all(&folder).unwrap();
+        format!("file://{}", folder.display())
+    }
+
     fn free_port(&self) -> u16 {
         self.ports.next()
     }

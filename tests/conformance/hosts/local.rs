@@ -109,6 +109,12 @@ impl Host for LocalHost {
         serde_json::from_value(json!({ "context": context, "tag": tag, "args": { "TAG": tag } })).unwrap()
     }
 
+    fn folder(&self, scenario: &str) -> String {
+        let folder = self.folder.path().join("objects").join(scenario);
+        std::fs::create_dir_all(&folder).unwrap();
+        format!("file://{}", folder.display())
+    }
+
     fn free_port(&self) -> u16 {
         self.ports.next()
     }

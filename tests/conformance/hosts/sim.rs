@@ -69,6 +69,10 @@ impl Host for SimHost {
         serde_json::from_value(json!({ "context": app.word(), "tag": tag })).unwrap()
     }
 
+    fn folder(&self, scenario: &str) -> String {
+        format!("file:///objects/{scenario}")
+    }
+
     fn free_port(&self) -> u16 {
         self.next_port.fetch_add(1, Ordering::Relaxed)
     }

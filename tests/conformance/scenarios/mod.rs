@@ -2,6 +2,7 @@
 
 mod containers;
 mod copies;
+mod databases;
 mod ends;
 mod health;
 mod images;
@@ -31,7 +32,9 @@ pub fn all() -> Vec<Scenario> {
         places: volumes, networks, ports;
         copies: clone, clone_beside_a_writer, snapshots, restore, swap;
         health: healthy_at_once, never_healthy, dies_while_waited_for, state_alone, questions_that_are_none, http;
-        locks: lock_is_exclusive, lock_of_the_dead_is_taken_over;
+        databases: seeded_once, backed_up_and_restored, writers_are_found, schemas, migration_is_tried, objects,
+            archives;
+        locks: lock_is_exclusive, lock_of_the_dead_is_taken_over, lock_is_taken_away, later_locks_have_greater_numbers;
         taking_back: run, create, start, stop, kill, kill_at_once, rename_back, tag, tag_of_another, build, image_name,
             volume, network, only_own_is_removed;
     }

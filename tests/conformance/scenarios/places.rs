@@ -5,7 +5,7 @@ use deployer::effect::ErrorKind;
 use deployer::effect::container::{CreateContainer, InspectContainer, RemoveContainer, RunContainer};
 use deployer::effect::health::WaitHealthy;
 use deployer::effect::host::PortFree;
-use deployer::effect::network::{ConnectNetwork, CreateNetwork, RemoveNetwork};
+use deployer::effect::network::{ConnectNetwork, CreateNetwork, ListNetworks, RemoveNetwork};
 use deployer::effect::volume::{CreateVolume, ListVolumes, RemoveVolume};
 use serde_json::json;
 
@@ -43,7 +43,12 @@ pub async fn networks(stage: &Stage<'_>) {
     assert!(made.created);
     assert_eq!(made.labels.get(labels::RUN).map(String::as_str), Some(stage.run().as_str()));
     let again = stage.must::<CreateNetwork>(json!({ "name": name })).await;
-    assert_eq!((again.created, again.id), (false, made.id), "one that is there is left as it is");
+    assert_eq!((again.created, &again.id), (false, &made.id), "one that is there is left as it is");
+    let listed = stage.must::<ListNetworks>(json!({ "name": name })).await;
+    assert_eq!((listed.len(), &listed[0].labels), (1, &made.labels));
+    let ours = json!({ "labels": { "deployer.run": stage.run().as_str() } });
+    assert!(stage.must::<ListNetworks>(ours).await.iter().any(|network| network.name == name));
+    assert!(stage.must::<ListNetworks>(json!({ "name": stage.name("ne") })).await.is_empty(), "no part of a name");
     let web = stage.start("web", App::Web).await;
     let on = async || {
         let found = stage.must::<InspectContainer>(json!({ "container": web.id })).await.unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::clock::Clock;
-use crate::world::docker::lock::{Claim, locked};
+use crate::world::docker::claim::{Claim, Wanted};
 use crate::world::docker::{DockerEngine, unless_cancelled};
 
 const PREFIX: &str = "deployer-guard-copy-";
@@ -56,9 +56,10 @@ impl DockerEngine {
         }
         let mut hold = Hold { engine: self.clone(), volume: volume.to_owned(), sees_files: false };
         let guard = hold.guard();
-        while let Claim::Held(owner) = self.claim(call, volume, guard.clone(), 0).await? {
+        let wanted = Wanted { name: volume.to_owned(), volume: guard.clone(), epoch: 0 };
+        while let Claim::Held(owner) = self.claim(call, &wanted, 0).await? {
             if is_over() {
-                return Err(locked(volume, &guard, owner.as_ref()));
+                return Err(self.held_by(&wanted, owner.as_ref()));
             }
             unless_cancelled(call, &what, pause()).await.map_err(EffectError::not_applied)?;
         }

@@ -80,7 +80,7 @@ impl DockerEngine {
     }
 
     /// Volumes that are whole: what is still being copied is not there yet.
-    async fn volumes(&self, request: &ListVolumes) -> Result<Vec<Volume>, EffectError> {
+    pub(in crate::world::docker) async fn volumes(&self, request: &ListVolumes) -> Result<Vec<Volume>, EffectError> {
         let mut filters: HashMap<&str, Vec<String>> = HashMap::new();
         if let Some(name) = &request.name {
             filters.insert("name", vec![names::plain("volume", name)?.to_owned()]);

@@ -1,0 +1,240 @@
+//! What the proxy is told to do, as plain data: a fold of commands that refuses those that would break a route.
+//! Knows no socket, no file and no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::check;
+use super::command::{Command, Refusal, RefusalKind};
+use crate::effect::traffic::{CanaryRule, Mirror, Route, Target, Targets};
+
+/// Services at most.
+pub const SERVICES_MAX: usize = 1_000;
+/// Epochs of removed services that are remembered.
+const FENCES_MAX: usize = 1_000;
+
+/// Everything that outlives the process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// What the marks of sticky visitors are made from.
+    pub seed: String,
+    pub services: BTreeMap<String, ServiceState>,
+    /// Epochs of services that were removed: their older commands stay refused.
+    #[serde(default)]
+    pub fences: BTreeMap<String, u64>,
+}
+
+/// One service as it should be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceState {
+    pub epoch: u64,
+    pub route: Route,
+    /// Counts the steps; a visitor's mark is good for one.
+    pub step: u64,
+    pub targets: Vec<Target>,
+    #[serde(default)]
+    pub sticky: bool,
+    #[serde(default)]
+    pub canary: Option<CanaryRule>,
+    #[serde(default)]
+    pub mirror: Option<Mirror>,
+    #[serde(default)]
+    pub hold: Option<HoldState>,
+    /// Targets that get no new requests.
+    #[serde(default)]
+    pub draining: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldState {
+    pub max_requests: u64,
+    /// Milliseconds since 1970.
+    pub until_ms: u64,
+}
+
+impl State {
+    /// The state after `command`, at `now_ms` since 1970. Commands that change nothing give the same state.
+    ///
+    /// # Errors
+    /// When it is fenced off, wrong, or would leave a route without a target.
+    pub fn after(&self, command: &Command, now_ms: u64) -> Result<Self, Refusal> {
+        let mut next = self.clone();
+        let Some((service, epoch)) = command.fence() else { return Ok(next) };
+        let last = self.services.get(service).map(|state| state.epoch).or_else(|| self.fences.get(service).copied());
+        if let Some(last) = last.filter(|last| epoch < *last) {
+            let message = format!("`{service}` was commanded with epoch {last} already; {epoch} is older");
+            return Err(Refusal::new(RefusalKind::Fenced, message));
+        }
+        next.change(command, now_ms)?;
+        if let Some(state) = next.services.get_mut(service) {
+            state.epoch = epoch;
+        }
+        next.verify()?;
+        Ok(next)
+    }
+
+    fn change(&mut self, command: &Command, now_ms: u64) -> Result<(), Refusal> {
+        match command {
+            Command::RouteSet { epoch, route, step } => self.set_route(*epoch, route, step.as_ref()),
+            Command::RouteRemove { epoch, service } => {
+                self.known(service)?;
+                self.services.remove(service);
+                self.fences.insert(service.clone(), *epoch);
+                while self.fences.len() > FENCES_MAX {
+                    self.fences.pop_first();
+                }
+                Ok(())
+            }
+            Command::TargetsSet { service, step, .. } => {
+                self.known(service)?.begin(step);
+                Ok(())
+            }
+            Command::Switch { service, target, .. } => self.known(service)?.switch(target),
+            Command::Drain { service, target, .. } => self.known(service)?.drain(target, now_ms),
+            Command::Hold { service, max_requests, max_wait, .. } => {
+                check::hold(*max_requests, max_wait.0)?;
+                let until_ms = now_ms.saturating_add(u64::try_from(max_wait.0.as_millis()).unwrap_or(u64::MAX));
+                self.known(service)?.hold = Some(HoldState { max_requests: *max_requests, until_ms });
+                Ok(())
+            }
+            Command::Release { service, .. } => {
+                self.known(service)?.release();
+                Ok(())
+            }
+            Command::Mirror { service, mirror, .. } => {
+                self.known(service)?.mirror = mirror.clone();
+                Ok(())
+            }
+            Command::Stats { .. } | Command::Show | Command::Status | Command::Upgrade { .. } | Command::ReloadTls => {
+                Ok(())
+            }
+        }
+    }
+
+    fn set_route(&mut self, epoch: u64, route: &Route, step: Option<&Targets>) -> Result<(), Refusal> {
+        let route = check::route(route)?;
+        let state = self.services.entry(route.service.clone()).or_insert_with(|| ServiceState {
+            epoch,
+            route: route.clone(),
+            step: 0,
+            targets: Vec::new(),
+            sticky: false,
+            canary: None,
+            mirror: None,
+            hold: None,
+            draining: BTreeSet::new(),
+        });
+        self.fences.remove(&route.service);
+        state.route = route;
+        if let Some(step) = step {
+            state.begin(step);
+        }
+        Ok(())
+    }
+
+    fn known(&mut self, service: &str) -> Result<&mut ServiceState, Refusal> {
+        self.services.get_mut(service).ok_or_else(|| Refusal::not_found(format!("no route for service `{service}`")))
+    }
+
+    /// Whether all of it can be done: what a state file must pass too.
+    ///
+    /// # Errors
+    /// With the first thing that is wrong.
+    pub fn verify(&self) -> Result<(), Refusal> {
+        if self.services.len() > SERVICES_MAX {
+            return Err(Refusal::invalid(format!("more than {SERVICES_MAX} services")));
+        }
+        let mut taken = BTreeMap::new();
+        for (name, state) in &self.services {
+            let route = check::route(&state.route)?;
+            if route.service != *name {
+                return Err(Refusal::invalid(format!("service `{name}` has the route of `{}`", route.service)));
+            }
+            for address in std::iter::once(&route.address).chain(&route.also) {
+                let place = (address.clone(), route.host.clone(), route.path_prefix.clone());
+                if let Some(other) = taken.insert(place, name) {
+                    return Err(Refusal::conflict(format!(
+                        "`{name}` and `{other}` both want {}{} on {address}",
+                        route.host.as_deref().unwrap_or("every host"),
+                        route.path_prefix.as_deref().unwrap_or("/"),
+                    )));
+                }
+            }
+            state.verify()?;
+        }
+        Ok(())
+    }
+}
+
+impl ServiceState {
+    fn begin(&mut self, step: &Targets) {
+        self.step = self.step.saturating_add(1);
+        self.targets.clone_from(&step.targets);
+        self.sticky = step.sticky;
+        self.canary.clone_from(&step.canary);
+        let targets = &self.targets;
+        self.draining.retain(|name| targets.iter().any(|target| target.name == *name && target.weight == 0));
+    }
+
+    fn switch(&mut self, name: &str) -> Result<(), Refusal> {
+        self.target(name)?;
+        self.step = self.step.saturating_add(1);
+        self.sticky = false;
+        self.canary = None;
+        self.draining.remove(name);
+        for target in &mut self.targets {
+            target.weight = u32::from(target.name == name);
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, name: &str, now_ms: u64) -> Result<(), Refusal> {
+        self.target(name)?;
+        self.draining.insert(name.to_owned());
+        let held = self.hold.as_ref().is_some_and(|hold| hold.until_ms > now_ms);
+        if !held && !self.live().any(|target| target.name != name) {
+            let message = format!("`{name}` is the only target that gets requests: switch or hold first");
+            return Err(Refusal::conflict(message));
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) {
+        self.hold = None;
+        let targets = &self.targets;
+        self.draining.retain(|name| targets.iter().any(|target| target.name == *name && target.weight == 0));
+    }
+
+    fn target(&self, name: &str) -> Result<&Target, Refusal> {
+        self.targets.iter().find(|target| target.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.targets.iter().map(|target| target.name.as_str()).collect();
+            let message = format!("`{}` has no target `{name}`; it has: {}", self.route.service, names.join(", "));
+            Refusal::not_found(message)
+        })
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Target> {
+        self.targets.iter().filter(|target| target.weight > 0 && !self.draining.contains(&target.name))
+    }
+
+    fn verify(&self) -> Result<(), Refusal> {
+        check::targets(&self.route.service, &self.targets)?;
+        // A new route may wait for its first step; after that somebody must answer.
+        if self.step > 0 && !self.targets.iter().any(|target| target.weight > 0) {
+            let message = format!("`{}` would be left without a target that gets requests", self.route.service);
+            return Err(Refusal::invalid(message));
+        }
+        if let Some(rule) = &self.canary {
+            check::canary(rule)?;
+            self.target(&rule.target)?;
+        }
+        if let Some(mirror) = &self.mirror {
+            check::mirror(mirror)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,382 @@
+//! An S3 server in this process, on loopback: objects in memory, parts, lists, signatures and payload checksums
+//! verified as Amazon does it, and faults on request. Needs no runtime and no package.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
+
+pub const BUCKET: &str = "backups";
+pub const ACCESS_KEY: &str = "AKIDTEST";
+pub const SECRET_KEY: &str = "very-secret-key";
+pub const REGION: &str = "us-east-1";
+
+#[derive(Clone)]
+struct Kept {
+    bytes: Vec<u8>,
+    meta: BTreeMap<String, String>,
+    modified: SystemTime,
+}
+
+/// What goes wrong with the next requests of a method.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// Answers 500.
+    Error,
+    /// Closes the connection without an answer, or in the middle of a body that it sends.
+    Cut,
+}
+
+#[derive(Default)]
+struct State {
+    objects: Mutex<BTreeMap<String, Kept>>,
+    uploads: Mutex<BTreeMap<String, BTreeMap<u32, Vec<u8>>>>,
+    upload_meta: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
+    faults: Mutex<Vec<(&'static str, Fault)>>,
+    /// Methods and paths of all requests.
+    asked: Mutex<Vec<String>>,
+    full: AtomicBool,
+    stopped: AtomicBool,
+    next: AtomicUsize,
+}
+
+pub struct S3Server {
+    pub address: SocketAddr,
+    state: Arc<State>,
+}
+
+struct Asked {
+    method: String,
+    path: String,
+    query: BTreeMap<String, String>,
+    raw_query: String,
+    headers: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    length: Option<usize>,
+    cut: bool,
+}
+
+impl Answer {
+    fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), length: None, cut: false }
+    }
+
+    fn error(status: u16, code: &str) -> Self {
+        Self::new(status, format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{code}</Message></Error>"))
+    }
+}
+
+impl S3Server {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if shared.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let state = Arc::clone(&shared);
+                if let Ok(stream) = stream {
+                    std::thread::spawn(move || serve(stream, &state));
+                }
+            }
+        });
+        Self { address, state }
+    }
+
+    /// The `s3` option of a request, with the right keys in plain text.
+    pub fn access(&self) -> serde_json::Value {
+        serde_json::json!({
+            "endpoint": format!("http://{}", self.address), "region": REGION,
+            "access_key": ACCESS_KEY, "secret_key": SECRET_KEY,
+        })
+    }
+
+    /// The next requests of this method fail, one fault each.
+    pub fn fail(&self, method: &'static str, faults: impl IntoIterator<Item = Fault>) {
+        self.state.faults.lock().unwrap().extend(faults.into_iter().map(|fault| (method, fault)));
+    }
+
+    /// From now on there is no room.
+    pub fn fill_up(&self) {
+        self.state.full.store(true, Ordering::SeqCst);
+    }
+
+    pub fn keys(&self) -> Vec<String> {
+        self.state.objects.lock().unwrap().keys().cloned().collect()
+    }
+
+    pub fn object(&self, key: &str) -> Option<Vec<u8>> {
+        self.state.objects.lock().unwrap().get(key).map(|kept| kept.bytes.clone())
+    }
+
+    pub fn damage(&self, key: &str) {
+        self.state.objects.lock().unwrap().get_mut(key).unwrap().bytes[0] ^= 1;
+    }
+
+    /// Uploads in parts that were begun and neither completed nor aborted.
+    pub fn open_uploads(&self) -> usize {
+        self.state.uploads.lock().unwrap().len()
+    }
+
+    /// Requests so far whose method and path begin like this.
+    pub fn asked(&self, begin: &str) -> usize {
+        self.state.asked.lock().unwrap().iter().filter(|line| line.starts_with(begin)).count()
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        self.state.stopped.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn serve(stream: TcpStream, state: &State) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = stream;
+    while let Some(asked) = read(&mut reader, &mut stream) {
+        state.asked.lock().unwrap().push(format!("{} {}?{}", asked.method, asked.path, asked.raw_query));
+        let fault = {
+            let mut faults = state.faults.lock().unwrap();
+            let at = faults.iter().position(|(method, _)| *method == asked.method);
+            at.map(|at| faults.remove(at).1)
+        };
+        let answer = match fault {
+            Some(Fault::Error) => Answer::error(500, "InternalError"),
+            Some(Fault::Cut) if asked.method != "GET" => return,
+            other => {
+                let mut answer = answer(state, &asked);
+                answer.cut = other == Some(Fault::Cut);
+                answer
+            }
+        };
+        if !write(&mut stream, &asked, &answer) {
+            return;
+        }
+    }
+}
+
+fn read(reader: &mut BufReader<TcpStream>, stream: &mut TcpStream) -> Option<Asked> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
+    let mut words = line.split_whitespace();
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        headers.insert(name.to_lowercase(), value.trim().to_owned());
+    }
+    if headers.get("expect").is_some_and(|value| value == "100-continue") {
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+    }
+    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let (path, raw_query) = target.split_once('?').unwrap_or((&target, ""));
+    let query = raw_query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(key), decoded(value))
+    });
+    Some(Asked { method, path: path.into(), query: query.collect(), raw_query: raw_query.into(), headers, body })
+}
+
+fn write(stream: &mut TcpStream, asked: &Asked, answer: &Answer) -> bool {
+    let mut head =
+        format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n", answer.status, answer.length.unwrap_or(answer.body.len()));
+    for (name, value) in &answer.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    let end = if answer.cut { answer.body.len() / 2 } else { answer.body.len() };
+    let body = if asked.method == "HEAD" { &[][..] } else { &answer.body[..end] };
+    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).is_ok() && !answer.cut
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let digits = (byte == b'%').then(|| [rest.next(), rest.next()]);
+        match digits {
+            Some([Some(high), Some(low)]) => {
+                let digits = [high, low];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+            }
+            _ => bytes.push(byte),
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+fn answer(state: &State, asked: &Asked) -> Answer {
+    if let Err(code) = verify(asked) {
+        return Answer::error(if code == "XAmzContentSHA256Mismatch" { 400 } else { 403 }, code);
+    }
+    let path = decoded(&asked.path);
+    let Some(key) = path.strip_prefix(&format!("/{BUCKET}")) else { return Answer::error(404, "NoSuchBucket") };
+    let key = key.trim_start_matches('/').to_owned();
+    let upload = asked.query.get("uploadId").cloned();
+    if matches!(asked.method.as_str(), "PUT" | "POST") && state.full.load(Ordering::SeqCst) {
+        return Answer::error(507, "InsufficientStorage");
+    }
+    let meta = || -> BTreeMap<String, String> {
+        asked
+            .headers
+            .iter()
+            .filter(|(name, _)| name.starts_with("x-amz-meta-"))
+            .map(|(a, b)| (a.clone(), b.clone()))
+            .collect()
+    };
+    let etag = |answer: Answer, bytes: &[u8]| {
+        let mut answer = answer;
+        answer.headers.push(("ETag".into(), format!("\"{}\"", &hex(&Sha256::digest(bytes))[..32])));
+        answer
+    };
+    let mut objects = state.objects.lock().unwrap();
+    let mut uploads = state.uploads.lock().unwrap();
+    match (asked.method.as_str(), upload) {
+        ("POST", None) if asked.query.contains_key("uploads") => {
+            let id = format!("upload-{}", state.next.fetch_add(1, Ordering::SeqCst));
+            uploads.insert(id.clone(), BTreeMap::new());
+            state.upload_meta.lock().unwrap().insert(id.clone(), meta());
+            Answer::new(
+                200,
+                format!(
+                    "<InitiateMultipartUploadResult><Bucket>{BUCKET}</Bucket><Key>{key}</Key><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+                ),
+            )
+        }
+        ("PUT", Some(id)) => {
+            let Some(parts) = uploads.get_mut(&id) else { return Answer::error(404, "NoSuchUpload") };
+            parts.insert(asked.query["partNumber"].parse().unwrap(), asked.body.clone());
+            etag(Answer::new(200, ""), &asked.body)
+        }
+        ("POST", Some(id)) => {
+            let Some(parts) = uploads.remove(&id) else { return Answer::error(404, "NoSuchUpload") };
+            let meta = state.upload_meta.lock().unwrap().remove(&id).unwrap_or_default();
+            let bytes = parts.into_values().collect::<Vec<_>>().concat();
+            objects.insert(key, Kept { bytes, meta, modified: SystemTime::now() });
+            Answer::new(200, "<CompleteMultipartUploadResult><ETag>\"parts\"</ETag></CompleteMultipartUploadResult>")
+        }
+        ("DELETE", Some(id)) => {
+            uploads.remove(&id);
+            Answer::new(204, "")
+        }
+        ("PUT", None) => {
+            objects.insert(key, Kept { bytes: asked.body.clone(), meta: meta(), modified: SystemTime::now() });
+            etag(Answer::new(200, ""), &asked.body)
+        }
+        ("DELETE", None) => {
+            objects.remove(&key);
+            Answer::new(204, "")
+        }
+        ("GET", None) if key.is_empty() => list(&objects, asked),
+        ("GET" | "HEAD", None) => {
+            let Some(kept) = objects.get(&key) else { return Answer::error(404, "NoSuchKey") };
+            let start = asked
+                .headers
+                .get("range")
+                .and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse().ok());
+            let bytes = kept.bytes[start.unwrap_or(0)..].to_vec();
+            let mut answer = Answer::new(if start.is_some() { 206 } else { 200 }, bytes);
+            if let Some(start) = start {
+                let (end, whole) = (kept.bytes.len() - 1, kept.bytes.len());
+                answer.headers.push(("Content-Range".into(), format!("bytes {start}-{end}/{whole}")));
+            }
+            let modified = jiff::Timestamp::try_from(kept.modified).unwrap();
+            answer.headers.push(("Last-Modified".into(), modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()));
+            answer.headers.extend(kept.meta.clone());
+            etag(answer, &kept.bytes)
+        }
+        _ => Answer::error(405, "MethodNotAllowed"),
+    }
+}
+
+fn list(objects: &BTreeMap<String, Kept>, asked: &Asked) -> Answer {
+    let prefix = asked.query.get("prefix").cloned().unwrap_or_default();
+    let contents: String = objects
+        .iter()
+        .filter(|(key, _)| key.starts_with(&prefix))
+        .map(|(key, kept)| {
+            let modified = jiff::Timestamp::try_from(kept.modified).unwrap();
+            format!(
+                "<Contents><Key>{key}</Key><LastModified>{modified:.3}</LastModified><ETag>\"x\"</ETag><Size>{}</Size></Contents>",
+                kept.bytes.len()
+            )
+        })
+        .collect();
+    Answer::new(
+        200,
+        format!("<ListBucketResult><Name>{BUCKET}</Name><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>"),
+    )
+}
+
+/// Signature, version 4, and the checksum of the payload.
+fn verify(asked: &Asked) -> Result<(), &'static str> {
+    let authorization = asked.headers.get("authorization").ok_or("AccessDenied")?;
+    let field =
+        |name: &str| authorization.split([' ', ',']).find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+    let credential = field("Credential").ok_or("AccessDenied")?;
+    let mut scope = credential.splitn(2, '/');
+    if scope.next() != Some(ACCESS_KEY) {
+        return Err("InvalidAccessKeyId");
+    }
+    let scope = scope.next().ok_or("AccessDenied")?;
+    let payload = asked.headers.get("x-amz-content-sha256").ok_or("AccessDenied")?;
+    if payload != "UNSIGNED-PAYLOAD" && *payload != hex(&Sha256::digest(&asked.body)) {
+        return Err("XAmzContentSHA256Mismatch");
+    }
+    let signed = field("SignedHeaders").ok_or("AccessDenied")?;
+    let headers: String = signed
+        .split(';')
+        .map(|name| format!("{name}:{}\n", asked.headers.get(name).map_or("", String::as_str)))
+        .collect();
+    let mut query: Vec<String> = asked
+        .raw_query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") })
+        .collect();
+    query.sort();
+    let canonical = format!("{}\n{}\n{}\n{headers}\n{signed}\n{payload}", asked.method, asked.path, query.join("&"));
+    let date = asked.headers.get("x-amz-date").ok_or("AccessDenied")?;
+    let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
+    let mut key = format!("AWS4{SECRET_KEY}").into_bytes();
+    for part in scope.split('/') {
+        key = hmac(&key, part.as_bytes());
+    }
+    if field("Signature") == Some(hex(&hmac(&key, text.as_bytes())).as_str()) {
+        Ok(())
+    } else {
+        Err("SignatureDoesNotMatch")
+    }
+}
+
+fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    const BLOCK: usize = 64;
+    let mut block = [0; BLOCK];
+    let short = if key.len() > BLOCK { Sha256::digest(key).to_vec() } else { key.to_vec() };
+    block[..short.len()].copy_from_slice(&short);
+    let pad = |byte: u8| block.map(|own| own ^ byte);
+    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(text).finalize();
+    Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().to_vec()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -68,7 +68,7 @@ fn copies() -> Vec<Primitive> {
         .optional("service", STRING, "none", "service it belongs to: the label deployer.service")
         .returns("name, of, bytes, files, shared (bytes that the file system shares), way, digest")
         .undo("removes the copy, and what there is of a half one; halted containers go on")
-        .example("volume_create(\"data\");\nvolume_clone(\"data\", \"data-green\", #{while_written: \"pause\"})"),
+        .example("volume_create(\"data\");\nvolume_clone(\"data\", \"data-copy\", #{while_written: \"pause\"})"),
         Primitive::of::<SwapVolumes>(
             "Two volumes exchange their contents, in one step; no running container may use either. Where the folders of the volumes cannot be reached from here it is refused.",
         )
@@ -117,7 +117,7 @@ fn snapshots() -> Vec<Primitive> {
         )
         .positional(&["volume"])
         .optional("volume", STRING, "every volume", "snapshots of this volume")
-        .optional("keep", INT, "0", "so many of the newest stay, whatever their age")
+        .optional("keep", INT, "none", "so many of the newest stay, whatever their age")
         .optional("older_than", DURATION, "any age", "only those that are older go")
         .returns("removed, unfinished (half copies), in_use (due, but used): lists of names")
         .undo("none: what was due is gone")

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
 
 use deployer::effect::{Access, Effect};
 use deployer::gateway::fault::{FaultKind, FaultRule};
 use deployer::journal::entry::RunStatus;
 use deployer::script::source::SHIPPED;
-use deployer::world::sim::{Behaviour, Page, Placed, Program, Project, Scenario, Service, SimImage, Snapshot};
+use deployer::world::sim::{Behaviour, Page, Placed, Project, Scenario, Service, SimImage, Snapshot};
 use serde_json::{Value, json};
 
+use crate::migrations::{LOSSY, migrating, with_database};
 use crate::play::{Play, Played, Stop, play};
 
 pub const FAULTS: [FaultKind; 4] =
@@ -100,14 +100,14 @@ impl Deploy {
 }
 
 /// Compose leaves the network of its project when its containers go; that is nobody's harm.
-pub fn without_project_network(snapshot: &Snapshot) -> Snapshot {
+fn without_project_network(snapshot: &Snapshot) -> Snapshot {
     let mut snapshot = snapshot.clone();
     snapshot.networks.remove("site_default");
     snapshot
 }
 
 /// The same without what a restored database leaves beside itself on purpose: what it replaced.
-fn comparable(snapshot: &Snapshot) -> Snapshot {
+pub fn comparable(snapshot: &Snapshot) -> Snapshot {
     let mut snapshot = without_project_network(snapshot);
     for volume in snapshot.volumes.values_mut() {
         volume.databases.retain(|path, _| !path.contains(".replaced-"));
@@ -130,7 +130,7 @@ fn says(body: &str) -> Behaviour {
 }
 
 /// A container `web` on the public port that somebody else made.
-fn placed(image: &str, more: Value) -> Placed {
+pub fn placed(image: &str, more: Value) -> Placed {
     let mut spec = json!({"name": "web", "image": image, "ports": ["8080:5000"], "environment": {"A": "1"}});
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     Placed { spec: serde_json::from_value(spec).unwrap(), stopped: false }
@@ -138,26 +138,6 @@ fn placed(image: &str, more: Value) -> Placed {
 
 fn with_blue(image: &str) -> Scenario {
     Scenario { containers: vec![placed(image, json!({}))], ..Scenario::default() }
-}
-
-/// `web` with a database of two rows, one of which the migration of `web:v2` takes away.
-pub fn with_database() -> Scenario {
-    let mut scenario =
-        Scenario { containers: vec![placed("web:v1", json!({"volumes": ["data:/data"]}))], ..Scenario::default() };
-    let sql = BTreeMap::from([("data:app.db".to_owned(), "DELETE FROM notes WHERE id = 1".to_owned())]);
-    let migrate = Program { takes_ms: 500, sql, ..Program::default() };
-    let new = scenario.images.iter_mut().find(|image| image.names.iter().any(|name| name == "web:v2")).unwrap();
-    Arc::make_mut(&mut new.behaviour).programs.insert("migrate".into(), migrate);
-    let database = serde_json::from_value(json!({"tables": {"notes": [{"id": 1}, {"id": 2}]}})).unwrap();
-    scenario.volumes.get_mut("data").unwrap().databases.insert("app.db".into(), database);
-    scenario
-}
-
-/// Parameters of a deploy that migrates it.
-pub fn migrating(mode: &str) -> Value {
-    json!({"volumes": ["data:/data"], "archive": {"logs": "file:///var/log/web"}, "database": {
-        "volume": "data", "path": "app.db", "migrate": ["migrate"], "backup": "file:///var/backups", "mode": mode,
-    }})
 }
 
 /// `web` as a compose project with one service.
@@ -246,8 +226,8 @@ pub fn deploys() -> Vec<Deploy> {
             json!({"build": ".", "volumes": ["data:/data"], "memory_mb": 100,
                 "database": {"volume": "data", "path": "app.db", "seed": ["seed"]}}),
         ),
-        bluegreen("on a clone", with_database(), Some("v1"), "v2", &["web"], migrating("clone")),
-        bluegreen("on hold", with_database(), Some("v1"), "v2", &["web"], migrating("hold")),
+        bluegreen("on a clone", with_database(LOSSY), Some("v1"), "v2", &["web"], migrating("clone")),
+        bluegreen("on hold", with_database(LOSSY), Some("v1"), "v2", &["web"], migrating("hold")),
         bluegreen(
             "compose took over",
             composed(true),
@@ -399,7 +379,7 @@ fn a_run_killed_at_every_entry_is_taken_back_by_abort() {
                 let answer = played.world.answer(PORT).map(|answer| answer.page.body);
                 assert_eq!(answer.as_deref(), Some(deploy.new), "{place}");
             } else if !deploy.back_by_image {
-                assert_eq!(without_project_network(&after), played.before, "{place}");
+                assert_eq!(comparable(&after), comparable(&played.before), "{place}");
             }
             assert!(after.locks.is_empty(), "{place}");
         }

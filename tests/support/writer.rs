@@ -19,7 +19,16 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 
 pub struct Writer {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Vec<String>>>,
+    threads: Vec<JoinHandle<Written>>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// Titles of the rows that the app said it has.
+    pub acknowledged: Vec<String>,
+    /// Requests without such an answer.
+    pub failed: u64,
 }
 
 impl Writer {
@@ -34,26 +43,34 @@ impl Writer {
         Self { threads: (0..WRITERS).map(thread).collect(), stop }
     }
 
-    /// Ends it; the titles of the rows that the app said it has.
-    pub fn finish(self) -> Vec<String> {
+    /// Ends it, when every request has its answer.
+    pub fn finish(self) -> Written {
         self.stop.store(true, Ordering::Relaxed);
-        self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        let mut all = Written::default();
+        for thread in self.threads {
+            let written = thread.join().unwrap();
+            all.acknowledged.extend(written.acknowledged);
+            all.failed += written.failed;
+        }
+        all
     }
 }
 
-fn write(port: u16, pause: Duration, stop: &AtomicBool) -> Vec<String> {
-    let mut acknowledged = Vec::new();
+fn write(port: u16, pause: Duration, stop: &AtomicBool) -> Written {
+    let mut written = Written::default();
     let mut next = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let title = format!("row {}", NEXT.fetch_add(1, Ordering::Relaxed));
         let answer = http::post(port, "/api/manuals", &format!("{{\"title\": \"{title}\"}}"));
         if answer.is_ok_and(|answer| answer.status == CREATED) {
-            acknowledged.push(title);
+            written.acknowledged.push(title);
+        } else {
+            written.failed += 1;
         }
         next = (next + pause).max(Instant::now() - pause);
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
-    acknowledged
+    written
 }
 
 /// Asserts that the database is sound and has each of these rows exactly once; `what` says what was done to it.

@@ -71,6 +71,9 @@ impl SimHost {
             routes: scenario.routes,
             visitors_per_second: scenario.visitors_per_second,
         };
+        for (name, volume) in host.volumes.0.iter_mut().filter(|(_, volume)| volume.content_id.is_empty()) {
+            volume.content_id.clone_from(name);
+        }
         for image in &scenario.images {
             host.images.add(&mut host.ids, image, 0);
         }

@@ -15,6 +15,7 @@ pub mod health;
 pub mod host;
 pub mod http;
 pub mod image;
+pub mod load;
 pub mod lock;
 pub mod network;
 pub mod notify;

@@ -12,6 +12,7 @@ mod health_question;
 mod host;
 mod http;
 mod http_clients;
+mod load;
 mod notify;
 mod output_tail;
 pub mod program;

@@ -16,6 +16,7 @@ mod ids;
 mod image_effects;
 mod images;
 mod lifecycle;
+mod load;
 mod locks;
 mod machine;
 mod networks;

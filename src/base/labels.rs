@@ -10,6 +10,8 @@ pub const EPOCH: &str = "deployer.epoch";
 pub const SERVICE: &str = "deployer.service";
 /// The object's part in the deploy: `live`, `candidate`, `lock` ...
 pub const ROLE: &str = "deployer.role";
+/// On a volume with the role `route`: which program drives the service's route, as JSON.
+pub const ROUTE: &str = "deployer.route";
 /// The git commit that an image was built from.
 pub const COMMIT: &str = "deployer.commit";
 /// The name that an image was built under: one of the names that are deployer's to take away.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::container::Container;
 use super::facts::GRACE;
 use super::family::family;
-use super::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+use super::{Access, Effect, Facts, Outcome, Recovery, Request, TakesDown, Undo};
 use crate::base::duration_text::DurationText;
 use crate::base::text::Text;
 
@@ -89,6 +89,12 @@ impl Facts for ComposeUp {
         }
     }
 
+    fn takes_down(&self) -> TakesDown {
+        // It makes those anew whose configuration has changed, and what they depend on too.
+        let services = if self.no_deps { self.services.clone() } else { Vec::new() };
+        TakesDown::Compose(Box::new(ComposePs { project: self.project.clone(), services }))
+    }
+
     fn subject(&self) -> String {
         if self.services.is_empty() { self.project.file.clone() } else { self.services.join(", ") }
     }
@@ -138,6 +144,11 @@ impl Facts for ComposeStop {
             }
             _ => Undo::Nothing,
         }
+    }
+
+    fn takes_down(&self) -> TakesDown {
+        let services = self.services.clone();
+        TakesDown::Compose(Box::new(ComposePs { project: self.project.clone(), services }))
     }
 
     fn subject(&self) -> String {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::compose::ComposePs;
 use super::{Effect, Outcome};
+use crate::base::container_ref::ContainerRef;
 
 /// Whether performing it changes anything outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,15 @@ impl Verdict {
     pub fn happened(outcome: Outcome) -> Self {
         Self::Happened(Box::new(outcome))
     }
+}
+
+/// Who stops to answer, by an effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TakesDown {
+    Nobody,
+    Container(ContainerRef),
+    /// The containers of these compose services, or some of them.
+    Compose(Box<ComposePs>),
 }
 
 /// What is known of an effect whose outcome is not.
@@ -134,6 +145,11 @@ pub trait Facts: Send + Sync {
     /// again before it goes on.
     fn is_safety_check(&self) -> bool {
         false
+    }
+
+    /// Who will not answer any more once it is done.
+    fn takes_down(&self) -> TakesDown {
+        TakesDown::Nobody
     }
 
     /// The service that what it makes will belong to, where it says so.

@@ -28,7 +28,7 @@ pub mod volume;
 use serde_json::Value;
 
 pub use error::{Applied, EffectError, ErrorKind};
-pub use facts::{Access, Facts, Recovery, Request, Trace, Undo, Verdict};
+pub use facts::{Access, Facts, Recovery, Request, TakesDown, Trace, Undo, Verdict};
 
 family::families! {
     Container(container::ContainerEffect => container::ContainerOutcome),
@@ -46,6 +46,7 @@ family::families! {
     Host(host::HostEffect => host::HostOutcome),
     Time(time::TimeEffect => time::TimeOutcome),
     Lock(lock::LockEffect => lock::LockOutcome),
+    Traffic(traffic::TrafficEffect => traffic::TrafficOutcome),
 }
 
 #[cfg(test)]

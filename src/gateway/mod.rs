@@ -5,6 +5,7 @@ pub mod deadline;
 pub mod fault;
 pub mod fence;
 mod gate;
+pub mod guard;
 pub mod held_locks;
 pub mod ledger;
 pub mod record;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::deadline::Deadline;
 use super::fault::{Fault, Faults};
 use super::fence::Fence;
+use super::guard::Guard;
 use super::held_locks::HeldLocks;
 use super::ledger::Ledger;
 use super::record::Record;
@@ -23,8 +24,9 @@ use crate::world::World;
 /// 4. redact: known secrets are scrubbed from what comes back;
 /// 5. retry: passing faults of what is safe to repeat;
 /// 6. fence: each try of a change needs the run's locks to be the run's own still;
-/// 7. deadline: each try ends in time, and at once when the run is cancelled;
-/// 8. fault: what tests and `verify` let go wrong, as close to the world as can be.
+/// 7. guard: nothing is taken down that a route still refers to;
+/// 8. deadline: each try ends in time, and at once when the run is cancelled;
+/// 9. fault: what tests and `verify` let go wrong, as close to the world as can be.
 pub fn stack(
     world: Arc<dyn World>,
     ledger: Arc<Ledger>,
@@ -38,6 +40,7 @@ pub fn stack(
         None => door,
     };
     let door: Arc<dyn Door> = Arc::new(Deadline::new(door));
+    let door: Arc<dyn Door> = Arc::new(Guard::new(door));
     let door: Arc<dyn Door> = Arc::new(Fence::new(door, ledger.clone(), locks, clock.clone()));
     let door: Arc<dyn Door> = Arc::new(Retry::new(door, clock.clone()));
     let door: Arc<dyn Door> = Arc::new(Redact::new(door));

@@ -252,6 +252,7 @@ impl Wheel {
                 draining: own.draining.contains(&target.name),
                 in_flight: upstream.in_flight(),
                 streams: upstream.streams(),
+                served: Some(upstream.totals().iter().sum()),
             })
         });
         Some(RouteView {

@@ -180,6 +180,7 @@ fn chapter_of(effect: &Effect) -> &'static str {
         Effect::Host(_) => "The machine",
         Effect::Time(_) => "Time",
         Effect::Lock(_) => "Locks",
+        Effect::Traffic(_) => "Traffic",
     }
 }
 

@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
+use super::Call;
 use crate::base::container_ref::ContainerRef;
 use crate::effect::EffectError;
 use crate::effect::container::{Container, Stats};
 use crate::effect::host::Memory;
+use crate::effect::traffic::Driver;
 
 /// The container side of a real world, as health checks, database checks and host figures see it.
 pub trait Engine: Send + Sync {
@@ -54,6 +57,25 @@ pub trait Engine: Send + Sync {
     /// The environment that a compose program needs to talk to the same engine, such as `DOCKER_HOST`;
     /// none where there is no compose.
     fn compose_environment(&self) -> Option<Vec<(String, String)>>;
+
+    /// Writes down which program drives the route of a service, in place of what was written before.
+    fn keep_route<'a>(&'a self, call: &'a Call, note: &'a RouteNote) -> BoxFuture<'a, Result<(), EffectError>>;
+
+    /// Forgets it; nothing happens when there was none.
+    fn drop_route<'a>(&'a self, service: &'a str) -> BoxFuture<'a, Result<(), EffectError>>;
+
+    /// All routes of the host, by service.
+    fn routes(&self) -> BoxFuture<'_, Result<Vec<RouteNote>, EffectError>>;
+}
+
+/// What the host keeps of a route: whoever comes later must know whom to ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteNote {
+    pub service: String,
+    pub driver: Driver,
+    /// Where the public side is asked, when not at the route's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
 }
 
 /// A file of a volume, reachable on this machine.

@@ -47,7 +47,8 @@ impl World for RealWorld {
             | Effect::Notify(_)
             | Effect::Exec(_)
             | Effect::Host(_)
-            | Effect::Time(_) => Box::pin(self.services.perform(call, effect)),
+            | Effect::Time(_)
+            | Effect::Traffic(_) => Box::pin(self.services.perform(call, effect)),
         }
     }
 }

@@ -9,7 +9,8 @@ use deployer::base::container_ref::ContainerRef;
 use deployer::effect::container::{Container, ContainerState, Stats};
 use deployer::effect::host::Memory;
 use deployer::effect::{EffectError, ErrorKind};
-use deployer::world::engine::{Engine, VolumeFile};
+use deployer::world::Call;
+use deployer::world::engine::{Engine, RouteNote, VolumeFile};
 use futures_util::future::{BoxFuture, ready};
 
 /// Containers, volumes and port holders by name.
@@ -23,6 +24,7 @@ pub struct TwinEngine {
     pub is_elsewhere: bool,
     /// Finds the containers that the test did not place itself.
     pub inspect: Option<fn(&str) -> Option<Container>>,
+    pub routes: Mutex<BTreeMap<String, RouteNote>>,
 }
 
 #[derive(Clone)]
@@ -140,5 +142,20 @@ impl Engine for TwinEngine {
 
     fn compose_environment(&self) -> Option<Vec<(String, String)>> {
         self.compose.clone()
+    }
+
+    fn keep_route<'a>(&'a self, _: &'a Call, note: &'a RouteNote) -> BoxFuture<'a, Result<(), EffectError>> {
+        self.routes.lock().unwrap().insert(note.service.clone(), note.clone());
+        Box::pin(ready(Ok(())))
+    }
+
+    fn drop_route<'a>(&'a self, service: &'a str) -> BoxFuture<'a, Result<(), EffectError>> {
+        self.routes.lock().unwrap().remove(service);
+        Box::pin(ready(Ok(())))
+    }
+
+    fn routes(&self) -> BoxFuture<'_, Result<Vec<RouteNote>, EffectError>> {
+        let routes = self.routes.lock().unwrap().values().cloned().collect();
+        Box::pin(ready(Ok(routes)))
     }
 }

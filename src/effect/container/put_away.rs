@@ -6,7 +6,7 @@ use super::view::prior_container;
 use super::{Container, ContainerEffect, ContainerOutcome, InspectContainer};
 use crate::base::container_ref::ContainerRef;
 use crate::base::labels;
-use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Undo, Verdict};
+use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, TakesDown, Trace, Undo, Verdict};
 
 /// `docker_remove`: removes a container and its anonymous volumes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +73,10 @@ impl Facts for RemoveContainer {
                 container.name, container.name, container.image
             ),
         })
+    }
+
+    fn takes_down(&self) -> TakesDown {
+        TakesDown::Container(self.container.clone())
     }
 
     fn subject(&self) -> String {

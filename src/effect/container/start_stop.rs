@@ -10,7 +10,7 @@ use super::{Container, ContainerOutcome, InspectContainer};
 use crate::base::container_ref::ContainerRef;
 use crate::base::duration_text::DurationText;
 use crate::effect::facts::GRACE;
-use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Undo, Verdict};
+use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, TakesDown, Trace, Undo, Verdict};
 
 /// Docker's own default: `docker stop` waits 10 s before SIGKILL.
 pub const DEFAULT_STOP_GRACE: DurationText = DurationText::secs(10);
@@ -119,6 +119,10 @@ impl Facts for StopContainer {
         start_again(&self.container, prior)
     }
 
+    fn takes_down(&self) -> TakesDown {
+        TakesDown::Container(self.container.clone())
+    }
+
     fn subject(&self) -> String {
         self.container.to_string()
     }
@@ -150,6 +154,12 @@ fn default_kill_signal() -> String {
     "SIGKILL".into()
 }
 
+/// Signals that programs use to be told something, not to end.
+fn is_message(signal: &str) -> bool {
+    let signal = signal.strip_prefix("SIG").unwrap_or(signal);
+    matches!(signal, "HUP" | "USR1" | "USR2" | "WINCH" | "CONT" | "1" | "10" | "12" | "18" | "28")
+}
+
 impl Facts for KillContainer {
     fn access(&self) -> Access {
         Access::Write
@@ -173,6 +183,10 @@ impl Facts for KillContainer {
             Some(container) if container.is_running() => Verdict::Not,
             _ => Verdict::happened(Outcome::Container(ContainerOutcome::Kill(()))),
         }
+    }
+
+    fn takes_down(&self) -> TakesDown {
+        if is_message(&self.signal) { TakesDown::Nobody } else { TakesDown::Container(self.container.clone()) }
     }
 
     fn subject(&self) -> String {

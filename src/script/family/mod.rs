@@ -14,6 +14,7 @@ mod notify;
 mod object;
 mod sqlite;
 mod time;
+mod traffic;
 mod volume;
 
 use super::primitive::Primitive;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Primitive> {
         host::primitives(),
         time::primitives(),
         lock::primitives(),
+        traffic::primitives(),
     ]
     .concat()
 }

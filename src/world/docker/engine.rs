@@ -15,7 +15,8 @@ use crate::base::port_mapping::Protocol;
 use crate::effect::container::{Container, ListContainers, PublishedPort, Stats};
 use crate::effect::host::Memory;
 use crate::effect::{EffectError, ErrorKind};
-use crate::world::engine::{Engine, VolumeFile};
+use crate::world::Call;
+use crate::world::engine::{Engine, RouteNote, VolumeFile};
 
 const MIB: u64 = 1 << 20;
 /// Time to find the address of the engine's machine.
@@ -83,6 +84,18 @@ impl Engine for DockerEngine {
 
     fn compose_environment(&self) -> Option<Vec<(String, String)>> {
         Some(vec![("DOCKER_HOST".into(), self.address.clone())])
+    }
+
+    fn keep_route<'a>(&'a self, call: &'a Call, note: &'a RouteNote) -> BoxFuture<'a, Result<(), EffectError>> {
+        Box::pin(self.keep_route_note(call, note))
+    }
+
+    fn drop_route<'a>(&'a self, service: &'a str) -> BoxFuture<'a, Result<(), EffectError>> {
+        Box::pin(self.drop_route_note(service))
+    }
+
+    fn routes(&self) -> BoxFuture<'_, Result<Vec<RouteNote>, EffectError>> {
+        Box::pin(self.route_notes())
     }
 }
 

@@ -26,6 +26,7 @@ mod lock_list;
 mod names;
 mod network;
 mod output;
+mod route;
 mod stop;
 mod tunnel;
 mod volume;

@@ -16,7 +16,8 @@ use crate::base::port_mapping::Protocol;
 use crate::effect::container::{Container, ListContainers, Stats};
 use crate::effect::host::Memory;
 use crate::effect::{EffectError, ErrorKind};
-use crate::world::engine::{Engine, VolumeFile};
+use crate::world::Call;
+use crate::world::engine::{Engine, RouteNote, VolumeFile};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -139,5 +140,20 @@ impl Engine for LocalEngine {
 
     fn compose_environment(&self) -> Option<Vec<(String, String)>> {
         None
+    }
+
+    fn keep_route<'a>(&'a self, _: &'a Call, note: &'a RouteNote) -> BoxFuture<'a, Result<(), EffectError>> {
+        let (engine, note) = (Arc::new(self.clone()), note.clone());
+        async move { blocking(&engine, move |engine| engine.keep_route_note(&note)).await }.boxed()
+    }
+
+    fn drop_route<'a>(&'a self, service: &'a str) -> BoxFuture<'a, Result<(), EffectError>> {
+        let (engine, service) = (Arc::new(self.clone()), service.to_owned());
+        async move { blocking(&engine, move |engine| engine.drop_route_note(&service)).await }.boxed()
+    }
+
+    fn routes(&self) -> BoxFuture<'_, Result<Vec<RouteNote>, EffectError>> {
+        let engine = Arc::new(self.clone());
+        async move { blocking(&engine, |engine| engine.route_notes()).await }.boxed()
     }
 }

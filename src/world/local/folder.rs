@@ -34,7 +34,7 @@ pub struct Guard {
 impl Folder {
     /// Opens the state, or begins an empty one.
     pub fn open(path: PathBuf) -> Result<Self, EffectError> {
-        for name in ["containers", "images", "volumes", "networks", "locks", "epochs"] {
+        for name in ["containers", "images", "volumes", "networks", "locks", "epochs", "routes"] {
             let folder = path.join(name);
             // Logs and volumes hold what programs know.
             let made = fs::DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(&folder);
@@ -75,6 +75,10 @@ impl Folder {
     /// The number of the latest lock of each service; stays when the lock goes.
     pub fn epochs(&self) -> PathBuf {
         self.0.join("epochs")
+    }
+
+    pub fn routes(&self) -> PathBuf {
+        self.0.join("routes")
     }
 
     /// Waits for the right to change the state.

@@ -39,6 +39,7 @@ mod process;
 mod record;
 mod remove;
 mod rewrite;
+mod routes;
 mod start;
 mod stats;
 mod stop;

@@ -1,4 +1,5 @@
-//! What the two real worlds share: programs, HTTP, health checks, git, SQLite, storage, notifications, host figures, time.
+//! What the two real worlds share: programs, HTTP, health checks, git, SQLite, storage, notifications, host figures, time,
+//! traffic.
 //! Knows containers only through [`Engine`]; knows no Docker and no local process table.
 
 mod archive;
@@ -20,6 +21,7 @@ mod reason;
 mod sqlite;
 mod storage;
 mod time;
+mod traffic;
 mod wait;
 
 use std::fmt;
@@ -61,7 +63,7 @@ impl Services {
         self
     }
 
-    /// Performs an effect of the families compose, health, http, git, sqlite, object, notify, exec, host and time.
+    /// Performs an effect of the families compose, health, http, git, sqlite, object, notify, exec, host, time and traffic.
     ///
     /// # Errors
     /// As the effect's own; [`ErrorKind::Internal`] for the families that a world performs itself.
@@ -77,6 +79,7 @@ impl Services {
             Effect::Exec(effect) => self.exec(call, effect).await.map(Outcome::Exec),
             Effect::Host(effect) => self.host(call, effect).await.map(Outcome::Host),
             Effect::Time(effect) => self.time(call, effect).await.map(Outcome::Time),
+            Effect::Traffic(effect) => self.traffic(call, effect).await.map(Outcome::Traffic),
             Effect::Container(_) | Effect::Image(_) | Effect::Volume(_) | Effect::Network(_) | Effect::Lock(_) => {
                 let kind = effect.kind();
                 Err(EffectError::new(ErrorKind::Internal, format!("`{kind}` is not routed to the services"))

@@ -50,8 +50,10 @@ impl SimHost {
                 page,
             });
         }
-        let page = self.machine.strangers.get(&port)?.clone();
-        Some(Answer { container: None, image: None, page })
+        if let Some(page) = self.machine.strangers.get(&port).cloned() {
+            return Some(Answer { container: None, image: None, page });
+        }
+        self.routed(port, path)
     }
 
     /// The place that a URL means, and the path there.
@@ -86,7 +88,9 @@ impl SimHost {
     pub(super) fn accepts(&self, place: &Place) -> bool {
         match place {
             Place::Port(port) => {
-                self.containers.publisher(*port).is_some() || self.machine.strangers.contains_key(port)
+                self.containers.publisher(*port).is_some()
+                    || self.machine.strangers.contains_key(port)
+                    || self.routed_port(*port).is_some()
             }
             Place::Inside(name, port) => {
                 self.containers.get(name).is_some_and(|container| container.answer(*port, "/", self.now()).is_some())

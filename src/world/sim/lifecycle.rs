@@ -132,6 +132,9 @@ impl SimHost {
         if let Some(container) = self.containers.running().find(|container| container.ports.iter().any(clashes)) {
             return Some(format!(" by container `{}`", container.name()));
         }
+        if let Some(service) = self.routed_port(port) {
+            return Some(format!(" by the route of `{service}`"));
+        }
         let stranger = mapping.protocol == Protocol::Tcp && self.machine.strangers.contains_key(&port);
         stranger.then(|| " by another process".into())
     }

@@ -30,6 +30,7 @@ mod snapshot;
 mod sqlite;
 mod sqlite_changes;
 mod sqlite_rows;
+mod traffic;
 mod volumes;
 
 pub use behaviour::{Behaviour, Page};
@@ -48,4 +49,5 @@ pub use sim_clock::SimClock;
 pub use sim_world::SimWorld;
 pub use snapshot::Snapshot;
 pub use sqlite_rows::Database;
+pub use traffic::SimRoute;
 pub use volumes::SimVolume;

@@ -16,6 +16,7 @@ use super::networks::SimNetwork;
 use super::notify::Outbox;
 use super::objects::Objects;
 use super::sqlite_rows::Database;
+use super::traffic::SimRoute;
 use super::volumes::SimVolume;
 use crate::effect::container::ContainerSpec;
 use crate::effect::git::{Change, ChangedFile};
@@ -59,6 +60,10 @@ pub struct Scenario {
     pub locks: BTreeMap<String, Held>,
     /// Answers of other hosts, by URL.
     pub web: BTreeMap<String, Page>,
+    /// Routes by service.
+    pub routes: BTreeMap<String, SimRoute>,
+    /// Requests that each route gets.
+    pub visitors_per_second: u64,
 }
 
 /// A container that is there from the beginning; somebody else made it.
@@ -70,6 +75,8 @@ pub struct Placed {
     pub stopped: bool,
 }
 
+/// A quiet site.
+const VISITORS_PER_SECOND: u64 = 10;
 /// 2026-01-01T00:00:00Z.
 const START_UNIX_MS: i64 = 1_767_225_600_000;
 
@@ -96,6 +103,8 @@ impl Scenario {
             outbox: Outbox::default(),
             locks: BTreeMap::new(),
             web: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            visitors_per_second: VISITORS_PER_SECOND,
         }
     }
 }

@@ -19,6 +19,7 @@ use super::objects::Objects;
 use super::scenario::Scenario;
 use super::sim_clock::SimClock;
 use super::sqlite_rows::Database;
+use super::traffic::Routes;
 use super::volumes::Volumes;
 use crate::effect::time::{Instant, TimeEffect, TimeOutcome};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
@@ -44,6 +45,8 @@ pub(super) struct SimHost {
     pub(super) locks: Locks,
     pub(super) epochs: Epochs,
     pub(super) web: BTreeMap<String, Page>,
+    pub(super) routes: Routes,
+    pub(super) visitors_per_second: u64,
 }
 
 impl SimHost {
@@ -65,6 +68,8 @@ impl SimHost {
             locks: scenario.locks,
             epochs: Epochs::new(),
             web: scenario.web,
+            routes: scenario.routes,
+            visitors_per_second: scenario.visitors_per_second,
         };
         for image in &scenario.images {
             host.images.add(&mut host.ids, image, 0);
@@ -117,6 +122,7 @@ impl SimHost {
             Effect::Host(effect) => self.ask_machine(call, effect).map(Outcome::Host),
             Effect::Time(effect) => Ok(Outcome::Time(self.time(effect))),
             Effect::Lock(effect) => self.lock(call, effect).map(Outcome::Lock),
+            Effect::Traffic(effect) => self.traffic(call, effect).map(Outcome::Traffic),
         };
         self.settle();
         outcome

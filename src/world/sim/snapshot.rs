@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub networks: BTreeMap<String, BTreeMap<String, String>>,
     /// Repository to commit.
     pub repos: BTreeMap<String, String>,
+    /// Service to its targets and their weights.
+    pub routes: BTreeMap<String, BTreeMap<String, u32>>,
     /// Service to run.
     pub locks: BTreeMap<String, String>,
 }
@@ -61,6 +63,7 @@ impl SimHost {
                 .map(|(name, (_, network))| (name.clone(), network.labels.clone()))
                 .collect(),
             repos: self.repos.iter().map(|(path, repo)| (path.clone(), head(repo).unwrap_or_default())).collect(),
+            routes: self.routes.iter().map(|(service, known)| (service.clone(), known.weights())).collect(),
             locks: self.locks.iter().map(|(service, held)| (service.clone(), held.run.to_string())).collect(),
         }
     }

@@ -1,0 +1,174 @@
+//! `traffic_set`, `traffic_switch` and `traffic_mirror`: who gets the requests from now on.
+
+use serde::{Deserialize, Serialize};
+
+use super::look::{ShowRoute, Standing};
+use super::targets::{CanaryRule, TargetSpec, named};
+use super::{DeclareRoute, Mirror, standing};
+use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+
+/// `traffic_set`: the targets of a service and their weights, all of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetTargets {
+    pub service: String,
+    pub targets: Vec<TargetSpec>,
+    /// A visitor stays with the target that the first request got, until the next step. Default: no.
+    #[serde(default)]
+    pub sticky: bool,
+    /// Who goes to one target whatever the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryRule>,
+}
+
+/// The targets that there were; before the first step, a route without any.
+pub(super) fn former_step(prior: Option<&Outcome>) -> Undo {
+    standing(prior).map_or(Undo::Nothing, |former| {
+        if former.view.targets.is_empty() {
+            return Undo::by(DeclareRoute { anew: true, ..DeclareRoute::again(former) });
+        }
+        let step = former.view.step();
+        Undo::by(SetTargets {
+            service: former.view.route.service.clone(),
+            targets: step.targets.into_iter().map(TargetSpec::from).collect(),
+            sticky: step.sticky,
+            canary: step.canary,
+        })
+    })
+}
+
+impl Facts for SetTargets {
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    fn recovery(&self) -> Recovery {
+        Recovery::Repeat
+    }
+
+    fn prior(&self) -> Option<Effect> {
+        Some(ShowRoute { service: self.service.clone(), missing_ok: true }.into())
+    }
+
+    fn undo(&self, prior: Option<&Outcome>) -> Undo {
+        former_step(prior)
+    }
+
+    fn service(&self) -> Option<&str> {
+        Some(&self.service)
+    }
+
+    fn subject(&self) -> String {
+        let target = |target: &TargetSpec| {
+            let container = target.container.as_ref().map(ToString::to_string);
+            let name = container.or_else(|| target.name.clone()).or_else(|| target.address.clone());
+            format!("{} {}", name.unwrap_or_default(), target.weight)
+        };
+        format!("{}: {}", self.service, self.targets.iter().map(target).collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl Request for SetTargets {
+    const KIND: &'static str = "traffic_set";
+    type Reply = Standing;
+}
+
+/// `traffic_switch`: all requests go to one target from now on; the others stay warm, with weight 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchTraffic {
+    pub service: String,
+    #[serde(deserialize_with = "named")]
+    pub target: String,
+}
+
+impl Facts for SwitchTraffic {
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    fn recovery(&self) -> Recovery {
+        Recovery::Repeat
+    }
+
+    fn prior(&self) -> Option<Effect> {
+        Some(ShowRoute { service: self.service.clone(), missing_ok: true }.into())
+    }
+
+    fn undo(&self, prior: Option<&Outcome>) -> Undo {
+        former_step(prior)
+    }
+
+    fn service(&self) -> Option<&str> {
+        Some(&self.service)
+    }
+
+    fn subject(&self) -> String {
+        format!("{} -> {}", self.service, self.target)
+    }
+}
+
+impl Request for SwitchTraffic {
+    const KIND: &'static str = "traffic_switch";
+    type Reply = Standing;
+}
+
+/// `traffic_mirror`: copies of safe requests without a body go to another address too, and its answers are dropped;
+/// without `address` that ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MirrorTraffic {
+    pub service: String,
+    /// `HOST:PORT`. Default: nobody gets copies any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Of a hundred requests. Default 100.
+    #[serde(default = "all")]
+    pub percent: u32,
+}
+
+fn all() -> u32 {
+    100
+}
+
+impl MirrorTraffic {
+    /// What the driver is told.
+    pub fn mirror(&self) -> Option<Mirror> {
+        self.address.clone().map(|address| Mirror { address, percent: self.percent })
+    }
+}
+
+impl Facts for MirrorTraffic {
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    fn recovery(&self) -> Recovery {
+        Recovery::Repeat
+    }
+
+    fn prior(&self) -> Option<Effect> {
+        Some(ShowRoute { service: self.service.clone(), missing_ok: true }.into())
+    }
+
+    fn undo(&self, prior: Option<&Outcome>) -> Undo {
+        let Some(former) = standing(prior) else { return Undo::Nothing };
+        let mirror = former.view.mirror.clone();
+        let percent = mirror.as_ref().map_or_else(all, |mirror| mirror.percent);
+        let address = mirror.map(|mirror| mirror.address);
+        Undo::by(Self { service: self.service.clone(), address, percent })
+    }
+
+    fn service(&self) -> Option<&str> {
+        Some(&self.service)
+    }
+
+    fn subject(&self) -> String {
+        format!("{} -> {}", self.service, self.address.as_deref().unwrap_or("nobody"))
+    }
+}
+
+impl Request for MirrorTraffic {
+    const KIND: &'static str = "traffic_mirror";
+    type Reply = Standing;
+}

@@ -1,0 +1,448 @@
+//! Routes in the simulated world: one model for all drivers, which does what the embedded proxy does. Knows nothing of
+//! how a driver is told.
+//!
+//! Faults: a driver that does not answer, a public port that is taken, nobody well behind the public address, a driver
+//! that cannot do it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::behaviour::Page;
+use super::http::{Answer, Place};
+use super::sim_clock::whole_ms;
+use super::sim_host::SimHost;
+use crate::base::container_ref::ContainerRef;
+use crate::effect::container::Removed;
+use crate::effect::traffic::{
+    CanaryRule, DeclareRoute, DrainTarget, Drained, Driver, ErrorCounts, ForgetRoute, HoldTraffic, Latency, ListRoutes,
+    Listed, Mirror, MirrorTraffic, Released, Route, RouteView, SetTargets, ShowRoute, Standing, SwitchTraffic, Target,
+    TargetSpec, TargetStats, TargetView, TrafficEffect, TrafficOutcome, TrafficStats, target_name,
+};
+use crate::effect::{EffectError, ErrorKind};
+use crate::world::Call;
+
+/// What a change takes until it is read back and proved.
+const CHANGE_MS: u64 = 5;
+/// What the requests in flight take to end.
+const IN_FLIGHT_MS: u64 = 50;
+
+/// A route and its targets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimRoute {
+    pub driver: Driver,
+    pub route: Route,
+    #[serde(default)]
+    pub probe: Option<String>,
+    #[serde(default)]
+    pub epoch: u64,
+    #[serde(default)]
+    pub targets: Vec<Target>,
+    #[serde(default)]
+    pub sticky: bool,
+    #[serde(default)]
+    pub canary: Option<CanaryRule>,
+    #[serde(default)]
+    pub mirror: Option<Mirror>,
+    /// The instant of the clock at which a hold ends by itself.
+    #[serde(default)]
+    pub held_until: Option<u64>,
+    #[serde(default)]
+    pub draining: BTreeSet<String>,
+    /// Probes that each target answered.
+    #[serde(default)]
+    pub served: BTreeMap<String, u64>,
+}
+
+/// Routes by service.
+pub(super) type Routes = BTreeMap<String, SimRoute>;
+
+impl SimRoute {
+    /// Whether it is reached at this port of the host.
+    fn listens(&self, port: u16) -> bool {
+        let all = std::iter::once(&self.route.address).chain(&self.route.also);
+        all.filter_map(|address| address.rsplit_once(':')).any(|(_, own)| own.parse() == Ok(port))
+    }
+
+    pub(super) fn weights(&self) -> BTreeMap<String, u32> {
+        self.targets.iter().map(|target| (target.name.clone(), target.weight)).collect()
+    }
+
+    fn is_held(&self, now: u64) -> bool {
+        self.held_until.is_some_and(|until| until > now)
+    }
+
+    /// Those who get requests; the warm ones when nobody else is there.
+    fn in_turn(&self) -> impl Iterator<Item = &Target> {
+        let live = |target: &&Target| target.weight > 0 && !self.draining.contains(&target.name);
+        let warm = |target: &&Target| target.weight == 0 && !self.draining.contains(&target.name);
+        self.targets.iter().filter(live).chain(self.targets.iter().filter(warm))
+    }
+}
+
+impl SimHost {
+    pub(super) fn traffic(&mut self, call: &Call, effect: &TrafficEffect) -> Result<TrafficOutcome, EffectError> {
+        Ok(match effect {
+            TrafficEffect::Route(request) => TrafficOutcome::Route(self.declare_route(call, request)?),
+            TrafficEffect::Forget(request) => TrafficOutcome::Forget(self.forget_route(request)?),
+            TrafficEffect::Set(request) => TrafficOutcome::Set(self.set_targets(call, request)?),
+            TrafficEffect::Switch(request) => TrafficOutcome::Switch(self.switch(call, request)?),
+            TrafficEffect::Drain(request) => TrafficOutcome::Drain(self.drain(call, request)?),
+            TrafficEffect::Hold(request) => TrafficOutcome::Hold(self.hold(call, request)?),
+            TrafficEffect::Release(request) => {
+                self.only_proxy(&request.service, "hold requests")?;
+                self.commanded(call, &request.service)?.held_until = None;
+                TrafficOutcome::Release(Released { waiting: 0, turned_away: 0 })
+            }
+            TrafficEffect::Mirror(request) => TrafficOutcome::Mirror(self.mirror(call, request)?),
+            TrafficEffect::Stats(request) => {
+                self.only_proxy(&request.service, "tell figures of the last seconds")?;
+                let route = self.route(&request.service)?;
+                let all: u64 = route.targets.iter().map(|target| u64::from(target.weight)).sum();
+                let requests = self.visitors_per_second * whole_ms(request.window.0) / 1_000;
+                let share = |target: &Target| requests * u64::from(target.weight) / all.max(1);
+                let stats = |target: &Target| (target.name.clone(), self.figures(target, share(target)));
+                TrafficOutcome::Stats(TrafficStats {
+                    service: request.service.clone(),
+                    window: request.window,
+                    targets: route.targets.iter().map(stats).collect(),
+                })
+            }
+            TrafficEffect::Show(request) => TrafficOutcome::Show(self.show_route(request)?),
+            TrafficEffect::List(request) => TrafficOutcome::List(self.list_routes(request)),
+        })
+    }
+
+    fn declare_route(&mut self, call: &Call, request: &DeclareRoute) -> Result<Standing, EffectError> {
+        let service = &request.service;
+        let route = request.route();
+        let port = public_port(&route)?;
+        if let Some(other) = self.routes.get(service).filter(|known| known.driver.kind() != request.driver.kind()) {
+            let message = format!("the route of `{service}` is driven by `{}`", other.driver);
+            return Err(EffectError::new(ErrorKind::Conflict, message)
+                .hint(format!("take it away first: `traffic_forget(\"{service}\")`"))
+                .not_applied());
+        }
+        if self.containers.publisher(port).is_some() || self.machine.strangers.contains_key(&port) {
+            let message = format!("port {port} is taken, so `{}` cannot listen on it", request.driver);
+            return Err(EffectError::new(ErrorKind::PortTaken, message)
+                .hint(format!("see who has it: ss -ltnp 'sport = :{port}'"))
+                .not_applied());
+        }
+        let known = self.routes.entry(service.clone()).or_insert_with(|| SimRoute {
+            driver: request.driver.clone(),
+            route: route.clone(),
+            probe: None,
+            epoch: 0,
+            targets: Vec::new(),
+            sticky: false,
+            canary: None,
+            mirror: None,
+            held_until: None,
+            draining: BTreeSet::new(),
+            served: BTreeMap::new(),
+        });
+        known.route = route;
+        known.driver = request.driver.clone();
+        known.probe.clone_from(&request.probe);
+        if request.anew {
+            known.targets.clear();
+            known.draining.clear();
+        }
+        self.commanded(call, service)?;
+        self.standing(service)
+    }
+
+    fn forget_route(&mut self, request: &ForgetRoute) -> Result<Removed, EffectError> {
+        match self.routes.remove(&request.service) {
+            None if !request.missing_ok => Err(unknown(&request.service)),
+            found => Ok(Removed { removed: found.is_some() }),
+        }
+    }
+
+    fn set_targets(&mut self, call: &Call, request: &SetTargets) -> Result<Standing, EffectError> {
+        let service = &request.service;
+        self.route(service)?;
+        let targets = request.targets.iter().map(|spec| self.target(spec)).collect::<Result<Vec<_>, _>>()?;
+        if targets.iter().all(|target| target.weight == 0) {
+            let message = format!("nobody would get the requests of `{service}`: every weight is 0");
+            return Err(EffectError::new(ErrorKind::Invalid, message)
+                .hint("give one target a `weight` above 0, or take the route away with `traffic_forget`")
+                .not_applied());
+        }
+        let known = self.commanded(call, service)?;
+        known.targets = targets;
+        known.sticky = request.sticky;
+        known.canary.clone_from(&request.canary);
+        let targets = &known.targets;
+        known.draining.retain(|name| targets.iter().any(|target| target.name == *name && target.weight == 0));
+        self.prove(service)?;
+        self.standing(service)
+    }
+
+    fn switch(&mut self, call: &Call, request: &SwitchTraffic) -> Result<Standing, EffectError> {
+        let name = self.target_called(&request.service, &request.target)?;
+        let known = self.commanded(call, &request.service)?;
+        known.sticky = false;
+        known.canary = None;
+        known.draining.remove(&name);
+        for target in &mut known.targets {
+            target.weight = u32::from(target.name == name);
+        }
+        self.prove(&request.service)?;
+        self.standing(&request.service)
+    }
+
+    fn drain(&mut self, call: &Call, request: &DrainTarget) -> Result<Drained, EffectError> {
+        let name = self.target_called(&request.service, &request.target)?;
+        let now = self.now();
+        let known = self.commanded(call, &request.service)?;
+        let others = known
+            .targets
+            .iter()
+            .any(|other| other.name != name && other.weight > 0 && !known.draining.contains(&other.name));
+        if !others && !known.is_held(now) {
+            let message = format!("`{name}` is the only target that gets requests: switch or hold first");
+            return Err(EffectError::new(ErrorKind::Conflict, message).not_applied());
+        }
+        known.draining.insert(name);
+        let waited_ms = IN_FLIGHT_MS.min(whole_ms(request.deadline.0));
+        self.pass(waited_ms);
+        Ok(Drained { waited_ms, requests_cut: 0, streams_cut: 0 })
+    }
+
+    fn hold(&mut self, call: &Call, request: &HoldTraffic) -> Result<Standing, EffectError> {
+        self.only_proxy(&request.service, "hold requests")?;
+        let until = self.now() + whole_ms(request.max_wait.0);
+        self.commanded(call, &request.service)?.held_until = Some(until);
+        self.standing(&request.service)
+    }
+
+    fn mirror(&mut self, call: &Call, request: &MirrorTraffic) -> Result<Standing, EffectError> {
+        self.only_proxy(&request.service, "mirror requests")?;
+        self.commanded(call, &request.service)?.mirror = request.mirror();
+        self.standing(&request.service)
+    }
+
+    fn show_route(&self, request: &ShowRoute) -> Result<Option<Standing>, EffectError> {
+        match self.standing(&request.service) {
+            Ok(found) => Ok(Some(found)),
+            Err(_) if request.missing_ok => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn list_routes(&self, request: &ListRoutes) -> Vec<Listed> {
+        let id = match &request.container {
+            Some(container) => match self.containers.find(container) {
+                Some(found) => Some(found.id.clone()),
+                None => return Vec::new(),
+            },
+            None => None,
+        };
+        let refers =
+            |known: &SimRoute| id.as_ref().is_none_or(|id| known.targets.iter().any(|target| self.is_at(target, id)));
+        let listed = |(service, known): (&String, &SimRoute)| Listed {
+            service: service.clone(),
+            driver: known.driver.clone(),
+            view: Some(self.route_view(known)),
+            error: None,
+        };
+        self.routes.iter().filter(|(_, known)| refers(known)).map(listed).collect()
+    }
+
+    /// Whether the target is the container with this id.
+    fn is_at(&self, target: &Target, id: &str) -> bool {
+        let Some(container) = self.containers.find(&ContainerRef::new(id)) else { return false };
+        let at = |port: u16| container.ports.iter().any(|published| published.host_port == port);
+        let own = |host: &str| self.addresses(container).values().any(|address| address == host);
+        let placed = target.address.rsplit_once(':');
+        target.name == target_name(id) || placed.is_some_and(|(host, port)| own(host) || port.parse().is_ok_and(at))
+    }
+
+    fn route(&self, service: &str) -> Result<&SimRoute, EffectError> {
+        self.routes.get(service).ok_or_else(|| unknown(service))
+    }
+
+    /// The route, to be changed by this run; an older one's command is refused after a newer one's.
+    fn commanded(&mut self, call: &Call, service: &str) -> Result<&mut SimRoute, EffectError> {
+        self.clock.advance(std::time::Duration::from_millis(CHANGE_MS));
+        let known = self.routes.get_mut(service).ok_or_else(|| unknown(service))?;
+        let epoch = call.epoch.unwrap_or(known.epoch);
+        if epoch < known.epoch {
+            let message = format!("`{service}` was commanded with epoch {} already; {epoch} is older", known.epoch);
+            return Err(EffectError::new(ErrorKind::Conflict, message).not_applied());
+        }
+        known.epoch = epoch;
+        Ok(known)
+    }
+
+    fn only_proxy(&self, service: &str, what: &str) -> Result<(), EffectError> {
+        match &self.route(service)?.driver {
+            Driver::Proxy(_) => Ok(()),
+            other => Err(EffectError::new(ErrorKind::Unsupported, format!("the driver `{other}` cannot {what}"))
+                .hint("the driver `proxy` can: run `deployer proxy run`, and declare the route with it")
+                .not_applied()),
+        }
+    }
+
+    fn target(&self, spec: &TargetSpec) -> Result<Target, EffectError> {
+        let wrong = |message: &str| EffectError::new(ErrorKind::Invalid, message).not_applied();
+        match (&spec.container, &spec.address) {
+            (Some(wanted), None) => {
+                let found = self.find(wanted)?;
+                if !found.is_running() && spec.weight > 0 {
+                    let message = format!("container `{wanted}` is not running, so it can get no requests");
+                    return Err(EffectError::new(ErrorKind::Conflict, message)
+                        .hint(format!("docker start {wanted}"))
+                        .not_applied());
+                }
+                let published =
+                    found.ports.iter().find(|published| spec.port.is_none_or(|port| port == published.container_port));
+                let own = self.addresses(found).into_values().next().unwrap_or_default();
+                let address = match published {
+                    Some(published) => format!("127.0.0.1:{}", published.host_port),
+                    None => format!("{own}:{}", spec.port.unwrap_or(found.app_port())),
+                };
+                let name = spec.name.clone().unwrap_or_else(|| target_name(&found.id).to_owned());
+                Ok(Target { name, address, weight: spec.weight })
+            }
+            (None, Some(address)) => {
+                let name = spec.name.clone().unwrap_or_else(|| address.replace(':', "-"));
+                Ok(Target { name, address: address.clone(), weight: spec.weight })
+            }
+            (Some(_), Some(_)) => Err(wrong("a target has a `container` or an `address`, not both")),
+            (None, None) => Err(wrong("a target needs a `container` or an `address`")),
+        }
+    }
+
+    fn target_called(&self, service: &str, called: &str) -> Result<String, EffectError> {
+        let route = self.route(service)?;
+        let id = self.containers.find(&ContainerRef::new(called)).map(|found| target_name(&found.id).to_owned());
+        let named = |name: &str| route.targets.iter().any(|target| target.name == name);
+        let found = Some(called.to_owned()).filter(|name| named(name)).or(id.filter(|id| named(id)));
+        found.ok_or_else(|| {
+            let names: Vec<String> = route.targets.iter().map(|target| format!("`{}`", target.name)).collect();
+            let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            EffectError::new(
+                ErrorKind::NotFound,
+                format!("the route of `{service}` has no target `{called}`; it has {has}"),
+            )
+            .hint("name it in `traffic_set` first, with weight 0 when it shall get nothing yet")
+            .not_applied()
+        })
+    }
+
+    /// A request through the public address.
+    fn prove(&mut self, service: &str) -> Result<(), EffectError> {
+        let route = self.route(service)?;
+        if route.is_held(self.now()) {
+            return Ok(());
+        }
+        let path = route.route.check.path.clone().unwrap_or_else(|| "/".into());
+        let answered = route.in_turn().filter(|target| target.weight > 0).find_map(|target| {
+            let page = self.answer_of(target, &path)?.page;
+            (page.status < 500).then(|| (target.name.clone(), page.takes_ms))
+        });
+        let Some((name, takes_ms)) = answered else {
+            let address = &route.route.address;
+            let message = format!("`{service}` does not answer at its public address {address} as it should");
+            return Err(EffectError::new(ErrorKind::Unhealthy, message)
+                .hint("see who gets its requests: `traffic_show`, `deployer proxy status`"));
+        };
+        self.pass(takes_ms);
+        if let Some(route) = self.routes.get_mut(service) {
+            *route.served.entry(name).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    fn standing(&self, service: &str) -> Result<Standing, EffectError> {
+        let known = self.route(service)?;
+        Ok(Standing {
+            service: service.to_owned(),
+            driver: known.driver.clone(),
+            probe: known.probe.clone(),
+            view: self.route_view(known),
+        })
+    }
+
+    fn route_view(&self, known: &SimRoute) -> RouteView {
+        let target = |target: &Target| TargetView {
+            name: target.name.clone(),
+            address: target.address.clone(),
+            weight: target.weight,
+            healthy: self.answer_of(target, known.route.check.path.as_deref().unwrap_or("/")).is_some(),
+            draining: known.draining.contains(&target.name),
+            in_flight: 0,
+            streams: 0,
+            served: Some(known.served.get(&target.name).copied().unwrap_or(0)),
+        };
+        RouteView {
+            route: known.route.clone(),
+            epoch: known.epoch,
+            targets: known.targets.iter().map(target).collect(),
+            sticky: known.sticky,
+            canary: known.canary.clone(),
+            mirror: known.mirror.clone(),
+            held: known.is_held(self.now()).then_some(0),
+        }
+    }
+
+    fn figures(&self, target: &Target, requests: u64) -> TargetStats {
+        let Some(Answer { page, .. }) = self.answer_of(target, "/") else {
+            let errors = ErrorCounts { connect: requests, ..ErrorCounts::default() };
+            return TargetStats { requests, errors, ..TargetStats::default() };
+        };
+        let took = page.takes_ms as f64;
+        let latency = Latency { p50_ms: took, p90_ms: took, p99_ms: took, max_ms: took };
+        let statuses = BTreeMap::from([(format!("{}xx", page.status / 100), requests)]);
+        TargetStats { requests, statuses, latency, ..TargetStats::default() }
+    }
+
+    /// What this target would answer now.
+    fn answer_of(&self, target: &Target, path: &str) -> Option<Answer> {
+        let (host, port) = target.address.rsplit_once(':')?;
+        match self.place_at(host, port.parse().ok()?, &target.address) {
+            Place::Port(port) => self.answer(port, path),
+            Place::Inside(name, port) => {
+                let container = self.containers.get(&name)?;
+                let page = container.answer(port, path, self.now())?;
+                let image = Some(container.spec.image.clone());
+                Some(Answer { container: Some(name), image, page })
+            }
+            Place::Away(address) => {
+                Some(Answer { container: None, image: None, page: self.web.get(&address)?.clone() })
+            }
+        }
+    }
+
+    /// The service whose driver listens on this port of the host.
+    pub(super) fn routed_port(&self, port: u16) -> Option<&str> {
+        self.routes.iter().find(|(_, known)| known.listens(port)).map(|(service, _)| service.as_str())
+    }
+
+    /// What a visitor gets from the route that listens on this port; none without a route. Requests that are held
+    /// are answered by whoever is there when they go on: they wait.
+    pub(super) fn routed(&self, port: u16, path: &str) -> Option<Answer> {
+        let known = self.routes.values().find(|known| known.listens(port))?;
+        let found = known.in_turn().find_map(|target| self.answer_of(target, path));
+        let nobody = || Answer { container: None, image: None, page: Page::status(503) };
+        Some(found.unwrap_or_else(nobody))
+    }
+}
+
+fn public_port(route: &Route) -> Result<u16, EffectError> {
+    let port = route.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).filter(|port| *port > 0);
+    port.ok_or_else(|| {
+        let message = format!("`{}` is not a public address such as `0.0.0.0:80`", route.address);
+        EffectError::new(ErrorKind::Invalid, message).not_applied()
+    })
+}
+
+fn unknown(service: &str) -> EffectError {
+    EffectError::new(ErrorKind::NotFound, format!("no route of service `{service}` is known on this host"))
+        .hint(format!("declare it first: `traffic_route(#{{service: \"{service}\", address: \"0.0.0.0:80\"}})`"))
+        .not_applied()
+}

@@ -9,6 +9,7 @@ mod compose;
 mod container;
 mod containers;
 mod exec;
+mod figures;
 mod git;
 mod health;
 mod http;

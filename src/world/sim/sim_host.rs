@@ -8,6 +8,7 @@ use super::behaviour::Page;
 use super::compose::Project;
 use super::containers::Containers;
 use super::exec::Program;
+use super::figures::Visits;
 use super::git::Repo;
 use super::ids::Ids;
 use super::images::Images;
@@ -47,6 +48,7 @@ pub(super) struct SimHost {
     pub(super) web: BTreeMap<String, Page>,
     pub(super) routes: Routes,
     pub(super) visitors_per_second: u64,
+    pub(super) visits: BTreeMap<String, Visits>,
 }
 
 impl SimHost {
@@ -70,6 +72,7 @@ impl SimHost {
             web: scenario.web,
             routes: scenario.routes,
             visitors_per_second: scenario.visitors_per_second,
+            visits: BTreeMap::new(),
         };
         for image in &scenario.images {
             host.images.add(&mut host.ids, image, 0);

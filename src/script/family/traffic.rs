@@ -96,7 +96,7 @@ pub fn primitives() -> Vec<Primitive> {
             .positional(&["service"])
             .required("service", STRING, SERVICE_DOC)
             .optional("window", DURATION, "\"60s\"", "how far it looks back; at most 10m")
-            .returns("service, window, targets: by name requests, in_flight, streams, errors (connect, timeout, broken, cut, client), statuses (\"2xx\" ...), latency (p50_ms, p90_ms, p99_ms, max_ms)")
+            .returns("service, window, targets: by name requests, in_flight, streams, errors (connect, timeout, broken, cut, client), statuses (\"2xx\" ...), latency (p50_ms, p90_ms, p99_ms, max_ms), total (since it was first reached: what `canary_since` takes)")
             .example("traffic_route(#{service: \"web\", address: \"0.0.0.0:80\"});\ntraffic_stats(\"web\", #{window: \"30s\"})"),
         Primitive::of::<ShowRoute>("Shows the route of a service as its driver has it: targets, weights, health, requests in flight.")
             .positional(&["service"])

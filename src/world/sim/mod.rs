@@ -4,6 +4,7 @@
 //! files, sockets or the environment. Each file is one noun and lists on its first lines the faults that it can
 //! produce. Knows the effects; knows no script, no journal and none of the real worlds.
 
+mod approval;
 mod behaviour;
 mod compose;
 mod container;
@@ -34,6 +35,7 @@ mod sqlite_rows;
 mod traffic;
 mod volumes;
 
+pub use approval::Person;
 pub use behaviour::{Behaviour, Page};
 pub use compose::{Project, Service};
 pub use exec::Program;

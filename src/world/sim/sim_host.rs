@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::approval::Person;
 use super::behaviour::Page;
 use super::compose::Project;
 use super::containers::Containers;
@@ -49,6 +50,9 @@ pub(super) struct SimHost {
     pub(super) routes: Routes,
     pub(super) visitors_per_second: u64,
     pub(super) visits: BTreeMap<String, Visits>,
+    pub(super) people: Vec<Person>,
+    /// When each question was first asked.
+    pub(super) asked: BTreeMap<String, u64>,
 }
 
 impl SimHost {
@@ -73,6 +77,8 @@ impl SimHost {
             routes: scenario.routes,
             visitors_per_second: scenario.visitors_per_second,
             visits: BTreeMap::new(),
+            people: scenario.people,
+            asked: BTreeMap::new(),
         };
         for image in &scenario.images {
             host.images.add(&mut host.ids, image, 0);
@@ -110,6 +116,7 @@ impl SimHost {
         }
         self.settle();
         let outcome = match effect {
+            Effect::Approval(effect) => self.approval(call, effect).map(Outcome::Approval),
             Effect::Container(effect) => self.container(call, effect).map(Outcome::Container),
             Effect::Image(effect) => self.image(call, effect).map(Outcome::Image),
             Effect::Volume(effect) => self.volume(call, effect).map(Outcome::Volume),

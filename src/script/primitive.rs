@@ -169,7 +169,7 @@ impl Primitive {
         if before >= self.positional.len() {
             return true;
         }
-        let takes_container = self.positional[before] == "container";
+        let takes_container = ["container", "target"].contains(&self.positional[before]);
         let takes_map =
             self.options.iter().any(|option| option.name == self.positional[before] && option.kind == "map");
         let is_container = takes_container && map.contains_key("id");

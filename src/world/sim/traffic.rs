@@ -59,6 +59,22 @@ pub struct SimRoute {
 pub(super) type Routes = BTreeMap<String, SimRoute>;
 
 impl SimRoute {
+    pub fn new(driver: Driver, route: Route, targets: Vec<Target>) -> Self {
+        Self {
+            driver,
+            route,
+            probe: None,
+            epoch: 0,
+            targets,
+            sticky: false,
+            canary: None,
+            mirror: None,
+            held_until: None,
+            draining: BTreeSet::new(),
+            served: BTreeMap::new(),
+        }
+    }
+
     /// Whether it is reached at this port of the host.
     fn listens(&self, port: u16) -> bool {
         let all = std::iter::once(&self.route.address).chain(&self.route.also);
@@ -121,19 +137,8 @@ impl SimHost {
                 .hint(format!("see who has it: ss -ltnp 'sport = :{port}'"))
                 .not_applied());
         }
-        let known = self.routes.entry(service.clone()).or_insert_with(|| SimRoute {
-            driver: request.driver.clone(),
-            route: route.clone(),
-            probe: None,
-            epoch: 0,
-            targets: Vec::new(),
-            sticky: false,
-            canary: None,
-            mirror: None,
-            held_until: None,
-            draining: BTreeSet::new(),
-            served: BTreeMap::new(),
-        });
+        let fresh = || SimRoute::new(request.driver.clone(), route.clone(), Vec::new());
+        let known = self.routes.entry(service.clone()).or_insert_with(fresh);
         known.route = route;
         known.driver = request.driver.clone();
         known.probe.clone_from(&request.probe);

@@ -230,31 +230,24 @@ impl SimHost {
     }
 
     fn list_routes(&self, request: &ListRoutes) -> Vec<Listed> {
-        let id = match &request.container {
+        let wanted = match &request.container {
             Some(container) => match self.containers.find(container) {
-                Some(found) => Some(found.id.clone()),
+                Some(found) => Some(self.view(found)),
                 None => return Vec::new(),
             },
             None => None,
         };
-        let refers =
-            |known: &SimRoute| id.as_ref().is_none_or(|id| known.targets.iter().any(|target| self.is_at(target, id)));
-        let listed = |(service, known): (&String, &SimRoute)| Listed {
-            service: service.clone(),
-            driver: known.driver.clone(),
-            view: Some(self.route_view(known)),
-            error: None,
+        let listed = |(service, known): (&String, &SimRoute)| {
+            let view = self.route_view(known);
+            let refers = |container| view.targets.iter().any(|target| target.is_at(container));
+            wanted.as_ref().is_none_or(refers).then(|| Listed {
+                service: service.clone(),
+                driver: known.driver.clone(),
+                view: Some(view.clone()),
+                error: None,
+            })
         };
-        self.routes.iter().filter(|(_, known)| refers(known)).map(listed).collect()
-    }
-
-    /// Whether the target is the container with this id.
-    fn is_at(&self, target: &Target, id: &str) -> bool {
-        let Some(container) = self.containers.find(&ContainerRef::new(id)) else { return false };
-        let at = |port: u16| container.ports.iter().any(|published| published.host_port == port);
-        let own = |host: &str| self.addresses(container).values().any(|address| address == host);
-        let placed = target.address.rsplit_once(':');
-        target.name == target_name(id) || placed.is_some_and(|(host, port)| own(host) || port.parse().is_ok_and(at))
+        self.routes.iter().filter_map(listed).collect()
     }
 
     pub(super) fn route(&self, service: &str) -> Result<&SimRoute, EffectError> {

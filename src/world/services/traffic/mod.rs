@@ -10,7 +10,7 @@ use driver::TrafficDriver;
 use proxy::ProxyControl;
 
 use super::Services;
-use crate::effect::container::Removed;
+use crate::effect::container::{Container, Removed};
 use crate::effect::traffic::{
     DeclareRoute, DrainTarget, Drained, Driver, ForgetRoute, HoldTraffic, ListRoutes, Listed, MirrorTraffic, Released,
     RouteView, SetTargets, ShowRoute, Standing, SwitchTraffic, Targets, TrafficEffect, TrafficOutcome,
@@ -145,7 +145,7 @@ impl Services {
         let notes = self.engine.routes().await?;
         let wanted = match &request.container {
             Some(container) if !notes.is_empty() => match self.engine.look(container).await? {
-                Some(found) => Some(self.places(&found).await?),
+                Some(found) => Some(found),
                 None => return Ok(Vec::new()),
             },
             _ => None,
@@ -162,7 +162,7 @@ impl Services {
             };
             // A route that cannot be seen may refer to anybody.
             let refers = match (&wanted, &view) {
-                (Some(places), Some(view)) => view.targets.iter().any(|target| places.hold(target)),
+                (Some(container), Some(view)) => self.refers(view, container).await,
                 (Some(_), None) => error.is_some(),
                 (None, _) => true,
             };
@@ -171,6 +171,15 @@ impl Services {
             }
         }
         Ok(listed)
+    }
+
+    async fn refers(&self, view: &RouteView, container: &Container) -> bool {
+        for target in &view.targets {
+            if self.is_at(target, container).await {
+                return true;
+            }
+        }
+        false
     }
 
     async fn note(&self, service: &str) -> Result<Option<RouteNote>, EffectError> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use support::deployer::{Deployer, Finished};
 use support::docker::Docker;
 use support::http;
-use support::ports::free_port;
+use support::ports::{free_pair, free_port};
 use support::proxy_process::ProxyProcess;
 use support::until;
 
@@ -52,6 +52,7 @@ struct Site {
     deployer: Deployer,
     proxy: ProxyProcess,
     port: u16,
+    green_port: u16,
     base: String,
 }
 
@@ -66,7 +67,14 @@ impl Site {
         std::fs::write(folder.path().join("Dockerfile"), dockerfile).unwrap();
         let base = docker.build(folder.path(), "web", "v1");
         docker.cli(&["run", "--detach", "--name", &docker.name("web"), &base]);
-        Self { deployer: Deployer::docker(), proxy: ProxyProcess::start(), port: free_port(), base, docker }
+        Self {
+            deployer: Deployer::docker(),
+            proxy: ProxyProcess::start(),
+            port: free_port(),
+            green_port: free_pair(),
+            base,
+            docker,
+        }
     }
 
     fn deploy(&self, tag: &str, environment: &str) -> Finished {
@@ -75,7 +83,8 @@ impl Site {
             r#"
 service = "{service}"
 image = "{image}"
-address = "127.0.0.1:{port}"
+port = {port}
+green_port = {green_port}
 steps = [{{ weight = 50, stay = "4s" }}]
 drain = "2s"
 approval = "1s"
@@ -85,6 +94,7 @@ load = {{ rate = 150.0, path = "/" }}
 {traffic}"#,
             service = self.docker.name("web"),
             port = self.port,
+            green_port = self.green_port,
             traffic = self.proxy.table(),
         );
         self.deployer.deploy("canary.rhai", &config)
@@ -124,8 +134,10 @@ fn a_killed_canary_is_taken_back() {
     let image = site.docker.derive(&site.base, "v3", "");
     let config = format!(
         "service = \"{}\"\nimage = \"{image}\"\nsteps = [{{ weight = 50, stay = \"10m\" }}]\n\
-         health = {{ path = \"/health\" }}\n{}",
+         port = {}\ngreen_port = {}\nhealth = {{ path = \"/health\" }}\n{}",
         site.docker.name("web"),
+        site.port,
+        site.green_port,
         site.proxy.table()
     );
     let file = site.deployer.file("long.toml", &config);

@@ -1,9 +1,8 @@
 //! The canary script on a simulated host: healthy ones are promoted, ill ones get no requests any more.
 
-use deployer::effect::traffic::{Driver, Route, Target};
 use deployer::journal::entry::{Purpose, RunStatus};
 use deployer::script::source::SHIPPED;
-use deployer::world::sim::{Behaviour, Page, Person, Placed, Scenario, SimImage, SimRoute};
+use deployer::world::sim::{Behaviour, Page, Person, Placed, Scenario, SimImage};
 use serde_json::{Value, json};
 
 use crate::deploys::{PORT, difference};
@@ -20,23 +19,21 @@ fn page(takes_ms: u64) -> Page {
 
 /// `web` behind a route, with so many visitors a second.
 pub fn site(new: Page, visitors_per_second: u64) -> Scenario {
-    let spec = json!({"name": "web", "image": "web:v1", "ports": ["127.0.0.1:9001:5000"]});
-    let route = Route {
-        service: "web".into(),
-        address: format!("0.0.0.0:{PORT}"),
-        also: Vec::new(),
-        host: None,
-        path_prefix: None,
-        check: Default::default(),
-    };
-    let target = Target { name: "web-v1".into(), address: "127.0.0.1:9001".into(), weight: 1 };
+    let spec = json!({
+        "name": "web", "image": "web:v1", "ports": ["127.0.0.1:8081:5000"], "service": "web", "role": "live",
+    });
     let mut scenario = Scenario {
         images: vec![SimImage::new("web:v1", app("v1", page(20))), SimImage::new("web:v2", app("v2", new))],
         containers: vec![Placed { spec: serde_json::from_value(spec).unwrap(), stopped: false }],
         visitors_per_second,
         ..Scenario::default()
     };
-    scenario.routes.insert("web".into(), SimRoute::new(Driver::default(), route, vec![target]));
+    let route = json!({
+        "driver": "proxy",
+        "route": {"service": "web", "address": format!("0.0.0.0:{PORT}"), "check": {"path": "/"}},
+        "targets": [{"name": "blue", "address": "127.0.0.1:8081"}],
+    });
+    scenario.routes.insert("web".into(), serde_json::from_value(route).unwrap());
     scenario
 }
 

@@ -245,7 +245,7 @@ fn side(totals: &Totals) -> Side {
             rest = rest.saturating_sub(*count);
             here
         });
-        step.map_or(0.0, |(step, _)| latency_of(*step))
+        step.map_or(0.0, |(step, _)| (latency_of(*step) * 100.0).round() / 100.0)
     };
     Side {
         requests: totals.judged,

@@ -13,6 +13,7 @@ pub mod http;
 pub mod logo;
 pub mod planted;
 pub mod ports;
+pub mod proxy_process;
 pub mod rivals;
 pub mod s3_server;
 pub mod scene;

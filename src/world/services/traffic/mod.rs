@@ -10,6 +10,7 @@ use driver::TrafficDriver;
 use proxy::ProxyControl;
 
 use super::Services;
+use crate::base::labels;
 use crate::effect::container::{Container, Removed};
 use crate::effect::traffic::{
     DeclareRoute, DrainTarget, Drained, Driver, ForgetRoute, HoldTraffic, ListRoutes, Listed, MirrorTraffic, Released,
@@ -160,10 +161,10 @@ impl Services {
                 Ok(view) => (view, None),
                 Err(error) => (None, Some(error)),
             };
-            // A route that cannot be seen may refer to anybody.
             let refers = match (&wanted, &view) {
                 (Some(container), Some(view)) => self.refers(view, container).await,
-                (Some(_), None) => error.is_some(),
+                // A route that cannot be seen may refer to any container of its service; others it must not hold up.
+                (Some(container), None) => error.is_some() && serves(container, &note.service),
                 (None, _) => true,
             };
             if refers {
@@ -220,6 +221,10 @@ fn driver_of(driver: &Driver) -> Result<Box<dyn TrafficDriver>, EffectError> {
                 .not_applied());
         }
     })
+}
+
+fn serves(container: &Container, service: &str) -> bool {
+    container.name == service || container.labels.get(labels::SERVICE).is_some_and(|own| own == service)
 }
 
 fn unknown(service: &str) -> EffectError {

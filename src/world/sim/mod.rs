@@ -30,6 +30,7 @@ mod sqlite;
 mod sqlite_changes;
 mod sqlite_rows;
 mod traffic;
+mod traffic_targets;
 mod volumes;
 
 pub use behaviour::{Behaviour, Page};

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::Format;
 use super::history::ago;
 use super::layout::{Paint, Tone, between, columns, one_line, wrap};
+use crate::effect::traffic::Listed;
 use crate::run::census::standing::{Instance, Orphan, Role, Service, Standing, state_word};
 
 /// Columns of the word in front of what is said.
@@ -43,6 +44,9 @@ impl StandingText<'_> {
                 text += &self.part(tone, instance.role.word(), &self.first_line(instance));
                 text += &self.part(Tone::Plain, "", &second_line(instance));
             }
+            if let Some(route) = &service.route {
+                text += &self.part(Tone::Plain, "route", &route_line(route));
+            }
             if let Some(lock) = &service.lock {
                 text += &self.part(Tone::Warn, "lock", &self.lock(lock));
             }
@@ -73,6 +77,9 @@ impl StandingText<'_> {
             for instance in &service.instances {
                 let role = instance.role.word();
                 text += &format!("{name} {role}: {}; {}\n", self.first_line(instance), second_line(instance));
+            }
+            if let Some(route) = &service.route {
+                text += &format!("{name} route: {}\n", route_line(route));
             }
             if let Some(lock) = &service.lock {
                 text += &format!("{name} lock: {}\n", self.lock(lock));
@@ -147,7 +154,7 @@ impl StandingText<'_> {
 
 fn role_tone(role: Role) -> Tone {
     match role {
-        Role::Live | Role::Replica => Tone::Good,
+        Role::Live | Role::Replica | Role::Warm => Tone::Good,
         Role::Candidate => Tone::Strong,
         Role::Old => Tone::Quiet,
         Role::Down | Role::LeftOver => Tone::Bad,
@@ -164,6 +171,25 @@ fn second_line(instance: &Instance) -> String {
     let commit = instance.commit.as_deref().map_or_else(String::new, |commit| format!(", commit {}", short(commit)));
     let run = instance.run.as_deref().map_or_else(String::new, |run| format!(", run {run}"));
     format!("{release} {}{commit}{run}", short(&instance.image_id))
+}
+
+fn route_line(route: &Listed) -> String {
+    let Some(view) = &route.view else { return format!("by {}, which does not tell", route.driver) };
+    let place = &view.route;
+    let host = place.host.as_deref().map_or_else(String::new, |host| format!(" for {host}"));
+    let path = place.path_prefix.as_deref().map_or_else(String::new, |path| format!(" below {path}"));
+    let targets: Vec<String> = view
+        .targets
+        .iter()
+        .map(|target| {
+            let ill = if target.healthy { "" } else { ", not well" };
+            let draining = if target.draining { ", draining" } else { "" };
+            format!("{} (weight {}, {} in flight{ill}{draining})", target.address, target.weight, target.in_flight)
+        })
+        .collect();
+    let held = view.held.map_or_else(String::new, |waiting| format!("; HELD, {waiting} wait"));
+    let to = if targets.is_empty() { "nobody".to_owned() } else { targets.join(", ") };
+    format!("{}{host}{path} by {} to {to}{held}", place.address, route.driver)
 }
 
 fn orphan_text(orphan: &Orphan) -> String {

@@ -169,12 +169,12 @@ impl Primitive {
         if before >= self.positional.len() {
             return true;
         }
-        let takes_container = self.positional[before] == "container";
-        let takes_map =
-            self.options.iter().any(|option| option.name == self.positional[before] && option.kind == "map");
-        let is_container = takes_container && map.contains_key("id");
-        let is_value = takes_map && before > 0;
-        !is_container && !is_value
+        let takes =
+            |kind| self.options.iter().any(|option| option.name == self.positional[before] && option.kind == kind);
+        let is_container = takes("container") && map.contains_key("id");
+        let is_target = takes("target") && (map.contains_key("id") || map.contains_key("address"));
+        let is_value = takes("map") && before > 0;
+        !is_container && !is_target && !is_value
     }
 
     fn json(&self, value: &Dynamic) -> Result<Value, EffectError> {

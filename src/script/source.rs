@@ -80,6 +80,7 @@ impl SourceMap {
 pub const STDLIB: &[(&str, &str)] = &[
     ("std/rebuild", include_str!("../../stdlib/rebuild.rhai")),
     ("std/release", include_str!("../../stdlib/release.rhai")),
+    ("std/route", include_str!("../../stdlib/route.rhai")),
     ("std/announce", include_str!("../../stdlib/announce.rhai")),
     ("std/preflight", include_str!("../../stdlib/preflight.rhai")),
     ("std/database", include_str!("../../stdlib/database.rhai")),

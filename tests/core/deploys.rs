@@ -40,11 +40,13 @@ impl Deploy {
 
     /// Whether the next deploy clears away what one left whose clean-up failed.
     fn heals(&self, played: &Played) -> bool {
-        let next = deploys().into_iter().find(|next| match self.script {
-            // Rolling back once more would go forward again.
-            "rollback.rhai" => next.script == "bluegreen.rhai",
-            _ => next.name == self.name,
-        });
+        // Rolling back once more would go forward again.
+        let name = match self.name {
+            "rollback" => "blue-green",
+            "rollback: routed" => "routed",
+            other => other,
+        };
+        let next = deploys().into_iter().find(|next| next.name == name);
         let again = next.unwrap().play().in_world(played.world.clone()).run();
         let names: Vec<&str> = again.after.containers.keys().map(String::as_str).collect();
         again.status() == RunStatus::Succeeded && names == ["web"]
@@ -156,6 +158,31 @@ pub fn committed(image: &str, commit: &str) -> Scenario {
     scenario
 }
 
+/// `web` behind a route that the proxy drives.
+fn behind_a_route(mut scenario: Scenario) -> Scenario {
+    let spec = &mut scenario.containers[0].spec;
+    *spec = serde_json::from_value(json!({
+        "name": "web", "image": spec.image, "ports": ["127.0.0.1:8081:5000"], "service": "web", "role": "live",
+        "labels": {"deployer.ports": "8081 8082"},
+    }))
+    .unwrap();
+    let route = json!({
+        "driver": "proxy",
+        "route": {"service": "web", "address": "0.0.0.0:8080", "check": {"path": "/"}},
+        "targets": [{"name": "blue", "address": "127.0.0.1:8081"}],
+    });
+    scenario.routes.insert("web".into(), serde_json::from_value(route).unwrap());
+    scenario
+}
+
+fn routed(image: &str) -> Scenario {
+    behind_a_route(with_blue(image))
+}
+
+fn committed_behind_a_route(image: &str, commit: &str) -> Scenario {
+    behind_a_route(committed(image, commit))
+}
+
 pub fn deploys() -> Vec<Deploy> {
     let bluegreen = |name, scenario, old, new, names, more: Value| {
         let mut given = json!({"service": "web", "image": "web:v2", "bake": "2s"});
@@ -172,6 +199,8 @@ pub fn deploys() -> Vec<Deploy> {
         let script = "safe_deploy.rhai";
         Deploy { name, script, given: all, scenario, old, new: "ok", names: &["web"], back_by_image: false }
     };
+    let mut former_behind_a_route = routed("web:v2");
+    former_behind_a_route.images[0].names.push("web:rollback".into());
     let mut restarted = committed("web:live", "b");
     restarted.images.last_mut().unwrap().behaviour = says("ok").into();
     vec![
@@ -203,6 +232,38 @@ pub fn deploys() -> Vec<Deploy> {
             &["web"],
             json!({"compose": {"file": "docker-compose.yml"}}),
         ),
+        bluegreen(
+            "routed: first",
+            Scenario::default(),
+            None,
+            "v2",
+            &["web"],
+            json!({"traffic": {"driver": "proxy", "keep_warm": "2s"}}),
+        ),
+        bluegreen(
+            "routed",
+            routed("web:v1"),
+            Some("v1"),
+            "v2",
+            &["web"],
+            json!({"traffic": {"driver": "proxy", "keep_warm": "2s"}}),
+        ),
+        safe(
+            "safe: routed",
+            committed_behind_a_route("web:live", "a"),
+            Some("old"),
+            json!({"new_port": 8081, "traffic": {"driver": "proxy", "keep_warm": "2s"}}),
+        ),
+        Deploy {
+            name: "rollback: routed",
+            script: "rollback.rhai",
+            given: json!({"service": "web", "bake": "1s"}),
+            scenario: former_behind_a_route,
+            old: Some("v2"),
+            new: "v1",
+            names: &["web"],
+            back_by_image: false,
+        },
         safe("safe: rebuild", committed("web:live", "a"), Some("old"), json!({})),
         safe("safe: restart", restarted, Some("ok"), json!({"action": "restart"})),
         safe("safe: first", Scenario::default(), None, json!({})),

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::targets::{CanaryRule, Target, Targets};
+use super::targets::{CanaryRule, Target, Targets, target_name};
 use crate::base::duration_text::DurationText;
+use crate::effect::container::Container;
 
 /// Where a service is reached, and how its targets are watched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -125,7 +126,28 @@ fn default_percent() -> u32 {
     100
 }
 
+impl TargetView {
+    /// Whether the target is this container: by the name that a container's target has, else by where it is reached.
+    pub fn is_at(&self, container: &Container) -> bool {
+        if self.name == target_name(&container.id) {
+            return true;
+        }
+        let Some((host, port)) = self.address.rsplit_once(':') else { return false };
+        let host = host.trim_matches(['[', ']']);
+        if container.networks.values().any(|own| own == host) {
+            return true;
+        }
+        // Any address of the host: which ones it has is not known for sure.
+        port.parse().is_ok_and(|port: u16| container.ports.iter().any(|published| published.host_port == port))
+    }
+}
+
 impl RouteView {
+    /// Who gets the most requests; none when nobody gets any.
+    pub fn leader(&self) -> Option<&TargetView> {
+        self.targets.iter().filter(|target| target.weight > 0).max_by_key(|target| target.weight)
+    }
+
     /// The target of that name.
     pub fn target(&self, name: &str) -> Option<&TargetView> {
         self.targets.iter().find(|target| target.name == name)

@@ -137,7 +137,7 @@ fn containers(census: &Census, keep: usize) -> Vec<Item> {
     }
     let mut items = Vec::new();
     for (service, containers) in by_service {
-        let mut roles = roles(service, &containers, false);
+        let mut roles = roles(service, &containers, false, census.view_of(service));
         let serves = roles.iter().any(|(role, _)| *role == Role::Live);
         // The newest come first, and so are the ones that are kept.
         roles.sort_by_key(|(_, container)| std::cmp::Reverse(container.created_at.clone()));
@@ -150,7 +150,7 @@ fn containers(census: &Census, keep: usize) -> Vec<Item> {
                     kept += 1;
                     continue;
                 }
-                Role::Live | Role::Replica | Role::Down | Role::Candidate => continue,
+                Role::Live | Role::Replica | Role::Warm | Role::Down | Role::Candidate => continue,
             };
             items.push(Item {
                 kind: Kind::Container,

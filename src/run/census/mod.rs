@@ -19,6 +19,7 @@ use crate::effect::container::{Container, ListContainers};
 use crate::effect::image::{Image, ListImages};
 use crate::effect::lock::{HeldLock, ListLocks};
 use crate::effect::network::{ListNetworks, Network};
+use crate::effect::traffic::{ListRoutes, Listed, RouteView};
 use crate::effect::volume::{ListVolumes, Volume};
 use crate::effect::{EffectError, ErrorKind, Request};
 use crate::world::{Call, World};
@@ -32,6 +33,7 @@ pub struct Census {
     pub volumes: Vec<Volume>,
     pub networks: Vec<Network>,
     pub locks: Vec<HeldLock>,
+    pub routes: Vec<Listed>,
     /// The label of its effect that the image of a container carries, by the image's id.
     inherited: BTreeMap<String, Option<String>>,
 }
@@ -100,6 +102,7 @@ impl Census {
             volumes: ask(world, ListVolumes::default()).await?,
             networks: ask(world, ListNetworks::default()).await?,
             locks: ask(world, ListLocks::default()).await?,
+            routes: ask(world, ListRoutes::default()).await?,
             inherited,
         })
     }
@@ -119,6 +122,15 @@ impl Census {
 
     pub fn lock_of(&self, service: &str) -> Option<&HeldLock> {
         self.locks.iter().find(|lock| lock.service == service)
+    }
+
+    pub fn route_of(&self, service: &str) -> Option<&Listed> {
+        self.routes.iter().find(|route| route.service == service)
+    }
+
+    /// The route of the service, as its driver has it.
+    pub fn view_of(&self, service: &str) -> Option<&RouteView> {
+        self.route_of(service)?.view.as_ref()
     }
 
     /// Whether a run may be doing something to the service right now.

@@ -9,6 +9,7 @@ use super::{Census, OpenRun, Openness};
 use crate::base::labels;
 use crate::effect::container::{Container, ContainerState};
 use crate::effect::lock::HeldLock;
+use crate::effect::traffic::{Listed, RouteView};
 
 /// Ends of the names under which a new version is proved beside the live one.
 const PROVING: [&str; 2] = ["-green", "-new"];
@@ -37,6 +38,8 @@ pub struct Standing {
 pub struct Service {
     pub service: String,
     pub instances: Vec<Instance>,
+    /// Where it is reached, when a driver owns that address.
+    pub route: Option<Listed>,
     /// Who holds its lock.
     pub lock: Option<HeldLock>,
     /// Runs that this machine's journal knows to be unfinished.
@@ -76,6 +79,8 @@ pub enum Role {
     Live,
     /// Serves beside the live one.
     Replica,
+    /// Gets requests when nobody else behind the route is well.
+    Warm,
     /// Should serve and does not run.
     Down,
     /// Being proved by a run that is at work.
@@ -92,6 +97,7 @@ impl Role {
         match self {
             Self::Live => "live",
             Self::Replica => "replica",
+            Self::Warm => "warm",
             Self::Down => "down",
             Self::Candidate => "candidate",
             Self::Old => "old",
@@ -118,6 +124,9 @@ impl Standing {
         for (container, service) in census.own_containers() {
             by_service.entry(service).or_default().push(container);
         }
+        for route in &census.routes {
+            by_service.entry(&route.service).or_default();
+        }
         for lock in &census.locks {
             by_service.entry(&lock.service).or_default();
         }
@@ -143,21 +152,40 @@ impl Standing {
 
 fn stand(census: &Census, open: &[OpenRun], service: &str, containers: &[&Container]) -> Service {
     let at_work = census.at_work(service, open);
-    let mut instances: Vec<Instance> = roles(service, containers, at_work)
+    let mut instances: Vec<Instance> = roles(service, containers, at_work, census.view_of(service))
         .into_iter()
         .map(|(role, container)| instance(census, role, container))
         .collect();
     instances.sort_by(|a, b| (a.role, &a.name).cmp(&(b.role, &b.name)));
     let unfinished: Vec<OpenRun> = open.iter().filter(|run| run.service.as_deref() == Some(service)).cloned().collect();
     let lock = census.lock_of(service).cloned();
-    let attention = attention(service, &instances, lock.as_ref(), &unfinished, at_work);
-    Service { service: service.into(), instances, lock, unfinished, attention }
+    let route = census.route_of(service).cloned();
+    let mut attention = attention(service, &instances, lock.as_ref(), &unfinished, at_work);
+    attention.extend(route.as_ref().and_then(route_trouble));
+    Service { service: service.into(), instances, route, lock, unfinished, attention }
 }
 
 /// The part that each container of a service plays now.
-pub fn roles<'a>(service: &str, containers: &[&'a Container], at_work: bool) -> Vec<(Role, &'a Container)> {
-    let live = live(service, containers).map(|container| container.id.as_str());
+pub fn roles<'a>(
+    service: &str,
+    containers: &[&'a Container],
+    at_work: bool,
+    route: Option<&RouteView>,
+) -> Vec<(Role, &'a Container)> {
+    let leader = route.and_then(RouteView::leader);
+    let live = match leader {
+        Some(leader) => containers.iter().copied().find(|container| leader.is_at(container)),
+        None => live(service, containers),
+    };
+    let live = live.map(|container| container.id.as_str());
+    let routed = |container: &Container| route?.targets.iter().find(|target| target.is_at(container));
     let role = |container: &Container| {
+        match routed(container) {
+            Some(_) if live == Some(container.id.as_str()) => {}
+            Some(target) if target.weight > 0 && container.is_running() => return Role::Replica,
+            Some(_) if container.is_running() => return Role::Warm,
+            _ => {}
+        }
         let temporary = is_proving(service, container) || container.name == format!("{service}{SUCCESSOR}");
         match container.is_running() {
             _ if live == Some(container.id.as_str()) => Role::Live,
@@ -250,6 +278,19 @@ fn attention(
     let left = instances.iter().filter(|instance| instance.role == Role::LeftOver && !explained);
     all.extend(left.map(|left| format!("`{}` is left over from a run that is gone: `deployer gc`", left.name)));
     all
+}
+
+/// What is wrong with a route, in a sentence.
+fn route_trouble(route: &Listed) -> Option<String> {
+    let (driver, service) = (&route.driver, &route.service);
+    match (&route.view, &route.error) {
+        (_, Some(error)) => Some(format!("the driver of its route cannot be asked: {}", error.message)),
+        (None, None) => Some(format!("`{driver}` has lost its route: deploy `{service}` again")),
+        (Some(view), None) => {
+            let ill = view.targets.iter().find(|target| target.weight > 0 && !target.healthy)?;
+            Some(format!("target `{}` at {} is not well, says `{driver}`", ill.name, ill.address))
+        }
+    }
 }
 
 /// A container's state in a word.

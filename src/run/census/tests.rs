@@ -48,14 +48,14 @@ fn who_has_the_public_port_is_live_whatever_it_is_called() {
     // Killed between the start of the next one and its new name.
     let (blue, next) = (container("web", "exited", 80, "a/1"), container("web-next", "running", 80, "a/2"));
     let green = container("web-green", "running", 81, "a/3");
-    let found = roles(SERVICE, &[&blue, &next, &green], false);
+    let found = roles(SERVICE, &[&blue, &next, &green], false, None);
     let role = |name: &str| found.iter().find(|(_, container)| container.name == name).unwrap().0;
     assert_eq!((role("web"), role("web-next"), role("web-green")), (Role::Old, Role::Live, Role::LeftOver));
     // Killed before: blue serves.
     let (blue, next) = (container("web", "running", 80, "a/1"), container("web-next", "created", 80, "a/2"));
-    let found = roles(SERVICE, &[&blue, &next], false);
+    let found = roles(SERVICE, &[&blue, &next], false, None);
     assert_eq!([found[0].0, found[1].0], [Role::Live, Role::LeftOver]);
-    assert_eq!(roles(SERVICE, &[&blue, &next], true)[1].0, Role::Candidate, "while the run is at work");
+    assert_eq!(roles(SERVICE, &[&blue, &next], true, None)[1].0, Role::Candidate, "while the run is at work");
 }
 
 #[test]

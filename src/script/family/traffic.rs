@@ -8,7 +8,7 @@ use crate::effect::traffic::{
 use crate::script::primitive::Primitive;
 
 const ROUTE: &str = "service, driver, route (address, host, path_prefix, check), epoch, targets (name, address, weight, healthy, draining, in_flight, streams, served), sticky, canary, mirror, held";
-const TARGET: &str = "string or map";
+const TARGET: &str = "target";
 const SERVICE_DOC: &str = "service whose route it is";
 const TARGET_DOC: &str = "the target: its name, its container, or the map that `traffic_show` returns";
 

@@ -237,22 +237,24 @@ impl SimHost {
     }
 
     fn list_routes(&self, request: &ListRoutes) -> Vec<Listed> {
-        let id = match &request.container {
+        let wanted = match &request.container {
             Some(container) => match self.containers.find(container) {
-                Some(found) => Some(found.id.clone()),
+                Some(found) => Some(self.view(found)),
                 None => return Vec::new(),
             },
             None => None,
         };
-        let refers =
-            |known: &SimRoute| id.as_ref().is_none_or(|id| known.targets.iter().any(|target| self.is_at(target, id)));
-        let listed = |(service, known): (&String, &SimRoute)| Listed {
-            service: service.clone(),
-            driver: known.driver.clone(),
-            view: Some(self.route_view(known)),
-            error: None,
+        let listed = |(service, known): (&String, &SimRoute)| {
+            let view = self.route_view(known);
+            let refers = |container| view.targets.iter().any(|target| target.is_at(container));
+            wanted.as_ref().is_none_or(refers).then(|| Listed {
+                service: service.clone(),
+                driver: known.driver.clone(),
+                view: Some(view.clone()),
+                error: None,
+            })
         };
-        self.routes.iter().filter(|(_, known)| refers(known)).map(listed).collect()
+        self.routes.iter().filter_map(listed).collect()
     }
 
     pub(super) fn route_of(&self, service: &str) -> Result<&SimRoute, EffectError> {

@@ -54,15 +54,6 @@ impl SimHost {
         })
     }
 
-    /// Whether the target is the container with this id.
-    pub(super) fn is_at(&self, target: &Target, id: &str) -> bool {
-        let Some(container) = self.containers.find(&ContainerRef::new(id)) else { return false };
-        let at = |port: u16| container.ports.iter().any(|published| published.host_port == port);
-        let own = |host: &str| self.addresses(container).values().any(|address| address == host);
-        let placed = target.address.rsplit_once(':');
-        target.name == target_name(id) || placed.is_some_and(|(host, port)| own(host) || port.parse().is_ok_and(at))
-    }
-
     /// What the drivers other than the embedded proxy refuse.
     pub(super) fn plain_step(&self, driver: &Driver, step: &Targets) -> Result<(), EffectError> {
         if matches!(driver, Driver::Proxy(_)) {

@@ -12,16 +12,10 @@ mod probe;
 mod proxy;
 mod resolve;
 
-use caddy::CaddyAdmin;
-use driver::TrafficDriver;
-use haproxy::HaproxyRuntime;
-use nginx::NginxInclude;
-use proxy::ProxyControl;
-
 use std::sync::Arc;
 
 use super::Services;
-use crate::effect::container::Removed;
+use crate::effect::container::{Container, Removed};
 use crate::effect::traffic::{
     DeclareRoute, DrainTarget, Drained, Driver, ForgetRoute, HoldTraffic, ListRoutes, Listed, MirrorTraffic, Released,
     RouteView, SetTargets, ShowRoute, Standing, SwitchTraffic, Targets, TrafficEffect, TrafficOutcome,
@@ -29,6 +23,11 @@ use crate::effect::traffic::{
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::engine::RouteNote;
+use caddy::CaddyAdmin;
+use driver::TrafficDriver;
+use haproxy::HaproxyRuntime;
+use nginx::NginxInclude;
+use proxy::ProxyControl;
 
 /// A route of this host and its driver.
 struct Known {
@@ -156,7 +155,7 @@ impl Services {
         let notes = self.engine.routes().await?;
         let wanted = match &request.container {
             Some(container) if !notes.is_empty() => match self.engine.look(container).await? {
-                Some(found) => Some(self.places(&found).await?),
+                Some(found) => Some(found),
                 None => return Ok(Vec::new()),
             },
             _ => None,
@@ -173,7 +172,7 @@ impl Services {
             };
             // A route that cannot be seen may refer to anybody.
             let refers = match (&wanted, &view) {
-                (Some(places), Some(view)) => view.targets.iter().any(|target| places.hold(target)),
+                (Some(container), Some(view)) => self.refers(view, container).await,
                 (Some(_), None) => error.is_some(),
                 (None, _) => true,
             };
@@ -193,6 +192,15 @@ impl Services {
             Driver::Haproxy(driver) => Box::new(HaproxyRuntime::new(driver, clock())),
             Driver::Caddy(driver) => Box::new(CaddyAdmin::new(driver, self.clients.probe()?.clone(), clock())),
         })
+    }
+
+    async fn refers(&self, view: &RouteView, container: &Container) -> bool {
+        for target in &view.targets {
+            if self.is_at(target, container).await {
+                return true;
+            }
+        }
+        false
     }
 
     async fn note(&self, service: &str) -> Result<Option<RouteNote>, EffectError> {

@@ -1,35 +1,10 @@
 //! From what a script names to what a driver takes: containers to addresses, names to targets, and back.
 
-use std::net::IpAddr;
-
 use super::super::Services;
 use crate::base::container_ref::ContainerRef;
 use crate::effect::container::Container;
 use crate::effect::traffic::{RouteView, SetTargets, Target, TargetSpec, TargetView, Targets, target_name};
 use crate::effect::{EffectError, ErrorKind};
-
-/// Where a container can be reached: a target at one of these is the container.
-pub(super) struct Places {
-    /// What its target is called when nobody gives it another name.
-    name: String,
-    /// Published ports of the host.
-    ports: Vec<u16>,
-    own: Vec<IpAddr>,
-}
-
-impl Places {
-    pub(super) fn hold(&self, target: &TargetView) -> bool {
-        if target.name == self.name {
-            return true;
-        }
-        let Some((host, port)) = target.address.rsplit_once(':') else { return false };
-        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            Ok(address) if self.own.contains(&address) => true,
-            // Any address of the host: which ones it has is not known for sure.
-            _ => port.parse().is_ok_and(|port| self.ports.contains(&port)),
-        }
-    }
-}
 
 impl Services {
     /// What the driver is told.
@@ -95,19 +70,13 @@ impl Services {
         .not_applied())
     }
 
-    /// Where the container can be reached.
-    pub(super) async fn places(&self, container: &Container) -> Result<Places, EffectError> {
-        let mut ports: Vec<u16> = container.ports.iter().map(|published| published.host_port).collect();
-        // Where a world has no published ports of its own, deployer knows the container's only place.
-        ports.extend(
-            self.engine
-                .endpoint(container, None)
-                .await
-                .ok()
-                .filter(|_| ports.is_empty())
-                .and_then(|place| place.ip().is_loopback().then(|| place.port())),
-        );
-        let own = container.networks.values().filter_map(|address| address.parse().ok());
-        Ok(Places { name: target_name(&container.id).to_owned(), ports, own: own.collect() })
+    /// Whether the target is this container.
+    pub(super) async fn is_at(&self, target: &TargetView, container: &Container) -> bool {
+        if target.is_at(container) {
+            return true;
+        }
+        // Where a world publishes no ports, deployer knows the container's only place.
+        let place = self.engine.endpoint(container, None).await;
+        place.is_ok_and(|place| place.to_string() == target.address)
     }
 }

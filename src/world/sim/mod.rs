@@ -33,6 +33,7 @@ mod sqlite;
 mod sqlite_changes;
 mod sqlite_rows;
 mod traffic;
+mod traffic_targets;
 mod volume_copies;
 mod volumes;
 

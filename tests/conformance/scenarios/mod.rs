@@ -9,6 +9,7 @@ mod images;
 mod locks;
 mod places;
 mod taking_back;
+mod traffic;
 
 use crate::suite::Scenario;
 
@@ -37,5 +38,6 @@ pub fn all() -> Vec<Scenario> {
         locks: lock_is_exclusive, lock_of_the_dead_is_taken_over, lock_is_taken_away, later_locks_have_greater_numbers;
         taking_back: run, create, start, stop, kill, kill_at_once, rename_back, tag, tag_of_another, build, image_name,
             volume, network, only_own_is_removed;
+        traffic: routes, holds, an_unwell_target_is_no_success;
     }
 }

@@ -4,20 +4,17 @@
 //! Faults: a driver that does not answer, a public port that is taken, nobody well behind the public address, a driver
 //! that cannot do it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
-
 use super::behaviour::Page;
 use super::http::{Answer, Place};
+use super::route::SimRoute;
 use super::sim_clock::whole_ms;
 use super::sim_host::SimHost;
 use crate::base::container_ref::ContainerRef;
 use crate::effect::container::Removed;
 use crate::effect::traffic::{
-    CanaryRule, DeclareRoute, DrainTarget, Drained, Driver, ForgetRoute, HoldTraffic, ListRoutes, Listed, Mirror,
-    MirrorTraffic, Released, Route, RouteView, SetTargets, ShowRoute, Standing, SwitchTraffic, Target, TargetSpec,
-    TargetView, TrafficEffect, TrafficOutcome, target_name,
+    DeclareRoute, DrainTarget, Drained, Driver, ForgetRoute, HoldTraffic, ListRoutes, Listed, MirrorTraffic, Released,
+    Route, RouteView, SetTargets, ShowRoute, Standing, SwitchTraffic, Target, TargetSpec, TargetView, TrafficEffect,
+    TrafficOutcome, target_name,
 };
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
@@ -26,76 +23,6 @@ use crate::world::Call;
 const CHANGE_MS: u64 = 5;
 /// What the requests in flight take to end.
 const IN_FLIGHT_MS: u64 = 50;
-
-/// A route and its targets.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SimRoute {
-    pub driver: Driver,
-    pub route: Route,
-    #[serde(default)]
-    pub probe: Option<String>,
-    #[serde(default)]
-    pub epoch: u64,
-    #[serde(default)]
-    pub targets: Vec<Target>,
-    #[serde(default)]
-    pub sticky: bool,
-    #[serde(default)]
-    pub canary: Option<CanaryRule>,
-    #[serde(default)]
-    pub mirror: Option<Mirror>,
-    /// The instant of the clock at which a hold ends by itself.
-    #[serde(default)]
-    pub held_until: Option<u64>,
-    #[serde(default)]
-    pub draining: BTreeSet<String>,
-    /// Probes that each target answered.
-    #[serde(default)]
-    pub served: BTreeMap<String, u64>,
-}
-
-/// Routes by service.
-pub(super) type Routes = BTreeMap<String, SimRoute>;
-
-impl SimRoute {
-    pub fn new(driver: Driver, route: Route, targets: Vec<Target>) -> Self {
-        Self {
-            driver,
-            route,
-            probe: None,
-            epoch: 0,
-            targets,
-            sticky: false,
-            canary: None,
-            mirror: None,
-            held_until: None,
-            draining: BTreeSet::new(),
-            served: BTreeMap::new(),
-        }
-    }
-
-    /// Whether it is reached at this port of the host.
-    fn listens(&self, port: u16) -> bool {
-        let all = std::iter::once(&self.route.address).chain(&self.route.also);
-        all.filter_map(|address| address.rsplit_once(':')).any(|(_, own)| own.parse() == Ok(port))
-    }
-
-    pub(super) fn weights(&self) -> BTreeMap<String, u32> {
-        self.targets.iter().map(|target| (target.name.clone(), target.weight)).collect()
-    }
-
-    fn is_held(&self, now: u64) -> bool {
-        self.held_until.is_some_and(|until| until > now)
-    }
-
-    /// Those who get requests; the warm ones when nobody else is there.
-    fn in_turn(&self) -> impl Iterator<Item = &Target> {
-        let live = |target: &&Target| target.weight > 0 && !self.draining.contains(&target.name);
-        let warm = |target: &&Target| target.weight == 0 && !self.draining.contains(&target.name);
-        self.targets.iter().filter(live).chain(self.targets.iter().filter(warm))
-    }
-}
 
 impl SimHost {
     pub(super) fn traffic(&mut self, call: &Call, effect: &TrafficEffect) -> Result<TrafficOutcome, EffectError> {

@@ -13,6 +13,7 @@ pub mod holder;
 pub mod local;
 pub mod path_pattern;
 pub mod real;
+pub mod replica;
 pub mod services;
 pub mod sim;
 

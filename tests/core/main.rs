@@ -13,6 +13,7 @@ mod journal_full;
 mod layers;
 mod limits;
 mod locks;
+mod migrations;
 mod odd_texts;
 mod options;
 mod params;

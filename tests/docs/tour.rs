@@ -132,7 +132,9 @@ impl Drop for Tour {
             if container.labels.get(\"deployer.service\") in SERVICES { docker_remove(container, #{force: true, disposable: true}); }\n}";
         let service = self.said_here("hello");
         let script = script.replace("SERVICES", &format!("[\"{service}\", \"{service}-proxied\"]"));
-        let script = format!("for route in traffic_list() {{ if route.service.starts_with(\"{service}\") {{ traffic_forget(route.service); }} }}\n{script}");
+        let script = format!(
+            "for route in traffic_list() {{ if route.service.starts_with(\"{service}\") {{ traffic_forget(route.service); }} }}\n{script}"
+        );
         drop(self.bash(&format!("deployer run - <<'END'\n{script}\nEND")));
         drop(self.bash("kill $(cat proxy.pid)"));
         if self.on_docker {

@@ -25,6 +25,7 @@ pub mod twin_engine;
 pub mod visitor;
 pub mod watched_run;
 pub mod webhook_receiver;
+pub mod writer;
 
 use std::time::Duration;
 

@@ -40,7 +40,8 @@ pub struct Behaviour {
     /// Of an end by the stop signal.
     pub stop_exit_code: i64,
     pub ignores_term: bool,
-    /// What programs run inside it leave, by their command line; others succeed without a word.
+    /// What programs run inside it leave, by their command line; others succeed without a word. A container whose own
+    /// command is among them runs it, and ends.
     pub programs: BTreeMap<String, Program>,
 }
 

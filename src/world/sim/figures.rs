@@ -52,7 +52,7 @@ impl SimHost {
     pub(super) fn traffic_stats(&mut self, request: &AskStats) -> Result<TrafficStats, EffectError> {
         let service = &request.service;
         self.count_visits(service);
-        let route = self.route(service)?;
+        let route = self.route_of(service)?;
         let all: u64 = route.targets.iter().map(|target| u64::from(target.weight)).sum();
         let requests = self.visitors_per_second * whole_ms(request.window.0) / 1_000;
         let share = |target: &Target| requests * u64::from(target.weight) / all.max(1);
@@ -84,7 +84,7 @@ impl SimHost {
 
     /// Counts who came since the last time, as if all had come now.
     pub(super) fn count_visits(&mut self, service: &str) {
-        let (Ok(route), now) = (self.route(service), self.now()) else { return };
+        let (Ok(route), now) = (self.route_of(service), self.now()) else { return };
         let since = self.visits.get(service).and_then(|visits| visits.until).unwrap_or(now);
         let visits = self.visitors_per_second as f64 * (now - since) as f64 / 1_000.0;
         let all: u32 = route.targets.iter().map(|target| target.weight).sum();

@@ -18,10 +18,10 @@ use super::machine::Machine;
 use super::networks::Networks;
 use super::notify::Outbox;
 use super::objects::Objects;
-use super::route::Routes;
 use super::scenario::Scenario;
 use super::sim_clock::SimClock;
 use super::sqlite_rows::Database;
+use super::traffic::Routes;
 use super::volumes::Volumes;
 use crate::effect::time::{Instant, TimeEffect, TimeOutcome};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
@@ -80,6 +80,9 @@ impl SimHost {
             people: scenario.people,
             asked: BTreeMap::new(),
         };
+        for (name, volume) in host.volumes.0.iter_mut().filter(|(_, volume)| volume.content_id.is_empty()) {
+            volume.content_id.clone_from(name);
+        }
         for image in &scenario.images {
             host.images.add(&mut host.ids, image, 0);
         }

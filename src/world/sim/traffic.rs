@@ -4,17 +4,20 @@
 //! Faults: a driver that does not answer, a public port that is taken, nobody well behind the public address, a driver
 //! that cannot do it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
 use super::behaviour::Page;
 use super::http::{Answer, Place};
-use super::route::SimRoute;
 use super::sim_clock::whole_ms;
 use super::sim_host::SimHost;
-use crate::base::container_ref::ContainerRef;
+use super::traffic_targets::unsupported;
 use crate::effect::container::Removed;
 use crate::effect::traffic::{
-    DeclareRoute, DrainTarget, Drained, Driver, ForgetRoute, HoldTraffic, ListRoutes, Listed, MirrorTraffic, Released,
-    Route, RouteView, SetTargets, ShowRoute, Standing, SwitchTraffic, Target, TargetSpec, TargetView, TrafficEffect,
-    TrafficOutcome, target_name,
+    CanaryRule, DeclareRoute, DrainTarget, Drained, Driver, ForgetRoute, HoldTraffic, ListRoutes, Listed, Mirror,
+    MirrorTraffic, Released, Route, RouteView, SetTargets, ShowRoute, Standing, SwitchTraffic, Target, TargetView,
+    Targets, TrafficEffect, TrafficOutcome,
 };
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
@@ -23,6 +26,76 @@ use crate::world::Call;
 const CHANGE_MS: u64 = 5;
 /// What the requests in flight take to end.
 const IN_FLIGHT_MS: u64 = 50;
+
+/// A route and its targets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimRoute {
+    pub driver: Driver,
+    pub route: Route,
+    #[serde(default)]
+    pub probe: Option<String>,
+    #[serde(default)]
+    pub epoch: u64,
+    #[serde(default)]
+    pub targets: Vec<Target>,
+    #[serde(default)]
+    pub sticky: bool,
+    #[serde(default)]
+    pub canary: Option<CanaryRule>,
+    #[serde(default)]
+    pub mirror: Option<Mirror>,
+    /// The instant of the clock at which a hold ends by itself.
+    #[serde(default)]
+    pub held_until: Option<u64>,
+    #[serde(default)]
+    pub draining: BTreeSet<String>,
+    /// Probes that each target answered.
+    #[serde(default)]
+    pub served: BTreeMap<String, u64>,
+}
+
+/// Routes by service.
+pub(super) type Routes = BTreeMap<String, SimRoute>;
+
+impl SimRoute {
+    pub fn new(driver: Driver, route: Route, targets: Vec<Target>) -> Self {
+        Self {
+            driver,
+            route,
+            probe: None,
+            epoch: 0,
+            targets,
+            sticky: false,
+            canary: None,
+            mirror: None,
+            held_until: None,
+            draining: BTreeSet::new(),
+            served: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it is reached at this port of the host.
+    fn listens(&self, port: u16) -> bool {
+        let all = std::iter::once(&self.route.address).chain(&self.route.also);
+        all.filter_map(|address| address.rsplit_once(':')).any(|(_, own)| own.parse() == Ok(port))
+    }
+
+    pub(super) fn weights(&self) -> BTreeMap<String, u32> {
+        self.targets.iter().map(|target| (target.name.clone(), target.weight)).collect()
+    }
+
+    fn is_held(&self, now: u64) -> bool {
+        self.held_until.is_some_and(|until| until > now)
+    }
+
+    /// Those who get requests; the warm ones when nobody else is there.
+    fn in_turn(&self) -> impl Iterator<Item = &Target> {
+        let live = |target: &&Target| target.weight > 0 && !self.draining.contains(&target.name);
+        let warm = |target: &&Target| target.weight == 0 && !self.draining.contains(&target.name);
+        self.targets.iter().filter(live).chain(self.targets.iter().filter(warm))
+    }
+}
 
 impl SimHost {
     pub(super) fn traffic(&mut self, call: &Call, effect: &TrafficEffect) -> Result<TrafficOutcome, EffectError> {
@@ -64,6 +137,7 @@ impl SimHost {
                 .hint(format!("see who has it: ss -ltnp 'sport = :{port}'"))
                 .not_applied());
         }
+        self.neighbour(&request.driver, &route)?;
         let fresh = || SimRoute::new(request.driver.clone(), route.clone(), Vec::new());
         let known = self.routes.entry(service.clone()).or_insert_with(fresh);
         known.route = route;
@@ -86,18 +160,20 @@ impl SimHost {
 
     fn set_targets(&mut self, call: &Call, request: &SetTargets) -> Result<Standing, EffectError> {
         let service = &request.service;
-        self.route(service)?;
-        let targets = request.targets.iter().map(|spec| self.target(spec)).collect::<Result<Vec<_>, _>>()?;
+        let driver = self.route_of(service)?.driver.clone();
+        let targets = request.targets.iter().map(|spec| self.route_target(spec)).collect::<Result<Vec<_>, _>>()?;
         if targets.iter().all(|target| target.weight == 0) {
             let message = format!("nobody would get the requests of `{service}`: every weight is 0");
             return Err(EffectError::new(ErrorKind::Invalid, message)
                 .hint("give one target a `weight` above 0, or take the route away with `traffic_forget`")
                 .not_applied());
         }
+        let step = Targets { targets, sticky: request.sticky, canary: request.canary.clone() };
+        self.plain_step(&driver, &step)?;
         let known = self.commanded(call, service)?;
-        known.targets = targets;
-        known.sticky = request.sticky;
-        known.canary.clone_from(&request.canary);
+        known.targets = step.targets;
+        known.sticky = step.sticky;
+        known.canary = step.canary;
         let targets = &known.targets;
         known.draining.retain(|name| targets.iter().any(|target| target.name == *name && target.weight == 0));
         self.prove(service)?;
@@ -177,7 +253,7 @@ impl SimHost {
         self.routes.iter().filter_map(listed).collect()
     }
 
-    pub(super) fn route(&self, service: &str) -> Result<&SimRoute, EffectError> {
+    pub(super) fn route_of(&self, service: &str) -> Result<&SimRoute, EffectError> {
         self.routes.get(service).ok_or_else(|| unknown(service))
     }
 
@@ -196,64 +272,15 @@ impl SimHost {
     }
 
     fn only_proxy(&self, service: &str, what: &str) -> Result<(), EffectError> {
-        match &self.route(service)?.driver {
+        match &self.route_of(service)?.driver {
             Driver::Proxy(_) => Ok(()),
-            other => Err(EffectError::new(ErrorKind::Unsupported, format!("the driver `{other}` cannot {what}"))
-                .hint("the driver `proxy` can: run `deployer proxy run`, and declare the route with it")
-                .not_applied()),
+            other => Err(unsupported(other, what)),
         }
-    }
-
-    fn target(&self, spec: &TargetSpec) -> Result<Target, EffectError> {
-        let wrong = |message: &str| EffectError::new(ErrorKind::Invalid, message).not_applied();
-        match (&spec.container, &spec.address) {
-            (Some(wanted), None) => {
-                let found = self.find(wanted)?;
-                if !found.is_running() && spec.weight > 0 {
-                    let message = format!("container `{wanted}` is not running, so it can get no requests");
-                    return Err(EffectError::new(ErrorKind::Conflict, message)
-                        .hint(format!("docker start {wanted}"))
-                        .not_applied());
-                }
-                let published =
-                    found.ports.iter().find(|published| spec.port.is_none_or(|port| port == published.container_port));
-                let own = self.addresses(found).into_values().next().unwrap_or_default();
-                let address = match published {
-                    Some(published) => format!("127.0.0.1:{}", published.host_port),
-                    None => format!("{own}:{}", spec.port.unwrap_or(found.app_port())),
-                };
-                let name = spec.name.clone().unwrap_or_else(|| target_name(&found.id).to_owned());
-                Ok(Target { name, address, weight: spec.weight })
-            }
-            (None, Some(address)) => {
-                let name = spec.name.clone().unwrap_or_else(|| address.replace(':', "-"));
-                Ok(Target { name, address: address.clone(), weight: spec.weight })
-            }
-            (Some(_), Some(_)) => Err(wrong("a target has a `container` or an `address`, not both")),
-            (None, None) => Err(wrong("a target needs a `container` or an `address`")),
-        }
-    }
-
-    fn target_called(&self, service: &str, called: &str) -> Result<String, EffectError> {
-        let route = self.route(service)?;
-        let id = self.containers.find(&ContainerRef::new(called)).map(|found| target_name(&found.id).to_owned());
-        let named = |name: &str| route.targets.iter().any(|target| target.name == name);
-        let found = Some(called.to_owned()).filter(|name| named(name)).or(id.filter(|id| named(id)));
-        found.ok_or_else(|| {
-            let names: Vec<String> = route.targets.iter().map(|target| format!("`{}`", target.name)).collect();
-            let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            EffectError::new(
-                ErrorKind::NotFound,
-                format!("the route of `{service}` has no target `{called}`; it has {has}"),
-            )
-            .hint("name it in `traffic_set` first, with weight 0 when it shall get nothing yet")
-            .not_applied()
-        })
     }
 
     /// A request through the public address.
     fn prove(&mut self, service: &str) -> Result<(), EffectError> {
-        let route = self.route(service)?;
+        let route = self.route_of(service)?;
         if route.is_held(self.now()) {
             return Ok(());
         }
@@ -276,7 +303,7 @@ impl SimHost {
     }
 
     fn standing(&self, service: &str) -> Result<Standing, EffectError> {
-        let known = self.route(service)?;
+        let known = self.route_of(service)?;
         Ok(Standing {
             service: service.to_owned(),
             driver: known.driver.clone(),
@@ -286,6 +313,7 @@ impl SimHost {
     }
 
     fn route_view(&self, known: &SimRoute) -> RouteView {
+        let counts = matches!(known.driver, Driver::Proxy(_) | Driver::Haproxy(_));
         let target = |target: &Target| TargetView {
             name: target.name.clone(),
             address: target.address.clone(),
@@ -294,7 +322,7 @@ impl SimHost {
             draining: known.draining.contains(&target.name),
             in_flight: 0,
             streams: 0,
-            served: Some(known.served.get(&target.name).copied().unwrap_or(0)),
+            served: counts.then(|| known.served.get(&target.name).copied().unwrap_or(0)),
         };
         RouteView {
             route: known.route.clone(),

@@ -17,7 +17,7 @@ const APP: &str = r#"
 import os, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-DELAY = float(os.environ.get("DELAY_MS", "20")) / 1000
+DELAY = float(os.environ.get("DELAY_MS", "40")) / 1000
 EVERY = int(os.environ.get("FAIL_EVERY", "0"))
 count = 0
 lock = threading.Lock()
@@ -89,8 +89,8 @@ steps = [{{ weight = 50, stay = "4s" }}]
 drain = "2s"
 approval = "1s"
 health = {{ path = "/health" }}
-judge = {{ look = "1s", patience = "60s" }}
-load = {{ rate = 150.0, path = "/" }}
+judge = {{ warm_up = "3s", look = "1s", patience = "60s", alpha = 0.01, max_latency_ratio = 1.15 }}
+load = {{ rate = 100.0, path = "/" }}
 {traffic}"#,
             service = self.docker.name("web"),
             port = self.port,
@@ -121,7 +121,7 @@ fn ill_versions_get_no_requests_any_more_and_a_healthy_one_is_promoted() {
     println!("{}", failing.said());
     site.serves_alone("v2");
 
-    let slow = site.deploy("v4", "ENV DELAY_MS=26").code(1).says("slower");
+    let slow = site.deploy("v4", "ENV DELAY_MS=52").code(1).says("slower");
     println!("{}", slow.said());
     site.serves_alone("v2");
 }

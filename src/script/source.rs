@@ -88,11 +88,13 @@ pub const STDLIB: &[(&str, &str)] = &[
     ("std/migration", include_str!("../../stdlib/migration.rhai")),
     ("std/mode", include_str!("../../stdlib/mode.rhai")),
     ("std/cutover", include_str!("../../stdlib/cutover.rhai")),
+    ("std/canary", include_str!("../../stdlib/canary.rhai")),
 ];
 
 /// The scripts that come with deployer, by file name.
 pub const SHIPPED: &[(&str, &str)] = &[
     ("bluegreen.rhai", include_str!("../../scripts/bluegreen.rhai")),
     ("safe_deploy.rhai", include_str!("../../scripts/safe_deploy.rhai")),
+    ("canary.rhai", include_str!("../../scripts/canary.rhai")),
     ("rollback.rhai", include_str!("../../scripts/rollback.rhai")),
 ];

@@ -60,4 +60,7 @@ pub trait Host: Send + Sync {
 
     /// A port that nobody listens on, each time another.
     fn free_port(&self) -> u16;
+
+    /// The driver of routes that runs on the host: the embedded proxy, as a script names it.
+    fn proxy(&self) -> serde_json::Value;
 }

@@ -280,6 +280,16 @@ pub fn deploys() -> Vec<Deploy> {
         safe("safe: restart", restarted, Some("ok"), json!({"action": "restart"})),
         safe("safe: first", Scenario::default(), None, json!({})),
         Deploy {
+            name: "canary",
+            script: "canary.rhai",
+            given: crate::canary::given(),
+            scenario: crate::canary::site(Page { takes_ms: 20, ..Page::default() }, 100),
+            old: Some("v1"),
+            new: "v2",
+            names: &["web"],
+            back_by_image: false,
+        },
+        Deploy {
             name: "rollback",
             script: "rollback.rhai",
             given: json!({"service": "web", "bake": "1s"}),

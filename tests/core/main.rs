@@ -1,6 +1,7 @@
 //! The core on the simulated world: small script in; effects, entries, text and end out.
 
 mod bad_journals;
+mod canary;
 mod check;
 mod control;
 mod crash;

@@ -45,6 +45,11 @@ impl Counts {
         }
     }
 
+    /// How many of a kind failed: `new connection`, `post`, `upgrade`, `echo`, `slow answer`, `http/2`.
+    pub fn failed(&self, kind: &str) -> usize {
+        self.failures.lock().unwrap().iter().filter(|failure| failure.starts_with(kind)).count()
+    }
+
     pub fn all(&self) -> u64 {
         [&self.requests, &self.posts, &self.echoes, &self.slow, &self.second]
             .iter()
@@ -56,6 +61,13 @@ impl Counts {
 impl Load {
     /// On `address`. `slow_ms`: what slow answers take. `echoes`: with streams that never end by themselves.
     pub fn start(address: SocketAddr, slow_ms: u64, echoes: bool) -> Self {
+        let mut load = Self::start_first(address, slow_ms, echoes);
+        load.visitors.spawn(second(address, Arc::clone(&load.ending), Arc::clone(&load.counts)));
+        load
+    }
+
+    /// The same, over HTTP/1.1 alone.
+    pub fn start_first(address: SocketAddr, slow_ms: u64, echoes: bool) -> Self {
         let (ending, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(Counts::default()));
         let mut visitors = JoinSet::new();
         visitors.spawn(open_loop(address, Arc::clone(&ending), Arc::clone(&counts)));
@@ -65,7 +77,6 @@ impl Load {
         for _ in 0..if echoes { ECHOES } else { 0 } {
             visitors.spawn(echo(address, Arc::clone(&ending), Arc::clone(&counts)));
         }
-        visitors.spawn(second(address, Arc::clone(&ending), Arc::clone(&counts)));
         for _ in 0..SLOW {
             visitors.spawn(slowly(address, slow_ms, Arc::clone(&ending), Arc::clone(&counts)));
         }
@@ -121,18 +132,24 @@ async fn post_again(address: SocketAddr, ending: Arc<AtomicBool>, counts: Arc<Co
 }
 
 async fn echo(address: SocketAddr, ending: Arc<AtomicBool>, counts: Arc<Counts>) {
-    let mut stream = match Echo::open(address).await {
-        Ok(stream) => stream,
-        Err(error) => return counts.note("upgrade", &counts.echoes, Err(error)),
-    };
     while !ending.load(Ordering::SeqCst) {
-        let result = stream.say("are you there?").await;
-        let failed = result.is_err();
-        counts.note("echo", &counts.echoes, result);
-        if failed {
-            return;
+        let mut stream = match Echo::open(address).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                counts.note("upgrade", &counts.echoes, Err(error));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            }
+        };
+        while !ending.load(Ordering::SeqCst) {
+            let result = stream.say("are you there?").await;
+            let failed = result.is_err();
+            counts.note("echo", &counts.echoes, result);
+            if failed {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -12,12 +12,12 @@ use super::behaviour::Page;
 use super::http::{Answer, Place};
 use super::sim_clock::whole_ms;
 use super::sim_host::SimHost;
-use crate::base::container_ref::ContainerRef;
+use super::traffic_targets::unsupported;
 use crate::effect::container::Removed;
 use crate::effect::traffic::{
-    CanaryRule, DeclareRoute, DrainTarget, Drained, Driver, ErrorCounts, ForgetRoute, HoldTraffic, Latency, ListRoutes,
-    Listed, Mirror, MirrorTraffic, Released, Route, RouteView, SetTargets, ShowRoute, Standing, SwitchTraffic, Target,
-    TargetSpec, TargetStats, TargetView, TrafficEffect, TrafficOutcome, TrafficStats, target_name,
+    CanaryRule, DeclareRoute, DrainTarget, Drained, Driver, ForgetRoute, HoldTraffic, ListRoutes, Listed, Mirror,
+    MirrorTraffic, Released, Route, RouteView, SetTargets, ShowRoute, Standing, SwitchTraffic, Target, TargetView,
+    Targets, TrafficEffect, TrafficOutcome,
 };
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
@@ -59,6 +59,22 @@ pub struct SimRoute {
 pub(super) type Routes = BTreeMap<String, SimRoute>;
 
 impl SimRoute {
+    pub fn new(driver: Driver, route: Route, targets: Vec<Target>) -> Self {
+        Self {
+            driver,
+            route,
+            probe: None,
+            epoch: 0,
+            targets,
+            sticky: false,
+            canary: None,
+            mirror: None,
+            held_until: None,
+            draining: BTreeSet::new(),
+            served: BTreeMap::new(),
+        }
+    }
+
     /// Whether it is reached at this port of the host.
     fn listens(&self, port: u16) -> bool {
         let all = std::iter::once(&self.route.address).chain(&self.route.also);
@@ -98,16 +114,7 @@ impl SimHost {
             TrafficEffect::Mirror(request) => TrafficOutcome::Mirror(self.mirror(call, request)?),
             TrafficEffect::Stats(request) => {
                 self.only_proxy(&request.service, "tell figures of the last seconds")?;
-                let route = self.route(&request.service)?;
-                let all: u64 = route.targets.iter().map(|target| u64::from(target.weight)).sum();
-                let requests = self.visitors_per_second * whole_ms(request.window.0) / 1_000;
-                let share = |target: &Target| requests * u64::from(target.weight) / all.max(1);
-                let stats = |target: &Target| (target.name.clone(), self.figures(target, share(target)));
-                TrafficOutcome::Stats(TrafficStats {
-                    service: request.service.clone(),
-                    window: request.window,
-                    targets: route.targets.iter().map(stats).collect(),
-                })
+                TrafficOutcome::Stats(self.traffic_stats(request)?)
             }
             TrafficEffect::Show(request) => TrafficOutcome::Show(self.show_route(request)?),
             TrafficEffect::List(request) => TrafficOutcome::List(self.list_routes(request)),
@@ -130,19 +137,9 @@ impl SimHost {
                 .hint(format!("see who has it: ss -ltnp 'sport = :{port}'"))
                 .not_applied());
         }
-        let known = self.routes.entry(service.clone()).or_insert_with(|| SimRoute {
-            driver: request.driver.clone(),
-            route: route.clone(),
-            probe: None,
-            epoch: 0,
-            targets: Vec::new(),
-            sticky: false,
-            canary: None,
-            mirror: None,
-            held_until: None,
-            draining: BTreeSet::new(),
-            served: BTreeMap::new(),
-        });
+        self.neighbour(&request.driver, &route)?;
+        let fresh = || SimRoute::new(request.driver.clone(), route.clone(), Vec::new());
+        let known = self.routes.entry(service.clone()).or_insert_with(fresh);
         known.route = route;
         known.driver = request.driver.clone();
         known.probe.clone_from(&request.probe);
@@ -163,18 +160,20 @@ impl SimHost {
 
     fn set_targets(&mut self, call: &Call, request: &SetTargets) -> Result<Standing, EffectError> {
         let service = &request.service;
-        self.route(service)?;
-        let targets = request.targets.iter().map(|spec| self.target(spec)).collect::<Result<Vec<_>, _>>()?;
+        let driver = self.route_of(service)?.driver.clone();
+        let targets = request.targets.iter().map(|spec| self.route_target(spec)).collect::<Result<Vec<_>, _>>()?;
         if targets.iter().all(|target| target.weight == 0) {
             let message = format!("nobody would get the requests of `{service}`: every weight is 0");
             return Err(EffectError::new(ErrorKind::Invalid, message)
                 .hint("give one target a `weight` above 0, or take the route away with `traffic_forget`")
                 .not_applied());
         }
+        let step = Targets { targets, sticky: request.sticky, canary: request.canary.clone() };
+        self.plain_step(&driver, &step)?;
         let known = self.commanded(call, service)?;
-        known.targets = targets;
-        known.sticky = request.sticky;
-        known.canary.clone_from(&request.canary);
+        known.targets = step.targets;
+        known.sticky = step.sticky;
+        known.canary = step.canary;
         let targets = &known.targets;
         known.draining.retain(|name| targets.iter().any(|target| target.name == *name && target.weight == 0));
         self.prove(service)?;
@@ -254,13 +253,14 @@ impl SimHost {
         self.routes.iter().filter_map(listed).collect()
     }
 
-    fn route(&self, service: &str) -> Result<&SimRoute, EffectError> {
+    pub(super) fn route_of(&self, service: &str) -> Result<&SimRoute, EffectError> {
         self.routes.get(service).ok_or_else(|| unknown(service))
     }
 
     /// The route, to be changed by this run; an older one's command is refused after a newer one's.
     fn commanded(&mut self, call: &Call, service: &str) -> Result<&mut SimRoute, EffectError> {
         self.clock.advance(std::time::Duration::from_millis(CHANGE_MS));
+        self.count_visits(service);
         let known = self.routes.get_mut(service).ok_or_else(|| unknown(service))?;
         let epoch = call.epoch.unwrap_or(known.epoch);
         if epoch < known.epoch {
@@ -272,64 +272,15 @@ impl SimHost {
     }
 
     fn only_proxy(&self, service: &str, what: &str) -> Result<(), EffectError> {
-        match &self.route(service)?.driver {
+        match &self.route_of(service)?.driver {
             Driver::Proxy(_) => Ok(()),
-            other => Err(EffectError::new(ErrorKind::Unsupported, format!("the driver `{other}` cannot {what}"))
-                .hint("the driver `proxy` can: run `deployer proxy run`, and declare the route with it")
-                .not_applied()),
+            other => Err(unsupported(other, what)),
         }
-    }
-
-    fn target(&self, spec: &TargetSpec) -> Result<Target, EffectError> {
-        let wrong = |message: &str| EffectError::new(ErrorKind::Invalid, message).not_applied();
-        match (&spec.container, &spec.address) {
-            (Some(wanted), None) => {
-                let found = self.find(wanted)?;
-                if !found.is_running() && spec.weight > 0 {
-                    let message = format!("container `{wanted}` is not running, so it can get no requests");
-                    return Err(EffectError::new(ErrorKind::Conflict, message)
-                        .hint(format!("docker start {wanted}"))
-                        .not_applied());
-                }
-                let published =
-                    found.ports.iter().find(|published| spec.port.is_none_or(|port| port == published.container_port));
-                let own = self.addresses(found).into_values().next().unwrap_or_default();
-                let address = match published {
-                    Some(published) => format!("127.0.0.1:{}", published.host_port),
-                    None => format!("{own}:{}", spec.port.unwrap_or(found.app_port())),
-                };
-                let name = spec.name.clone().unwrap_or_else(|| target_name(&found.id).to_owned());
-                Ok(Target { name, address, weight: spec.weight })
-            }
-            (None, Some(address)) => {
-                let name = spec.name.clone().unwrap_or_else(|| address.replace(':', "-"));
-                Ok(Target { name, address: address.clone(), weight: spec.weight })
-            }
-            (Some(_), Some(_)) => Err(wrong("a target has a `container` or an `address`, not both")),
-            (None, None) => Err(wrong("a target needs a `container` or an `address`")),
-        }
-    }
-
-    fn target_called(&self, service: &str, called: &str) -> Result<String, EffectError> {
-        let route = self.route(service)?;
-        let id = self.containers.find(&ContainerRef::new(called)).map(|found| target_name(&found.id).to_owned());
-        let named = |name: &str| route.targets.iter().any(|target| target.name == name);
-        let found = Some(called.to_owned()).filter(|name| named(name)).or(id.filter(|id| named(id)));
-        found.ok_or_else(|| {
-            let names: Vec<String> = route.targets.iter().map(|target| format!("`{}`", target.name)).collect();
-            let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            EffectError::new(
-                ErrorKind::NotFound,
-                format!("the route of `{service}` has no target `{called}`; it has {has}"),
-            )
-            .hint("name it in `traffic_set` first, with weight 0 when it shall get nothing yet")
-            .not_applied()
-        })
     }
 
     /// A request through the public address.
     fn prove(&mut self, service: &str) -> Result<(), EffectError> {
-        let route = self.route(service)?;
+        let route = self.route_of(service)?;
         if route.is_held(self.now()) {
             return Ok(());
         }
@@ -352,7 +303,7 @@ impl SimHost {
     }
 
     fn standing(&self, service: &str) -> Result<Standing, EffectError> {
-        let known = self.route(service)?;
+        let known = self.route_of(service)?;
         Ok(Standing {
             service: service.to_owned(),
             driver: known.driver.clone(),
@@ -362,6 +313,7 @@ impl SimHost {
     }
 
     fn route_view(&self, known: &SimRoute) -> RouteView {
+        let counts = matches!(known.driver, Driver::Proxy(_) | Driver::Haproxy(_));
         let target = |target: &Target| TargetView {
             name: target.name.clone(),
             address: target.address.clone(),
@@ -370,7 +322,7 @@ impl SimHost {
             draining: known.draining.contains(&target.name),
             in_flight: 0,
             streams: 0,
-            served: Some(known.served.get(&target.name).copied().unwrap_or(0)),
+            served: counts.then(|| known.served.get(&target.name).copied().unwrap_or(0)),
         };
         RouteView {
             route: known.route.clone(),
@@ -383,19 +335,8 @@ impl SimHost {
         }
     }
 
-    fn figures(&self, target: &Target, requests: u64) -> TargetStats {
-        let Some(Answer { page, .. }) = self.answer_of(target, "/") else {
-            let errors = ErrorCounts { connect: requests, ..ErrorCounts::default() };
-            return TargetStats { requests, errors, ..TargetStats::default() };
-        };
-        let took = page.takes_ms as f64;
-        let latency = Latency { p50_ms: took, p90_ms: took, p99_ms: took, max_ms: took };
-        let statuses = BTreeMap::from([(format!("{}xx", page.status / 100), requests)]);
-        TargetStats { requests, statuses, latency, ..TargetStats::default() }
-    }
-
     /// What this target would answer now.
-    fn answer_of(&self, target: &Target, path: &str) -> Option<Answer> {
+    pub(super) fn answer_of(&self, target: &Target, path: &str) -> Option<Answer> {
         let (host, port) = target.address.rsplit_once(':')?;
         match self.place_at(host, port.parse().ok()?, &target.address) {
             Place::Port(port) => self.answer(port, path),

@@ -13,7 +13,7 @@ use deployer::world::real::RealWorld;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::machine::{OtherProcess, Ports, this_process};
+use super::machine::{OtherProcess, Ports, RunningProxy, this_process};
 use crate::host::{APP_PORT, App, Host, Mortal};
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -25,6 +25,7 @@ pub struct DockerHost {
     context: TempDir,
     prefix: String,
     ports: Ports,
+    proxy: RunningProxy,
 }
 
 pub async fn open() -> DockerHost {
@@ -38,6 +39,7 @@ pub async fn open() -> DockerHost {
         context,
         prefix: format!("conf-{}", std::process::id()),
         ports: Ports::default(),
+        proxy: RunningProxy::begin(),
     }
 }
 
@@ -105,5 +107,9 @@ impl Host for DockerHost {
 
     fn free_port(&self) -> u16 {
         self.ports.next()
+    }
+
+    fn proxy(&self) -> serde_json::Value {
+        self.proxy.driver()
     }
 }

@@ -12,7 +12,7 @@ use deployer::world::real::RealWorld;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::machine::{OtherProcess, Ports, this_process};
+use super::machine::{OtherProcess, Ports, RunningProxy, this_process};
 use crate::host::{APP_PORT, App, Host, Mortal};
 
 pub struct LocalHost {
@@ -21,6 +21,7 @@ pub struct LocalHost {
     other: Arc<OtherProcess>,
     folder: TempDir,
     ports: Ports,
+    proxy: RunningProxy,
 }
 
 pub async fn open() -> LocalHost {
@@ -34,6 +35,7 @@ pub async fn open() -> LocalHost {
         other,
         folder,
         ports: Ports::default(),
+        proxy: RunningProxy::begin(),
     }
 }
 
@@ -117,5 +119,9 @@ impl Host for LocalHost {
 
     fn free_port(&self) -> u16 {
         self.ports.next()
+    }
+
+    fn proxy(&self) -> serde_json::Value {
+        self.proxy.driver()
     }
 }

@@ -1,11 +1,15 @@
-//! What the real hosts take from this machine: free ports, and the another process that holds locks.
+//! What the real hosts take from this machine: free ports, another process that holds locks, and the embedded proxy.
 
 use std::net::TcpListener;
-use std::process::{Child, Command};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
 use deployer::world::holder::Holder;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// Below the range that the kernel and the engine choose from.
 const FIRST_PORT: u16 = 20_000;
@@ -62,5 +66,46 @@ impl OtherProcess {
 impl Drop for OtherProcess {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// `deployer proxy run`, until it is dropped.
+pub struct RunningProxy {
+    folder: TempDir,
+    child: Child,
+}
+
+const PROXY_PATIENCE: Duration = Duration::from_secs(30);
+
+impl RunningProxy {
+    pub fn begin() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_deployer"))
+            .args(["proxy", "run", "--threads", "1", "--control"])
+            .arg(folder.path().join("control.sock"))
+            .arg("--state")
+            .arg(folder.path().join("state.json"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a proxy");
+        let begun = Instant::now();
+        while UnixStream::connect(folder.path().join("control.sock")).is_err() {
+            assert!(begun.elapsed() < PROXY_PATIENCE, "no proxy within {PROXY_PATIENCE:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { folder, child }
+    }
+
+    pub fn driver(&self) -> Value {
+        json!({ "kind": "proxy", "control": self.folder.path().join("control.sock") })
+    }
+}
+
+impl Drop for RunningProxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -76,4 +76,8 @@ impl Host for SimHost {
     fn free_port(&self) -> u16 {
         self.next_port.fetch_add(1, Ordering::Relaxed)
     }
+
+    fn proxy(&self) -> serde_json::Value {
+        json!("proxy")
+    }
 }

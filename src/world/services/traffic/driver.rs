@@ -73,10 +73,12 @@ fn cannot<'a, T>(kind: &'static str, what: &'static str) -> Answer<'a, T>
 where
     T: Send + 'a,
 {
-    async move {
-        Err(EffectError::new(ErrorKind::Unsupported, format!("the driver `{kind}` cannot {what}"))
-            .hint("the driver `proxy` can: run `deployer proxy run`, and declare the route with it")
-            .not_applied())
-    }
-    .boxed()
+    async move { Err(unsupported(kind, what)) }.boxed()
+}
+
+/// The error of a driver whose program cannot do it.
+pub(super) fn unsupported(kind: &str, what: &str) -> EffectError {
+    EffectError::new(ErrorKind::Unsupported, format!("the driver `{kind}` cannot {what}"))
+        .hint("the driver `proxy` can: run `deployer proxy run`, and declare the route with it")
+        .not_applied()
 }

@@ -1,13 +1,18 @@
 //! The family of traffic: finds the driver of a route, tells it, reads back what it made of it, and asks through the
 //! public address. Knows no script; which drivers there are is in `driver_of`.
 
+mod caddy;
 mod driver;
+mod haproxy;
+mod kept_file;
+mod kept_route;
+mod nginx;
+mod patience;
 mod probe;
 mod proxy;
 mod resolve;
 
-use driver::TrafficDriver;
-use proxy::ProxyControl;
+use std::sync::Arc;
 
 use super::Services;
 use crate::base::labels;
@@ -19,6 +24,11 @@ use crate::effect::traffic::{
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::engine::RouteNote;
+use caddy::CaddyAdmin;
+use driver::TrafficDriver;
+use haproxy::HaproxyRuntime;
+use nginx::NginxInclude;
+use proxy::ProxyControl;
 
 /// A route of this host and its driver.
 struct Known {
@@ -58,7 +68,7 @@ impl Services {
         let note = RouteNote { service: service.clone(), driver: request.driver.clone(), probe: request.probe.clone() };
         // First of all: what was declared and is not written down could not be taken back.
         self.engine.keep_route(call, &note).await?;
-        let known = Known { driver: driver_of(&note.driver)?, note };
+        let known = Known { driver: self.driver_of(&note.driver)?, note };
         known.driver.declare(call, &request.route(), request.anew).await?;
         self.standing(call, known).await
     }
@@ -68,7 +78,7 @@ impl Services {
         let Some(note) = self.note(service).await? else {
             return if request.missing_ok { Ok(Removed { removed: false }) } else { Err(unknown(service)) };
         };
-        let removed = driver_of(&note.driver)?.forget(call, service).await?;
+        let removed = self.driver_of(&note.driver)?.forget(call, service).await?;
         self.engine.drop_route(service).await?;
         Ok(Removed { removed })
     }
@@ -134,7 +144,7 @@ impl Services {
         let Some(note) = self.note(&request.service).await? else {
             return if request.missing_ok { Ok(None) } else { Err(unknown(&request.service)) };
         };
-        let known = Known { driver: driver_of(&note.driver)?, note };
+        let known = Known { driver: self.driver_of(&note.driver)?, note };
         match known.driver.show(call, &request.service).await? {
             Some(view) => Ok(Some(known.with(view))),
             None if request.missing_ok => Ok(None),
@@ -153,7 +163,7 @@ impl Services {
         };
         let mut listed = Vec::new();
         for note in notes {
-            let shown = match driver_of(&note.driver) {
+            let shown = match self.driver_of(&note.driver) {
                 Ok(driver) => driver.show(call, &note.service).await,
                 Err(error) => Err(error),
             };
@@ -174,6 +184,17 @@ impl Services {
         Ok(listed)
     }
 
+    /// The driver of a route; asks nothing yet.
+    fn driver_of(&self, driver: &Driver) -> Result<Box<dyn TrafficDriver>, EffectError> {
+        let clock = || Arc::clone(&self.clock);
+        Ok(match driver {
+            Driver::Proxy(driver) => Box::new(ProxyControl::new(driver)),
+            Driver::Nginx(driver) => Box::new(NginxInclude::new(driver, self.clients.probe()?.clone(), clock())),
+            Driver::Haproxy(driver) => Box::new(HaproxyRuntime::new(driver, clock())),
+            Driver::Caddy(driver) => Box::new(CaddyAdmin::new(driver, self.clients.probe()?.clone(), clock())),
+        })
+    }
+
     async fn refers(&self, view: &RouteView, container: &Container) -> bool {
         for target in &view.targets {
             if self.is_at(target, container).await {
@@ -189,7 +210,7 @@ impl Services {
 
     async fn known(&self, service: &str) -> Result<Known, EffectError> {
         let note = self.note(service).await?.ok_or_else(|| unknown(service))?;
-        Ok(Known { driver: driver_of(&note.driver)?, note })
+        Ok(Known { driver: self.driver_of(&note.driver)?, note })
     }
 
     async fn view(&self, call: &Call, known: &Known) -> Result<RouteView, EffectError> {
@@ -210,17 +231,6 @@ impl Known {
             view,
         }
     }
-}
-
-fn driver_of(driver: &Driver) -> Result<Box<dyn TrafficDriver>, EffectError> {
-    Ok(match driver {
-        Driver::Proxy(driver) => Box::new(ProxyControl::new(driver)),
-        Driver::Nginx(_) | Driver::Haproxy(_) | Driver::Caddy(_) => {
-            return Err(EffectError::new(ErrorKind::Unsupported, format!("there is no driver `{driver}` yet"))
-                .hint("the driver `proxy` is there")
-                .not_applied());
-        }
-    })
 }
 
 fn serves(container: &Container, service: &str) -> bool {

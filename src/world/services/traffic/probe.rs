@@ -98,12 +98,17 @@ impl Services {
     }
 }
 
+/// Where this machine reaches what listens at a public address.
+pub(super) fn from_here(address: &str) -> String {
+    address.replacen("0.0.0.0:", "127.0.0.1:", 1).replacen("[::]:", "[::1]:", 1)
+}
+
 /// Where the public side is asked.
 fn public_url(route: &Route, probe: Option<&str>) -> Result<Url, EffectError> {
     let text = match probe {
         Some(url) => url.to_owned(),
         None => {
-            let here = route.address.replacen("0.0.0.0:", "127.0.0.1:", 1).replacen("[::]:", "[::1]:", 1);
+            let here = from_here(&route.address);
             let path = route.check.path.as_deref().or(route.path_prefix.as_deref()).unwrap_or("/");
             format!("http://{here}{path}")
         }

@@ -1,0 +1,28 @@
+//! The drivers of routes against the real programs, asked through the services as every world asks them: nginx, HAProxy
+//! and Caddy on loopback, with the configuration of `examples/`.
+
+#[path = "../support/deadline.rs"]
+mod deadline;
+#[path = "../support/ports.rs"]
+mod ports;
+#[path = "../support/twin_engine.rs"]
+#[allow(dead_code, reason = "every test file uses a part of it")]
+mod twin_engine;
+
+#[path = "../proxy/load.rs"]
+#[allow(dead_code, reason = "every test file uses a part of it")]
+mod load;
+#[path = "../proxy/target.rs"]
+#[allow(dead_code, reason = "every test file uses a part of it")]
+mod target;
+#[path = "../proxy/visit.rs"]
+#[allow(dead_code, reason = "every test file uses a part of it")]
+mod visit;
+
+mod caddy;
+mod cutover;
+mod every_driver;
+mod haproxy;
+mod nginx;
+mod program;
+mod rig;

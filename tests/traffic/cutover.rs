@@ -152,5 +152,6 @@ async fn targets_of_nginx_replace_each_other_and_die() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn targets_of_caddy_replace_each_other_and_die() {
-    few_are_reset(&replace(Kind::Caddy, 10).await);
+    let counts = replace(Kind::Caddy, 10).await;
+    few_are_reset(&counts);
 }

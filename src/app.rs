@@ -18,6 +18,7 @@ use crate::journal::sqlite_journal::SqliteJournal;
 use crate::journal::{Journal, JournalError};
 use crate::script::diagnostic::effect_diagnostic;
 use crate::world::World;
+use crate::world::approvals::Approvals;
 use crate::world::docker::{ConnectSpec, DockerWorld};
 use crate::world::engine::Engine;
 use crate::world::holder::Holder;
@@ -187,7 +188,9 @@ pub async fn open_world(options: &Options, holder: &Holder) -> Result<(Arc<dyn W
             (Arc::new(world), engine, address)
         }
     };
-    Ok((Arc::new(RealWorld::new(containers, engine, Arc::new(environment))), address))
+    let approvals = Approvals::of(&state_folder(options.state.as_ref()));
+    let world = RealWorld::new(containers, engine, Arc::new(environment)).with_approvals(approvals);
+    Ok((Arc::new(world), address))
 }
 
 /// With `DEPLOYER_HALT_AT_ENTRY`, which tests set, a journal that stops this process there, as SIGSTOP does.

@@ -46,13 +46,13 @@ fn a_missing_image() {
     deployer::script::failed
 
       × there is no image '[SERVICE]:v9'
-        ╭─[bluegreen.rhai:70:35]
-     69 │     preflight::port(p.green_port, "green_port");
-     70 │     if p.build == () { preflight::image(image); }
-        ·                                   ──┬──
-        ·                                     ╰── in the call of `image`
-     71 │     blue = release::live(service);
-        ╰────
+         ╭─[bluegreen.rhai:99:35]
+      98 │     preflight::port(green_port, "green_port");
+      99 │     if p.build == () { preflight::image(image); }
+         ·                                   ──┬──
+         ·                                     ╰── in the call of `image`
+     100 │ }
+         ╰────
       help: fetch it: docker pull [SERVICE]:v9; or give 'build' a folder to build it from
 
     Advice: deployer::script::below
@@ -79,12 +79,12 @@ fn a_taken_port() {
     deployer::script::failed
 
       × port [GREEN_PORT] is taken by another process
-        ╭─[bluegreen.rhai:69:16]
-     68 │     preflight::memory(p.memory_mb);
-     69 │     preflight::port(p.green_port, "green_port");
+        ╭─[bluegreen.rhai:98:16]
+     97 │     }
+     98 │     preflight::port(green_port, "green_port");
         ·                ──┬─
         ·                  ╰── in the call of `port`
-     70 │     if p.build == () { preflight::image(image); }
+     99 │     if p.build == () { preflight::image(image); }
         ╰────
       help: choose another one with --set green_port=...
 
@@ -113,24 +113,24 @@ fn a_taken_name() {
     deployer::script::failed
 
       × container '[SERVICE]-green' is in the way, and deployer did not make it
-        ╭─[bluegreen.rhai:67:14]
-     66 │     announce::start_and_end(p.notify, service, image);
-     67 │     release::sweep(service, [green_name, next_name]);
+        ╭─[bluegreen.rhai:91:14]
+     90 │     announce::start_and_end(p.notify, service, image);
+     91 │     release::sweep(service, [green_name, next_name]);
         ·              ──┬──
         ·                ╰── in the call of `sweep`
-     68 │     preflight::memory(p.memory_mb);
+     92 │     preflight::memory(p.memory_mb);
         ╰────
       help: look at it: docker inspect [SERVICE]-green
 
     Advice: deployer::script::below
 
       ☞ which came from `std/release`
-        ╭─[std/release:85:13]
-     84 │         if left.labels.get("deployer.service") != service {
-     85 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
+        ╭─[std/release:87:13]
+     86 │         if left.labels.get("deployer.service") != service {
+     87 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
         ·             ──┬─
         ·               ╰── here
-     86 │         }
+     88 │         }
         ╰────
     end   failed before anything was changed, in TIME
           run: RUN
@@ -146,13 +146,13 @@ fn an_app_that_never_gets_healthy() {
 
       × `[SERVICE]-green` was not healthy within TIME; last answer: 503 Service Unavailable
       │ manual-generator v2: listening on port 5000
-        ╭─[bluegreen.rhai:85:14]
-     84 │ step "Prove green" {
-     85 │     cutover::healthy(green, p.health, p.container_port);
-        ·              ───┬───
-        ·                 ╰── in the call of `healthy`
-     86 │     database::prove(p.database, green);
-        ╰────
+         ╭─[bluegreen.rhai:120:14]
+     119 │ step "Prove green" {
+     120 │     cutover::healthy(green, p.health, p.container_port);
+         ·              ───┬───
+         ·                 ╰── in the call of `healthy`
+     121 │     database::prove(data, green);
+         ╰────
 
     Advice: deployer::script::below
 
@@ -178,13 +178,13 @@ fn an_app_that_dies_at_start() {
 
       × container `[SERVICE]-green` ended with exit code 3 while it was waited for
       │ manual-generator v2: cannot start: EXIT_AT_START is set
-        ╭─[bluegreen.rhai:85:14]
-     84 │ step "Prove green" {
-     85 │     cutover::healthy(green, p.health, p.container_port);
-        ·              ───┬───
-        ·                 ╰── in the call of `healthy`
-     86 │     database::prove(p.database, green);
-        ╰────
+         ╭─[bluegreen.rhai:120:14]
+     119 │ step "Prove green" {
+     120 │     cutover::healthy(green, p.health, p.container_port);
+         ·              ───┬───
+         ·                 ╰── in the call of `healthy`
+     121 │     database::prove(data, green);
+         ╰────
       help: its last log lines say why; start the same image by hand to see more
 
     Advice: deployer::script::below
@@ -207,33 +207,44 @@ fn an_app_that_dies_at_start() {
 fn a_damaged_database() {
     let scene = Scene::with_v1();
     scene.damage_database();
-    assert_snapshot!(refused(&scene, &scene.release("v2", ""), |config| config), @"
+    assert_snapshot!(refused(&scene, &scene.release("v2", ""), |config| config), @r#"
     deployer::effect
 
       × database `[VOLUME]:manual_generator.db` is damaged
       │ database disk image is malformed
-        ╭─[bluegreen.rhai:86:15]
-     85 │     cutover::healthy(green, p.health, p.container_port);
-     86 │     database::prove(p.database, green);
-        ·               ──┬──
-        ·                 ╰── in the call of `prove`
-     87 │ }
-        ╰────
+         ╭─[bluegreen.rhai:109:22]
+     108 │ step "Start green beside blue" {
+     109 │     data = database::prepare(p, image, blue); // its mode, and green's copy where the mode wants one
+         ·                      ───┬───
+         ·                         ╰── in the call of `prepare`
+     110 │     let ports = [`${p.green_address}:${green_port}:${p.container_port}`];
+         ╰────
 
     Advice: deployer::script::below
 
       ☞ which came from `std/database`
-        ╭─[std/database:9:17]
-      8 │     if db.volume != () { options.volume = db.volume; }
-      9 │     let state = sqlite_check(db.path, options);
-        ·                 ──────┬─────
-        ·                       ╰── here
-     10 │     log(`${db.path}: sound, ${state.tables.len()} tables`);
+        ╭─[std/database:30:28]
+     29 │     }
+     30 │     let state = migration::check(db, db.volume);
+        ·                            ──┬──
+        ·                              ╰── in the call of `check`
+     31 │     let trial = mode::try_out(data, state);
         ╰────
-    end   failed, and everything it did was taken back, in TIME
+
+    Advice: deployer::script::below
+
+      ☞ which came from `std/migration`
+        ╭─[std/migration:54:5]
+     53 │     options.full = db.verify == "full";
+     54 │     sqlite_check(db.path, options)
+        ·     ──────┬─────
+        ·           ╰── here
+     55 │ }
+        ╰────
+    end   failed before anything was changed, in TIME
           run: RUN
           details: deployer show RUN
-    ");
+    "#);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use deployer::effect::git::{GitChanged, GitHead, GitPull};
 use deployer::effect::health::WaitHealthy;
 use deployer::effect::host::{HostMemory, PortFree};
 use deployer::effect::image::{BuildImage, PullImage};
+use deployer::effect::load::LoadTest;
 use deployer::effect::notify::Notify;
 use deployer::effect::sqlite::{CheckSqlite, QuerySqlite};
 use deployer::effect::time::{Now, Sleep};
@@ -57,6 +58,21 @@ impl Stage {
 
 fn web(name: &str, image: &str, port: u16) -> Value {
     json!({ "name": name, "image": image, "ports": [format!("{port}:5000")] })
+}
+
+#[test]
+fn load_sees_an_app_fall_ill() {
+    let ill = Behaviour { boot_ms: 0, sick_after_ms: Some(4_000), ..Behaviour::default() };
+    let stage = Stage::new(Scenario { images: vec![SimImage::new("web:ill", ill)], ..Scenario::default() });
+    stage.must::<RunContainer>(web("web", "web:ill", 8080));
+    let before = stage.elapsed_ms();
+    let load = stage.must::<LoadTest>(json!({ "url": "http://localhost:8080/", "rate": 50, "duration": "8s" }));
+    assert_eq!((load.planned, load.answered, load.statuses["2xx"] + load.statuses["5xx"]), (400, 400, 400), "{load:?}");
+    assert!(load.failed > 100 && load.failed < 300 && load.failed == load.unexpected, "{load:?}");
+    assert_eq!(stage.elapsed_ms() - before, 8_000);
+    let nobody = stage.must::<LoadTest>(json!({ "url": "http://localhost:9090/", "duration": "1s" }));
+    assert_eq!((nobody.errors.connect, nobody.error_rate), (10, 1.0));
+    assert_eq!(stage.kind::<LoadTest>(json!({ "url": "http://localhost:8080/", "rate": 0 })), ErrorKind::Invalid);
 }
 
 #[test]

@@ -14,5 +14,15 @@ pub const ROLE: &str = "deployer.role";
 pub const ROUTE: &str = "deployer.route";
 /// The git commit that an image was built from.
 pub const COMMIT: &str = "deployer.commit";
+/// The volume that this one is a copy of.
+pub const COPY_OF: &str = "deployer.copy.of";
+/// On what stands as long as a copy is not whole: the volume that is being made.
+pub const COPY_TO: &str = "deployer.copy.to";
+/// On the same: ids of the containers that are halted meanwhile, with commas between them.
+pub const COPY_PAUSED: &str = "deployer.copy.paused";
+/// The volume that this one is a snapshot of.
+pub const SNAPSHOT_OF: &str = "deployer.snapshot.of";
+/// When the snapshot was taken: RFC 3339, UTC.
+pub const SNAPSHOT_AT: &str = "deployer.snapshot.at";
 /// The name that an image was built under: one of the names that are deployer's to take away.
 pub const IMAGE: &str = "deployer.image";

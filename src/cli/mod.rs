@@ -1,6 +1,7 @@
 //! The command line: one file per verb. Reads arguments, asks `app` for a world and a journal, shows faces.
 
 mod abort;
+mod approve;
 mod census;
 mod check;
 mod config;
@@ -67,6 +68,8 @@ enum Verb {
     Resume(resume::ResumeArgs),
     /// Take back a run that was killed
     Abort(abort::AbortArgs),
+    /// Answer a run that asks before it goes on
+    Approve(approve::ApproveArgs),
     /// Say that what a stuck run left is done
     Resolve(resolve::ResolveArgs),
     /// Take a lock away whose run is gone for good
@@ -181,6 +184,7 @@ async fn dispatch(verb: Verb) -> Result<u8, Fault> {
         Verb::Gc(args) => gc::gc(args).await,
         Verb::Resume(args) => resume::resume(args).await,
         Verb::Abort(args) => abort::abort(args).await,
+        Verb::Approve(args) => approve::approve(&args),
         Verb::Resolve(args) => resolve::resolve(&args),
         Verb::Unlock(args) => unlock::unlock(args).await,
         Verb::Demo(args) => demo::demo(args).await,

@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
+use miette::miette;
 
 use super::fault::Fault;
 use super::{StateArgs, terminal};
-use crate::app::App;
+use crate::app::{App, state_folder};
 use crate::base::duration_text::DurationText;
 use crate::base::run_id::RunId;
 use crate::journal::entry::{RunStatus, RunSummary};
 use crate::report::history::History;
+use crate::world::approvals::Approvals;
 use crate::world::clock::{Clock, SystemClock};
 
 /// Removes old runs from the history: those that have ended, and the scripts that only they ran. Never one that is
@@ -53,8 +55,12 @@ pub fn prune(args: &PruneArgs) -> Result<u8, Fault> {
     let runs: Vec<RunId> = old.into_iter().map(|run| run.run).collect();
     journal.remove(&runs)?;
     let left: BTreeSet<RunId> = journal.runs(usize::MAX)?.into_iter().map(|run| run.run).collect();
-    let gone = runs.iter().filter(|run| !left.contains(run)).count();
-    terminal::say(format!("removed {}; left: {}", counted(gone), left.len()));
+    let approvals = Approvals::of(&state_folder(args.state.state.as_ref()));
+    let gone: Vec<&RunId> = runs.iter().filter(|run| !left.contains(run)).collect();
+    for run in &gone {
+        approvals.forget(run).map_err(|error| miette!("what run {run} asked could not be removed: {error}"))?;
+    }
+    terminal::say(format!("removed {}; left: {}", counted(gone.len()), left.len()));
     Ok(0)
 }
 

@@ -21,6 +21,7 @@ family! {
     Http: HttpEffect => HttpOutcome {
         Get(HttpGet),
         Post(HttpPost),
+        Load(super::load::LoadTest),
     }
 }
 

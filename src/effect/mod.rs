@@ -4,6 +4,7 @@
 //! what the gateway must know: access, recovery, deadline, undo. No I/O, no script engine, no client crate.
 //! The enums are closed: whoever adds a request is led by the compiler to every world that must perform it.
 
+pub mod approval;
 pub mod compose;
 pub mod container;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod health;
 pub mod host;
 pub mod http;
 pub mod image;
+pub mod load;
 pub mod lock;
 pub mod network;
 pub mod notify;
@@ -44,6 +46,7 @@ family::families! {
     Exec(exec::ExecEffect => exec::ExecOutcome),
     Host(host::HostEffect => host::HostOutcome),
     Time(time::TimeEffect => time::TimeOutcome),
+    Approval(approval::ApprovalEffect => approval::ApprovalOutcome),
     Lock(lock::LockEffect => lock::LockOutcome),
     Traffic(traffic::TrafficEffect => traffic::TrafficOutcome),
 }

@@ -13,12 +13,13 @@ use serde_json::Value;
 
 use super::entry::{Entry, EntryAccess, Intent, Record};
 use crate::base::seq::Seq;
+use crate::effect::approval::AwaitApproval;
 use crate::effect::lock::{AcquireLock, ReleaseLock};
 use crate::effect::notify::Notify;
 use crate::effect::{Applied, Effect, EffectError, ErrorKind, Request};
 
 /// Writes that change nothing which a look at the world could miss.
-const HARMLESS: [&str; 3] = [AcquireLock::KIND, ReleaseLock::KIND, Notify::KIND];
+const HARMLESS: [&str; 4] = [AcquireLock::KIND, ReleaseLock::KIND, Notify::KIND, AwaitApproval::KIND];
 
 /// The cursor of a replay.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::limits::WINDOW;
-use crate::effect::traffic::{ErrorCounts, Latency, TargetStats};
+use crate::effect::traffic::{ErrorCounts, LAST_STEP, Latency, TargetStats, Totals, latency_step};
 
 /// Latencies are kept to two digits: one per cent.
 const DIGITS: u8 = 2;
@@ -32,6 +32,16 @@ pub enum End {
 pub struct Window {
     now: Option<(u64, Tally, Histogram<u32>)>,
     past: VecDeque<Second>,
+    ever: Ever,
+}
+
+/// Of a thread, or of all of them.
+#[derive(Debug, Default)]
+struct Ever {
+    judged: u64,
+    failed: u64,
+    /// By step; empty before the first.
+    latencies: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,6 +69,7 @@ impl Window {
             let Ok(histogram) = Histogram::new_with_bounds(1, LONGEST, DIGITS) else { return };
             self.now = Some((second, Tally::default(), histogram));
         }
+        self.ever.count(end, took);
         let Some((_, tally, latencies)) = &mut self.now else { return };
         tally.count(end);
         if end != End::Client {
@@ -82,6 +93,7 @@ impl Window {
 
     /// Adds what happened in the second `from` and after it to the sum.
     pub fn add_to(&self, sum: &mut Sum, from: u64) {
+        sum.ever.add(&self.ever);
         for past in self.past.iter().filter(|past| past.second >= from) {
             sum.tally.add(&past.tally);
             for (micros, count) in &past.latencies {
@@ -95,6 +107,38 @@ impl Window {
             for step in histogram.iter_recorded() {
                 sum.record(step.value_iterated_to(), step.count_since_last_iteration() as u32);
             }
+        }
+    }
+}
+
+impl Ever {
+    fn count(&mut self, end: End, took: Duration) {
+        match end {
+            End::Client | End::Cut => return,
+            End::Answered(status) if status < 500 => {
+                self.latencies.resize(usize::from(LAST_STEP) + 1, 0);
+                self.latencies[usize::from(latency_step(u64::try_from(took.as_micros()).unwrap_or(LONGEST)))] += 1;
+            }
+            End::Answered(_) | End::Connect | End::Timeout | End::Broken => self.failed += 1,
+        }
+        self.judged += 1;
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.judged += other.judged;
+        self.failed += other.failed;
+        self.latencies.resize(self.latencies.len().max(other.latencies.len()), 0);
+        for (own, more) in self.latencies.iter_mut().zip(&other.latencies) {
+            *own += more;
+        }
+    }
+
+    fn totals(&self) -> Totals {
+        let occurred = (0..).zip(&self.latencies).filter(|(_, count)| **count > 0);
+        Totals {
+            judged: self.judged,
+            failed: self.failed,
+            latencies: occurred.map(|(step, count)| (step, *count)).collect(),
         }
     }
 }
@@ -133,11 +177,16 @@ impl Tally {
 pub struct Sum {
     tally: Tally,
     latencies: Option<Histogram<u64>>,
+    ever: Ever,
 }
 
 impl Default for Sum {
     fn default() -> Self {
-        Self { tally: Tally::default(), latencies: Histogram::new_with_bounds(1, LONGEST, DIGITS).ok() }
+        Self {
+            tally: Tally::default(),
+            latencies: Histogram::new_with_bounds(1, LONGEST, DIGITS).ok(),
+            ever: Ever::default(),
+        }
     }
 }
 
@@ -167,6 +216,7 @@ impl Sum {
             errors: self.tally.errors,
             statuses,
             latency: latency.unwrap_or_default(),
+            total: self.ever.totals(),
             ..TargetStats::default()
         }
     }
@@ -192,5 +242,19 @@ mod tests {
         assert_eq!((stats.statuses["2xx"], stats.statuses["5xx"]), (10, 10));
         assert!((4.9..5.1).contains(&stats.latency.p50_ms), "{:?}", stats.latency);
         assert!((49.0..51.0).contains(&stats.latency.p99_ms), "{:?}", stats.latency);
+        let all = stats.total;
+        assert_eq!((all.judged, all.failed), (6_000, 4_000));
+        assert_eq!(all.latencies, [(latency_step(5_000), 2_000)]);
+    }
+
+    #[test]
+    fn what_the_visitor_or_a_drain_ended_is_not_judged() {
+        let mut window = Window::default();
+        for end in [End::Client, End::Cut, End::Broken, End::Answered(404)] {
+            window.record(1, end, Duration::from_millis(1));
+        }
+        let mut sum = Sum::default();
+        window.add_to(&mut sum, 0);
+        assert_eq!((sum.stats().requests, sum.stats().total.judged, sum.stats().total.failed), (4, 2, 1));
     }
 }

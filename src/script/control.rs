@@ -119,6 +119,18 @@ pub const WORDS: &[Word] = &[
         summary: "Calls a closure until it succeeds: #{attempts, delay, backoff}. The last error is passed on.",
         example: "retry(#{attempts: 3, delay: \"1s\"}, || port_free(8081))",
     },
+    Word {
+        name: "canary_since",
+        arities: &[2],
+        summary: "What a target of `traffic_stats` did between two looks, the later one first: what `canary_judge` takes. `()` for the earlier look is the beginning.",
+        example: "let look = #{ total: #{ judged: 60, failed: 0, latencies: [[300, 60]] } };\nlet lately = canary_since(look, ());",
+    },
+    Word {
+        name: "canary_judge",
+        arities: &[3],
+        summary: "Judges a new version against the old one over the same time, by a test that may be repeated at will: baseline, candidate, #{alpha (0.05), min_points (50), max_error_rate_increase (0.005), max_latency_ratio (1.1), max_error_rate, max_p99_ms}. Returns verdict (`pass`, `fail`, `error`, `inconclusive`), reasons, baseline and candidate (requests, failed, error_rate, p50_ms, p90_ms, p99_ms), evidence, needed.",
+        example: "let look = #{ total: #{ judged: 60, failed: 0, latencies: [[300, 60]] } };\nlet judged = canary_judge(look, look, #{ max_p99_ms: 500 });",
+    },
 ];
 
 /// Registers all of them.

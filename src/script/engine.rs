@@ -8,6 +8,7 @@ use rhai::packages::{
 };
 use rhai::{Dynamic, Engine, FuncRegistration, NativeCallContext, Position};
 
+use super::canary;
 use super::catalogue::catalogue;
 use super::control;
 use super::host::{Halt, Host, Rhai};
@@ -52,6 +53,7 @@ pub fn engine(host: &Arc<Host>, loader: &Arc<dyn SourceLoader>) -> Engine {
     engine.set_module_resolver(Resolver::new(host.clone(), loader.clone()));
     secret::register(&mut engine, host);
     control::register(&mut engine, host);
+    canary::register(&mut engine);
     for primitive in catalogue().values() {
         register(&mut engine, host, primitive);
     }

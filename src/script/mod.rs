@@ -5,6 +5,7 @@
 //! to), `control` (the words that are no effects), `params`, `program` (compile and run), `check`, `diagnostic`,
 //! `reference` (all of it as Markdown).
 
+mod canary;
 pub mod catalogue;
 pub mod check;
 pub mod control;

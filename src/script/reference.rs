@@ -179,6 +179,7 @@ fn chapter_of(effect: &Effect) -> &'static str {
         Effect::Exec(_) => "Programs",
         Effect::Host(_) => "The machine",
         Effect::Time(_) => "Time",
+        Effect::Approval(_) => "Approvals",
         Effect::Lock(_) => "Locks",
         Effect::Traffic(_) => "Traffic",
     }

@@ -83,13 +83,18 @@ pub const STDLIB: &[(&str, &str)] = &[
     ("std/route", include_str!("../../stdlib/route.rhai")),
     ("std/announce", include_str!("../../stdlib/announce.rhai")),
     ("std/preflight", include_str!("../../stdlib/preflight.rhai")),
+    ("std/archive", include_str!("../../stdlib/archive.rhai")),
     ("std/database", include_str!("../../stdlib/database.rhai")),
+    ("std/migration", include_str!("../../stdlib/migration.rhai")),
+    ("std/mode", include_str!("../../stdlib/mode.rhai")),
     ("std/cutover", include_str!("../../stdlib/cutover.rhai")),
+    ("std/canary", include_str!("../../stdlib/canary.rhai")),
 ];
 
 /// The scripts that come with deployer, by file name.
 pub const SHIPPED: &[(&str, &str)] = &[
     ("bluegreen.rhai", include_str!("../../scripts/bluegreen.rhai")),
     ("safe_deploy.rhai", include_str!("../../scripts/safe_deploy.rhai")),
+    ("canary.rhai", include_str!("../../scripts/canary.rhai")),
     ("rollback.rhai", include_str!("../../scripts/rollback.rhai")),
 ];

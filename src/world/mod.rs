@@ -4,6 +4,7 @@
 //! [`World`] is the one trait; `docker`, `local` and `sim` are its twins. `services` holds what the two real worlds
 //! share. Knows the effects and nothing of scripts, the journal or the gateway.
 
+pub mod approvals;
 pub mod clock;
 pub mod docker;
 pub mod dockerignore;
@@ -12,6 +13,7 @@ pub mod holder;
 pub mod local;
 pub mod path_pattern;
 pub mod real;
+pub mod replica;
 pub mod services;
 pub mod sim;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::approvals::Approvals;
 use super::clock::Clock;
 use super::engine::Engine;
 use super::services::{EnvLookup, Services};
@@ -22,6 +23,12 @@ impl RealWorld {
         let services = Services::new(engine, containers.clock(), env).with_containers(Arc::clone(&containers));
         Self { containers, services }
     }
+
+    /// With a place where questions to people are kept.
+    #[must_use]
+    pub fn with_approvals(self, approvals: Approvals) -> Self {
+        Self { services: self.services.with_approvals(approvals), ..self }
+    }
 }
 
 impl World for RealWorld {
@@ -38,7 +45,8 @@ impl World for RealWorld {
             Effect::Container(_) | Effect::Image(_) | Effect::Volume(_) | Effect::Network(_) | Effect::Lock(_) => {
                 self.containers.perform(call, effect)
             }
-            Effect::Compose(_)
+            Effect::Approval(_)
+            | Effect::Compose(_)
             | Effect::Health(_)
             | Effect::Http(_)
             | Effect::Git(_)

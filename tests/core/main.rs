@@ -1,6 +1,7 @@
 //! The core on the simulated world: small script in; effects, entries, text and end out.
 
 mod bad_journals;
+mod canary;
 mod check;
 mod control;
 mod crash;
@@ -12,6 +13,7 @@ mod journal_full;
 mod layers;
 mod limits;
 mod locks;
+mod migrations;
 mod odd_texts;
 mod options;
 mod params;

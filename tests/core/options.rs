@@ -26,6 +26,8 @@ fn sample(primitive: &Primitive, option: &Opt) -> Value {
         (_, "event") => json!("stuck"),
         (_, "smtp_security") => json!("tls"),
         (_, "like") => json!("other"),
+        (_, "while_written") => json!("allow"),
+        (_, "way") => json!("engine"),
         _ => match option.kind {
             "container" | "string" | "string or secret" => json!("some-text"),
             "int" => json!(7),

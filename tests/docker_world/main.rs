@@ -9,4 +9,5 @@ mod locks;
 mod networks;
 mod programs;
 mod registry;
+mod volume_copies;
 mod volumes;

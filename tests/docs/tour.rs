@@ -42,7 +42,7 @@ impl Tour {
 
     fn new(on_docker: bool) -> Self {
         // Held together, so that they differ.
-        let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap()).collect();
+        let listeners: Vec<TcpListener> = (0..5).map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap()).collect();
         let instead = (8080..)
             .zip(&listeners)
             .map(|(port, listener)| (port.to_string(), listener.local_addr().unwrap().port().to_string()))
@@ -131,10 +131,14 @@ impl Drop for Tour {
         let script = "for container in docker_list(#{all: true}) {\n\
             if container.labels.get(\"deployer.service\") in SERVICES { docker_remove(container, #{force: true, disposable: true}); }\n}";
         let service = self.said_here("hello");
-        let script = script.replace("SERVICES", &format!("[\"{service}\"]"));
+        let script = script.replace("SERVICES", &format!("[\"{service}\", \"{service}-proxied\"]"));
+        let script = format!(
+            "for route in traffic_list() {{ if route.service.starts_with(\"{service}\") {{ traffic_forget(route.service); }} }}\n{script}"
+        );
         drop(self.bash(&format!("deployer run - <<'END'\n{script}\nEND")));
+        drop(self.bash("kill $(cat proxy.pid)"));
         if self.on_docker {
-            let images = format!("docker image rm -f $(docker image ls -q {service})");
+            let images = format!("docker image rm -f $(docker image ls -q '{service}*')");
             drop(self.bash(&images));
         }
     }

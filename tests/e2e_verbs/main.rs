@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod approvals;
 mod bad_days;
 mod demo;
 mod exit_codes;

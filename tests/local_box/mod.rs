@@ -20,6 +20,7 @@ use deployer::world::{Call, World};
 use serde_json::{Value, json};
 
 /// A web app that needs Python and nothing else.
+#[allow(dead_code, reason = "each test file uses its part")]
 pub const WEB: &[(&str, &str)] = &[
     (
         "Dockerfile",

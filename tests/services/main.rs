@@ -10,6 +10,7 @@ mod git;
 mod health;
 mod host;
 mod http;
+mod load;
 mod notify;
 mod sqlite;
 mod sqlite_copies;

@@ -13,6 +13,7 @@ pub mod http;
 pub mod logo;
 pub mod planted;
 pub mod ports;
+pub mod proxy_process;
 pub mod rivals;
 pub mod s3_server;
 pub mod scene;
@@ -24,6 +25,7 @@ pub mod twin_engine;
 pub mod visitor;
 pub mod watched_run;
 pub mod webhook_receiver;
+pub mod writer;
 
 use std::time::Duration;
 

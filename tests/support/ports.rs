@@ -23,3 +23,20 @@ pub fn free_port() -> u16 {
         .find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok())
         .unwrap_or_else(|| panic!("no free port from {block} on"))
 }
+
+/// The first of two ports in a row that are free now.
+///
+/// # Panics
+/// When there are none.
+#[track_caller]
+pub fn free_pair() -> u16 {
+    let mut last = free_port();
+    for _ in 0..BLOCK {
+        let next = free_port();
+        if next == last + 1 {
+            return last;
+        }
+        last = next;
+    }
+    panic!("no two free ports in a row")
+}

@@ -7,7 +7,7 @@ use super::deadline::until;
 use super::deployer::{Deployer, Finished, Running};
 use super::docker::Docker;
 use super::http::{self, Answer};
-use super::ports::free_port;
+use super::ports::{free_pair, free_port};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -32,7 +32,7 @@ impl Scene {
             service: docker.name("manual"),
             volume: docker.name("instance"),
             port: free_port(),
-            green_port: free_port(),
+            green_port: free_pair(),
             settings: String::new(),
             tables: String::new(),
             docker,

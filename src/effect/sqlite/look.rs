@@ -28,6 +28,9 @@ pub struct CheckSqlite {
     /// A database that does not exist yet counts as sound and empty.
     #[serde(default)]
     pub missing_ok: bool,
+    /// Reads every row into `digest`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub digest: bool,
     /// Default 5 min.
     #[serde(default = "read_timeout")]
     pub timeout: DurationText,
@@ -65,6 +68,10 @@ pub struct Checked {
     pub journal_mode: Option<String>,
     /// Bytes of the main file.
     pub size: u64,
+    /// Over schema and rows: alike for databases that hold the same, however their files were written. None without
+    /// being asked for, and where there is no database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// `sqlite_query`: the rows of a SELECT.

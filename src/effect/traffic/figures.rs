@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::totals::Totals;
 use crate::base::duration_text::DurationText;
 
 /// What a drain came to.
@@ -46,6 +47,9 @@ pub struct TargetStats {
     /// Answers by class: `2xx`, `5xx`.
     pub statuses: BTreeMap<String, u64>,
     pub latency: Latency,
+    /// Since the driver began to reach it, whatever the window.
+    #[serde(default)]
+    pub total: Totals,
 }
 
 /// Requests that got no whole answer, by why.

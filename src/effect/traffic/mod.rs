@@ -11,6 +11,7 @@ mod look;
 mod route;
 mod steer;
 mod targets;
+mod totals;
 
 use super::Outcome;
 use super::family::family;
@@ -23,6 +24,7 @@ pub use look::{AskStats, ListRoutes, Listed, ShowRoute, Standing};
 pub use route::{Mirror, Route, RouteView, TargetCheck, TargetView};
 pub use steer::{MirrorTraffic, SetTargets, SwitchTraffic};
 pub use targets::{CanaryMark, CanaryRule, Target, TargetSpec, Targets, target_name};
+pub use totals::{LAST_STEP, STEPS_PER_DOUBLING, Totals, latency_of, latency_step};
 
 family! {
     /// What can be asked of traffic.

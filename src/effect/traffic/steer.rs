@@ -1,6 +1,6 @@
 //! `traffic_set`, `traffic_switch` and `traffic_mirror`: who gets the requests from now on.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::look::{ShowRoute, Standing};
 use super::targets::{CanaryRule, TargetSpec, named};
@@ -19,6 +19,14 @@ pub struct SetTargets {
     /// Who goes to one target whatever the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryRule>,
+    /// Who gets everything when it is taken back, in one switch. Default: the targets and weights as they were; but a
+    /// canary that failed shall not get its former shares again, one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "named_or_none")]
+    pub back_to: Option<String>,
+}
+
+fn named_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    named(deserializer).map(Some)
 }
 
 /// The targets that there were; before the first step, a route without any.
@@ -33,6 +41,7 @@ pub(super) fn former_step(prior: Option<&Outcome>) -> Undo {
             targets: step.targets.into_iter().map(TargetSpec::from).collect(),
             sticky: step.sticky,
             canary: step.canary,
+            back_to: None,
         })
     })
 }
@@ -51,7 +60,10 @@ impl Facts for SetTargets {
     }
 
     fn undo(&self, prior: Option<&Outcome>) -> Undo {
-        former_step(prior)
+        match &self.back_to {
+            Some(target) => Undo::by(SwitchTraffic { service: self.service.clone(), target: target.clone() }),
+            None => former_step(prior),
+        }
     }
 
     fn service(&self) -> Option<&str> {

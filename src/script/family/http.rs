@@ -1,7 +1,8 @@
 //! HTTP requests.
 
-use super::{BOOL, DURATION, IDEMPOTENT, MAP, NO_TIMEOUT_HARM, SECRET};
+use super::{BOOL, DURATION, FLOAT, IDEMPOTENT, INT, LIST, MAP, NO_TIMEOUT_HARM, SECRET, STRING};
 use crate::effect::http::{HttpGet, HttpPost};
+use crate::effect::load::LoadTest;
 use crate::script::primitive::Primitive;
 
 const REPLY: &str = "status, headers, body (cut at 1 MiB: truncated), json (when it is JSON), elapsed_ms";
@@ -26,5 +27,32 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("idempotent", BOOL, "false", IDEMPOTENT)
             .undo("none: the other side has it")
             .example("http_post(\"http://localhost:9/hook\", #{json: #{text: \"hello\"}, check: false})"),
+        load(),
     ]
+}
+
+const REPORT: &str = "planned, sent, answered, failed, error_rate (0 to 1), errors (connect, timeout, broken, unsent), \
+    unexpected, statuses (by class: `2xx`), latency (p50_ms, p90_ms, p99_ms, max_ms), rate (answers a second), \
+    elapsed_ms, late (sent late: all connections waited), lag_p99_ms, fell_behind (this machine did not keep up)";
+
+fn load() -> Primitive {
+    Primitive::of::<LoadTest>(
+        "Sends requests at a constant rate, whether or not the answers keep up. Latencies count from the instant that \
+         a request was meant for, so that a server that stalls is seen with all that it kept waiting. Failed requests \
+         are in the answer and no error.",
+    )
+    .positional(&["url"])
+    .required("url", SECRET, "the address; redirects are not followed")
+    .optional("method", STRING, "\"GET\"", "with GET, HEAD and OPTIONS it only reads")
+    .optional("headers", MAP, "#{}", "headers; may be secrets")
+    .optional("body", SECRET, "none", "the body as it is")
+    .optional("rate", FLOAT, "10", "requests a second, at most 10000")
+    .optional("duration", DURATION, "\"10s\"", "at most 1 h")
+    .optional("connections", INT, "32", "requests under way at a time, at most 1000")
+    .optional("keep_alive", BOOL, "true", "keeps connections open from one request to the next")
+    .optional("timeout", DURATION, "\"10s\"", "of one request; at most 5 m")
+    .optional("status", LIST, "below 400", "status codes that are expected")
+    .returns(REPORT)
+    .undo("none: the other side has them")
+    .example("let load = load_test(\"http://localhost:9/\", #{rate: 50, duration: \"1s\"});")
 }

@@ -1,5 +1,6 @@
 //! The primitives, one file per family: what each is called, takes, returns, how it is taken back, and an example.
 
+mod approval;
 mod compose;
 mod container;
 mod exec;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Primitive> {
         exec::primitives(),
         host::primitives(),
         time::primitives(),
+        approval::primitives(),
         lock::primitives(),
         traffic::primitives(),
     ]

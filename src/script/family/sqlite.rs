@@ -31,7 +31,8 @@ fn reading() -> Vec<Primitive> {
         .optional("full", BOOL, "false", "PRAGMA integrity_check instead of quick_check")
         .optional("foreign_keys", BOOL, "false", "checks foreign keys too")
         .optional("missing_ok", BOOL, "false", "one that does not exist counts as sound and empty")
-        .returns("exists, empty (no table has a row), tables (name to rows), journal_mode, size")
+        .optional("digest", BOOL, "false", "reads every row into a digest: alike for databases that hold the same")
+        .returns("exists, empty (no table has a row), tables (name to rows), journal_mode, size, digest (when asked for)")
         .example("sqlite_check(\"app.db\", #{volume: \"data\", missing_ok: true})"),
         database(Primitive::of::<QuerySqlite>("Returns the rows of a SELECT; anything that writes is refused."), READ)
             .required("sql", STRING, "one statement")

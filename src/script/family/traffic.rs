@@ -43,8 +43,9 @@ pub fn primitives() -> Vec<Primitive> {
         .required("targets", LIST, "maps: container and port, or address; weight (1; 0 keeps it warm), name (the beginning of the container's id)")
         .optional("sticky", BOOL, "false", "a visitor stays with the first target until the next step")
         .optional("canary", MAP, "none", "who goes to one target whatever the weights: target, by (\"header\" or \"cookie\"), name, value")
+        .optional("back_to", TARGET, "as it was", "who gets everything, in one switch, when this is taken back")
         .returns(ROUTE)
-        .undo("the targets and weights as they were")
+        .undo("the targets and weights as they were; with `back_to` one switch")
         .example("let web = docker_run(#{name: \"web\", image: \"web:v1\", ports: [\"127.0.0.1:8081:5000\"]});\nhealth_wait(web, #{path: \"/\"});\ntraffic_route(#{service: \"web\", address: \"0.0.0.0:80\"});\ntraffic_set(\"web\", [#{container: web, port: 5000}])"),
         Primitive::of::<SwitchTraffic>(
             "Lets all requests go to one target from now on; the others stay warm, with weight 0, and get requests when it is not well. Reads back and proves it.",
@@ -96,7 +97,7 @@ pub fn primitives() -> Vec<Primitive> {
             .positional(&["service"])
             .required("service", STRING, SERVICE_DOC)
             .optional("window", DURATION, "\"60s\"", "how far it looks back; at most 10m")
-            .returns("service, window, targets: by name requests, in_flight, streams, errors (connect, timeout, broken, cut, client), statuses (\"2xx\" ...), latency (p50_ms, p90_ms, p99_ms, max_ms)")
+            .returns("service, window, targets: by name requests, in_flight, streams, errors (connect, timeout, broken, cut, client), statuses (\"2xx\" ...), latency (p50_ms, p90_ms, p99_ms, max_ms), total (since it was first reached: what `canary_since` takes)")
             .example("traffic_route(#{service: \"web\", address: \"0.0.0.0:80\"});\ntraffic_stats(\"web\", #{window: \"30s\"})"),
         Primitive::of::<ShowRoute>("Shows the route of a service as its driver has it: targets, weights, health, requests in flight.")
             .positional(&["service"])

@@ -28,6 +28,9 @@ impl DockerEngine {
         for network in &spec.networks {
             names::plain("network", network)?;
         }
+        for mount in spec.volumes.iter().filter(|mount| mount.is_volume()) {
+            self.expect_whole(&mount.source).await?;
+        }
         let mut body = create_body(spec, call.labels(), &call.vault)?;
         let more = spec.networks.iter().skip(1);
         let mut more: Vec<_> = more.map(|network| (network.clone(), endpoint(network, &spec.aliases))).collect();

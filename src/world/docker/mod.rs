@@ -66,6 +66,7 @@ pub struct DockerEngine {
     clock: Arc<SystemClock>,
     /// Held by the branch that does what only one may do at a time.
     alone: tokio::sync::Mutex<()>,
+    volumes_held: volume::VolumesHeld,
     /// Lives as long as the way is needed.
     _tunnel: Option<tunnel::Tunnel>,
 }
@@ -96,6 +97,7 @@ impl DockerWorld {
             holder,
             clock: Arc::clone(&clock),
             alone: tokio::sync::Mutex::default(),
+            volumes_held: volume::VolumesHeld::default(),
             _tunnel: connection.tunnel,
         });
         Ok(Self { engine, clock })

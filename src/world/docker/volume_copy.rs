@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions};
 use bollard::query_parameters::{
     CreateContainerOptions, DownloadFromContainerOptionsBuilder, ListImagesOptionsBuilder,
     RemoveContainerOptionsBuilder,
@@ -16,18 +16,21 @@ use tokio::io::AsyncWriteExt;
 
 use super::DockerEngine;
 use super::error::{About, ask, found, within};
+use super::volume::ROLE_OF_COPIES;
+use super::volume::mark::name_of;
 use crate::base::labels;
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::engine::{Engine, VolumeFile};
 
-/// Where the volume is mounted in the container that is never started.
-const INSIDE: &str = "/v";
+/// Where the volume is mounted in the container that is never started: where no image has anything.
+pub(super) const INSIDE: &str = "/.deployer-volume";
+const MARK_INSIDE: &str = "/.deployer-mark";
 /// What a database may have beside its file; without these a copy could miss the latest changes.
 const SIBLINGS: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// The longest that one file may take on its way.
 const COPY_DEADLINE: Duration = Duration::from_secs(300);
-/// The role of containers that exist only for a copy.
-const ROLE: &str = "copy";
+/// Images that are tried for the container: others may remove one meanwhile.
+const IMAGES_TRIED: usize = 5;
 
 impl DockerEngine {
     pub(super) async fn find_volume_file(&self, volume: &str, path: &str) -> Result<VolumeFile, EffectError> {
@@ -54,7 +57,7 @@ impl DockerEngine {
     async fn copy_of(&self, volume: &str, relative: &Path) -> Result<VolumeFile, EffectError> {
         let broken = |error: std::io::Error| copy_broken(volume, &error);
         let folder = tempfile::Builder::new().prefix("deployer-volume-").tempdir().map_err(broken)?;
-        let container = self.copy_container(volume).await?;
+        let container = self.copy_container(volume, None, true).await?;
         if relative.as_os_str().is_empty() {
             let there = container.fetch(".", folder.path(), volume).await?;
             let path = folder.path().to_owned();
@@ -86,50 +89,73 @@ impl DockerEngine {
         }
     }
 
-    /// Any image will do, since nothing of it is ever run.
-    async fn copy_container(&self, volume: &str) -> Result<CopyContainer, EffectError> {
+    /// A container that is never started, for a copy of `volume` or into it. Any image will do, since nothing of it
+    /// is ever run. `to` is the volume whose making it serves: as long as it stands, nobody's clearing up takes that
+    /// or the mark that it is not whole.
+    pub(super) async fn copy_container(
+        &self,
+        volume: &str,
+        to: Option<&str>,
+        read_only: bool,
+    ) -> Result<CopyContainer, EffectError> {
         let options = ListImagesOptionsBuilder::new().build();
         let images = ask(About::Engine, self.docker.list_images(Some(options))).await?;
-        let image = images.into_iter().next().ok_or_else(|| {
+        let mut missing =
             EffectError::new(ErrorKind::NotFound, format!("volume `{volume}` cannot be read: the engine has no image"))
                 .hint("the copy needs any image at all, such as: docker pull busybox")
-                .not_applied()
-        })?;
-        let body = ContainerCreateBody {
-            image: Some(image.id),
-            // Never run, but an image without a command cannot be made a container without one.
-            cmd: Some(vec!["never-started".into()]),
-            labels: Some([(labels::ROLE.to_owned(), ROLE.to_owned())].into()),
-            host_config: Some(HostConfig {
-                network_mode: Some("none".into()),
-                mounts: Some(vec![Mount {
-                    typ: Some(MountType::VOLUME),
-                    source: Some(volume.into()),
-                    target: Some(INSIDE.into()),
-                    read_only: Some(true),
-                    ..Mount::default()
-                }]),
-                ..HostConfig::default()
-            }),
-            ..ContainerCreateBody::default()
-        };
-        let answer = self.docker.create_container(None::<CreateContainerOptions>, body);
-        let created = ask(About::Volume(volume), answer).await?;
-        Ok(CopyContainer { docker: self.docker.clone(), id: Some(created.id) })
+                .not_applied();
+        for image in images.into_iter().take(IMAGES_TRIED) {
+            let body = copy_body(image.id, volume, to, read_only);
+            match ask(About::Volume(volume), self.docker.create_container(None::<CreateContainerOptions>, body)).await {
+                Ok(created) => return Ok(CopyContainer { docker: self.docker.clone(), id: Some(created.id) }),
+                Err(error) if error.kind == ErrorKind::NotFound => missing = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(missing)
+    }
+}
+
+fn copy_body(image: String, volume: &str, to: Option<&str>, read_only: bool) -> ContainerCreateBody {
+    let labels = [(labels::ROLE, ROLE_OF_COPIES)].into_iter().chain(to.map(|to| (labels::COPY_TO, to)));
+    let mount = |volume: String, target: &str, read_only| Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(volume),
+        target: Some(target.into()),
+        read_only: Some(read_only),
+        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+        ..Mount::default()
+    };
+    let mark = to.map(|to| mount(name_of(to), MARK_INSIDE, true));
+    ContainerCreateBody {
+        image: Some(image),
+        // Never run, but an image without a command cannot be made a container without one.
+        cmd: Some(vec!["never-started".into()]),
+        labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
+        host_config: Some(HostConfig {
+            network_mode: Some("none".into()),
+            mounts: Some([mount(volume.to_owned(), INSIDE, read_only)].into_iter().chain(mark).collect()),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
     }
 }
 
 /// The container of a copy: removed at the end, also when nobody waits for the copy any more.
-struct CopyContainer {
+pub(super) struct CopyContainer {
     docker: Docker,
     id: Option<String>,
 }
 
 impl CopyContainer {
+    pub(super) fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or_default()
+    }
+
     /// Fetches a file or folder. False when it does not exist.
     async fn fetch(&self, path: &str, to: &Path, volume: &str) -> Result<bool, EffectError> {
         let broken = |error: std::io::Error| copy_broken(volume, &error);
-        let id = self.id.as_deref().unwrap_or_default();
+        let id = self.id();
         let options = DownloadFromContainerOptionsBuilder::new().path(&format!("{INSIDE}/{path}")).build();
         let mut stream = self.docker.download_from_container(id, Some(options));
         let mut archive = tokio::fs::File::from_std(tempfile::tempfile_in(to).map_err(broken)?);
@@ -151,7 +177,7 @@ impl CopyContainer {
         Ok(true)
     }
 
-    async fn remove(mut self) {
+    pub(super) async fn remove(mut self) {
         if let Some(id) = self.id.take() {
             remove(self.docker.clone(), id).await;
         }

@@ -44,6 +44,8 @@ mod start;
 mod stats;
 mod stop;
 mod tree;
+mod volume_copies;
+mod volume_half;
 mod volumes;
 mod waiting;
 mod words;
@@ -169,11 +171,21 @@ impl LocalWorld {
     }
 
     async fn volume(&self, call: &Call, effect: &VolumeEffect) -> Result<VolumeOutcome, EffectError> {
+        if let Some(timeout) = volume_copies::time_of(effect) {
+            return volume_copies::perform(&self.engine, call, effect, timeout).await;
+        }
         let (effect, call) = (effect.clone(), call.clone());
         blocking(&self.engine, move |engine| match effect {
             VolumeEffect::Create(request) => engine.create_volume(&call, &request).map(VolumeOutcome::Create),
             VolumeEffect::List(request) => engine.list_volumes(&request).map(VolumeOutcome::List),
             VolumeEffect::Remove(request) => engine.remove_volume(&call, &request).map(VolumeOutcome::Remove),
+            VolumeEffect::Swap(request) => engine.swap_volumes(&request).map(VolumeOutcome::Swap),
+            VolumeEffect::Prune(request) => engine.prune_volumes(&call, &request).map(VolumeOutcome::Prune),
+            // Handled above: they take long.
+            VolumeEffect::Clone(_)
+            | VolumeEffect::Snapshot(_)
+            | VolumeEffect::Restore(_)
+            | VolumeEffect::Measure(_) => Err(EffectError::unsupported(format!("`{}`", effect.kind()), NAME)),
         })
         .await
     }

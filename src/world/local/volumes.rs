@@ -1,5 +1,6 @@
 //! Local volumes: folders with a name.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,23 +8,24 @@ use serde::{Deserialize, Serialize};
 
 use super::LocalEngine;
 use super::folder::{check_name, instant_text, io_error, not_found, read_json, write_json};
+use super::record::ContainerRecord;
 use super::tree::inside;
 use crate::base::labels;
 use crate::effect::container::Removed;
 use crate::effect::volume::{CreateVolume, ListVolumes, RemoveVolume, Volume};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
-use std::collections::BTreeMap;
+use crate::world::replica::content_id;
 
 /// `volumes/NAME/meta.json`.
 #[derive(Debug, Serialize, Deserialize)]
-struct VolumeRecord {
-    labels: BTreeMap<String, String>,
-    created_at: String,
+pub(super) struct VolumeRecord {
+    pub labels: BTreeMap<String, String>,
+    pub created_at: String,
 }
 
 impl LocalEngine {
-    fn volume_folder(&self, name: &str) -> PathBuf {
+    pub(super) fn volume_folder(&self, name: &str) -> PathBuf {
         self.folder.volumes().join(name)
     }
 
@@ -53,7 +55,7 @@ impl LocalEngine {
         write_json(&meta, &VolumeRecord { labels, created_at: instant_text() })
     }
 
-    fn volume_find(&self, name: &str) -> Result<Option<Volume>, EffectError> {
+    pub(super) fn volume_find(&self, name: &str) -> Result<Option<Volume>, EffectError> {
         let record: Option<VolumeRecord> = read_json(&self.volume_folder(name).join("meta.json"))?;
         Ok(record.map(|record| Volume {
             name: name.to_owned(),
@@ -61,10 +63,11 @@ impl LocalEngine {
             mountpoint: self.volume_data(name).display().to_string(),
             labels: record.labels,
             created_at: Some(record.created_at),
+            content_id: content_id(&self.volume_data(name)),
         }))
     }
 
-    fn volume(&self, name: &str) -> Result<Volume, EffectError> {
+    pub(super) fn volume(&self, name: &str) -> Result<Volume, EffectError> {
         check_name("volume", name)?;
         match self.volume_find(name)? {
             Some(volume) => Ok(volume),
@@ -87,6 +90,10 @@ impl LocalEngine {
     }
 
     pub(super) fn remove_volume(&self, call: &Call, request: &RemoveVolume) -> Result<Removed, EffectError> {
+        check_name("volume", &request.name)?;
+        if self.clear_half(&request.name, request.only_own.then_some(&call.run))? {
+            return Ok(Removed { removed: true });
+        }
         let _guard = self.folder.guard()?;
         let volume = match self.volume(&request.name) {
             Err(error) if error.kind == ErrorKind::NotFound && request.missing_ok => {
@@ -97,9 +104,7 @@ impl LocalEngine {
         if request.only_own && !super::is_own(call, &volume.labels) {
             return Ok(Removed { removed: false });
         }
-        let user = self.records()?.into_iter().find(|container| {
-            container.spec.volumes.iter().any(|mount| mount.is_volume() && mount.source == request.name)
-        });
+        let user = self.user_of_volume(&request.name)?;
         if let Some(user) = user {
             return Err(EffectError::new(
                 ErrorKind::Conflict,
@@ -110,6 +115,14 @@ impl LocalEngine {
         }
         self.discard(&self.volume_folder(&request.name))?;
         Ok(Removed { removed: true })
+    }
+
+    /// A container that mounts the volume, whether or not it runs.
+    pub(super) fn user_of_volume(&self, volume: &str) -> Result<Option<ContainerRecord>, EffectError> {
+        let mounts = |container: &ContainerRecord| {
+            container.spec.volumes.iter().any(|mount| mount.is_volume() && mount.source == volume)
+        };
+        Ok(self.records()?.into_iter().find(mounts))
     }
 
     /// A file or folder of a volume, which is there.

@@ -59,6 +59,7 @@ impl Services {
                 };
                 self.ask(call, &asked, body).await.map(HttpOutcome::Post)
             }
+            HttpEffect::Load(request) => self.load_test(call, request).await.map(HttpOutcome::Load),
         }
     }
 

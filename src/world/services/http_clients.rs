@@ -43,6 +43,17 @@ impl HttpClients {
         get(&self.probe, |builder| builder.redirect(Policy::none()).no_proxy())
     }
 
+    /// For load: made anew for each test, so that no connection outlives it. Follows no redirect and uses no proxy.
+    pub(super) fn load(keep: bool, connections: usize, secure: bool) -> Result<Client, EffectError> {
+        let kept = if keep { connections } else { 0 };
+        build(|builder| {
+            let builder = builder.redirect(Policy::none()).no_proxy().pool_max_idle_per_host(kept);
+            // Without the certificates of the machine, which take a while to read.
+            if secure { builder } else { builder.tls_certs_only([]) }
+        })
+        .map_err(|why| no_client(&why))
+    }
+
     /// For object storage: keeps connections, gives up on a silent server.
     pub(super) fn storage(&self) -> Result<&Client, EffectError> {
         get(&self.storage, |builder| {
@@ -59,15 +70,19 @@ fn get(
     cell: &OnceLock<Result<Client, String>>,
     shape: impl Fn(ClientBuilder) -> ClientBuilder,
 ) -> Result<&Client, EffectError> {
-    cell.get_or_init(|| {
-        // Fails only where a provider is installed already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let fresh = || shape(Client::builder().pool_max_idle_per_host(0).user_agent(USER_AGENT));
-        // A machine without certificates can still ask over plain HTTP; HTTPS then fails where it is asked for.
-        fresh().build().or_else(|_| fresh().tls_certs_only([]).build()).map_err(|error| super::reason::reason(&error))
-    })
-    .as_ref()
-    .map_err(|why| EffectError::new(ErrorKind::Internal, format!("no HTTP client: {why}")).not_applied())
+    cell.get_or_init(|| build(shape)).as_ref().map_err(|why| no_client(why))
+}
+
+fn build(shape: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, String> {
+    // Fails only where a provider is installed already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let fresh = || shape(Client::builder().pool_max_idle_per_host(0).user_agent(USER_AGENT));
+    // A machine without certificates can still ask over plain HTTP; HTTPS then fails where it is asked for.
+    fresh().build().or_else(|_| fresh().tls_certs_only([]).build()).map_err(|error| super::reason::reason(&error))
+}
+
+fn no_client(why: &str) -> EffectError {
+    EffectError::new(ErrorKind::Internal, format!("no HTTP client: {why}")).not_applied()
 }
 
 const USER_AGENT: &str = concat!("deployer/", env!("CARGO_PKG_VERSION"));

@@ -2,6 +2,7 @@
 //! traffic.
 //! Knows containers only through [`Engine`]; knows no Docker and no local process table.
 
+mod approval;
 mod archive;
 mod compose;
 mod compose_config;
@@ -13,6 +14,7 @@ mod health_question;
 mod host;
 mod http;
 mod http_clients;
+mod load;
 mod notify;
 mod output_tail;
 pub mod program;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
+use super::approvals::Approvals;
 use super::clock::Clock;
 use super::engine::Engine;
 use super::{Call, World};
@@ -48,11 +51,21 @@ pub struct Services {
     compose_program: OnceCell<ComposeProgram>,
     /// Runs containers for those services that need one.
     containers: Option<Arc<dyn World>>,
+    /// Where questions to people are kept.
+    approvals: Option<Approvals>,
 }
 
 impl Services {
     pub fn new(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, env: EnvLookup) -> Self {
-        Self { engine, clock, env, clients: HttpClients::default(), compose_program: OnceCell::new(), containers: None }
+        Self {
+            engine,
+            clock,
+            env,
+            clients: HttpClients::default(),
+            compose_program: OnceCell::new(),
+            containers: None,
+            approvals: None,
+        }
     }
 
     /// With a world that runs the containers which a service needs for itself.
@@ -62,12 +75,20 @@ impl Services {
         self
     }
 
-    /// Performs an effect of the families compose, health, http, git, sqlite, object, notify, exec, host, time and traffic.
+    /// With a place where questions to people are kept.
+    #[must_use]
+    pub fn with_approvals(mut self, approvals: Approvals) -> Self {
+        self.approvals = Some(approvals);
+        self
+    }
+
+    /// Performs an effect of the families approval, compose, health, http, git, sqlite, object, notify, exec, host, time and traffic.
     ///
     /// # Errors
     /// As the effect's own; [`ErrorKind::Internal`] for the families that a world performs itself.
     pub async fn perform(&self, call: &Call, effect: &Effect) -> Result<Outcome, EffectError> {
         match effect {
+            Effect::Approval(effect) => self.approval(call, effect).await.map(Outcome::Approval),
             Effect::Compose(effect) => self.compose(call, effect).await.map(Outcome::Compose),
             Effect::Health(effect) => self.health(call, effect).await.map(Outcome::Health),
             Effect::Http(effect) => self.http(call, effect).await.map(Outcome::Http),

@@ -40,7 +40,8 @@ pub struct Behaviour {
     /// Of an end by the stop signal.
     pub stop_exit_code: i64,
     pub ignores_term: bool,
-    /// What programs run inside it leave, by their command line; others succeed without a word.
+    /// What programs run inside it leave, by their command line; others succeed without a word. A container whose own
+    /// command is among them runs it, and ends.
     pub programs: BTreeMap<String, Program>,
 }
 
@@ -77,11 +78,13 @@ pub struct Page {
     pub json: Option<Value>,
     /// Virtual time that the answer takes.
     pub takes_ms: u64,
+    /// Of the visitors of a route, every so many-th is answered with 500; 0 for none. Who asks by name is answered.
+    pub fails_every: u64,
 }
 
 impl Default for Page {
     fn default() -> Self {
-        Self { status: 200, body: "ok".into(), json: None, takes_ms: 2 }
+        Self { status: 200, body: "ok".into(), json: None, takes_ms: 2, fails_every: 0 }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::behaviour::{Behaviour, Page};
+use super::exec::Program;
 use super::sim_clock::{SimClock, whole_ms};
 use crate::base::port_mapping::Protocol;
 use crate::base::text::Part;
@@ -88,6 +89,12 @@ impl SimContainer {
     pub(super) fn answer(&self, port: u16, path: &str, now: u64) -> Option<Page> {
         let started = self.started_at.filter(|_| self.is_running() && port == self.app_port())?;
         self.behaviour.answer(path, now.saturating_sub(started))
+    }
+
+    /// The program that it runs and ends with, in place of the image's app: one that the image has under this command.
+    pub(super) fn errand(&self) -> Option<Program> {
+        let line = self.spec.command.as_ref()?.join(" ");
+        self.behaviour.programs.get(&line).cloned()
     }
 
     pub(super) fn write_log(&mut self, lines: &[String]) {

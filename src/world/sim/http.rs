@@ -101,20 +101,24 @@ impl SimHost {
 
     /// Asks once, and lets the time pass that the answer takes.
     pub(super) fn ask(&mut self, place: &Place, path: &str, timeout: DurationText) -> Asked {
-        let page = match place {
-            Place::Port(port) => self.answer(*port, path).map(|answer| answer.page),
-            Place::Inside(name, port) => {
-                self.containers.get(name).and_then(|container| container.answer(*port, path, self.now()))
-            }
-            Place::Away(url) => self.web.get(url).cloned(),
-        };
-        let Some(page) = page else {
+        let Some(page) = self.page(place, path) else {
             self.pass(1);
             return Err("connection refused".into());
         };
         let (takes, patience) = (page.takes_ms.max(1), whole_ms(timeout.0));
         self.pass(takes.min(patience));
         if takes > patience { Err(format!("no answer within {timeout}")) } else { Ok((page, takes)) }
+    }
+
+    /// What would be answered now.
+    pub(super) fn page(&self, place: &Place, path: &str) -> Option<Page> {
+        match place {
+            Place::Port(port) => self.answer(*port, path).map(|answer| answer.page),
+            Place::Inside(name, port) => {
+                self.containers.get(name).and_then(|container| container.answer(*port, path, self.now()))
+            }
+            Place::Away(url) => self.web.get(url).cloned(),
+        }
     }
 
     pub(super) fn http(&mut self, call: &Call, effect: &HttpEffect) -> Result<HttpOutcome, EffectError> {
@@ -130,6 +134,7 @@ impl SimHost {
                 }
                 HttpOutcome::Post(self.request(call, &request.url, request.timeout, request.check)?)
             }
+            HttpEffect::Load(request) => HttpOutcome::Load(self.load_test(call, request)?),
         })
     }
 

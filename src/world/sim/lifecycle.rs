@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::container::Fate;
 use super::sim_host::SimHost;
+use crate::base::labels;
 use crate::base::port_mapping::{PortMapping, Protocol};
 use crate::effect::container::{ContainerState, PublishedPort, RestartPolicy};
 use crate::effect::{EffectError, ErrorKind};
@@ -83,16 +84,14 @@ impl SimHost {
         let available = self.available_mb();
         let Some(container) = self.containers.get_mut(name) else { return Ok(()) };
         let behaviour = container.behaviour.clone();
+        let errand = container.errand();
         let starved = behaviour.memory_mb > available.min(container.limit_mb().unwrap_or(u64::MAX));
         container.fate = if starved {
             Some(Fate { at: at + behaviour.boot_ms / 2, exit_code: KILLED, oom: true, own: true })
         } else {
-            behaviour.dies_after_ms.map(|after| Fate {
-                at: at + after,
-                exit_code: behaviour.exit_code,
-                oom: false,
-                own: true,
-            })
+            let ends = errand.map(|program| (program.takes_ms, program.exit_code));
+            let dies = behaviour.dies_after_ms.map(|after| (after, behaviour.exit_code));
+            ends.or(dies).map(|(after, exit_code)| Fate { at: at + after, exit_code, oom: false, own: true })
         };
         container.ports = ports;
         container.state = ContainerState::Running;
@@ -141,6 +140,9 @@ impl SimHost {
 
     /// Ends a container, and lets the engine start it again where its policy says so.
     pub(super) fn end(&mut self, name: &str, fate: Fate) {
+        if fate.own {
+            self.leave_work(name);
+        }
         let Some(container) = self.containers.get_mut(name) else { return };
         if fate.own {
             let last_words = container.behaviour.last_words.clone();
@@ -167,6 +169,24 @@ impl SimHost {
             container.state = ContainerState::Restarting;
             container.restart_at = Some(fate.at + pause);
             container.restarts += 1;
+        }
+    }
+
+    /// What a container's program leaves in the databases of its volumes when it succeeds. One that names a volume means
+    /// its copies as well.
+    fn leave_work(&mut self, name: &str) {
+        let Some(container) = self.containers.get(name) else { return };
+        let Some(program) = container.errand().filter(|program| program.exit_code == 0) else { return };
+        let mounted: Vec<String> = container.spec.volumes.iter().map(|mount| mount.source.clone()).collect();
+        for (place, sql) in program.sql {
+            let Some((volume, path)) = place.split_once(':') else { continue };
+            for source in &mounted {
+                let of = self.volumes.0.get(source).and_then(|there| there.labels.get(labels::COPY_OF));
+                if source == volume || of.is_some_and(|of| of == volume) {
+                    // A statement that fails here failed in the dry run before.
+                    drop(self.run_sql(&format!("{source}:{path}"), &sql));
+                }
+            }
         }
     }
 

@@ -4,11 +4,13 @@
 //! files, sockets or the environment. Each file is one noun and lists on its first lines the faults that it can
 //! produce. Knows the effects; knows no script, no journal and none of the real worlds.
 
+mod approval;
 mod behaviour;
 mod compose;
 mod container;
 mod containers;
 mod exec;
+mod figures;
 mod git;
 mod health;
 mod http;
@@ -16,6 +18,7 @@ mod ids;
 mod image_effects;
 mod images;
 mod lifecycle;
+mod load;
 mod locks;
 mod machine;
 mod networks;
@@ -31,8 +34,10 @@ mod sqlite_changes;
 mod sqlite_rows;
 mod traffic;
 mod traffic_targets;
+mod volume_copies;
 mod volumes;
 
+pub use approval::Person;
 pub use behaviour::{Behaviour, Page};
 pub use compose::{Project, Service};
 pub use exec::Program;

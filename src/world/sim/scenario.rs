@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::approval::Person;
 use super::behaviour::{Behaviour, Page};
 use super::compose::Project;
 use super::exec::Program;
@@ -64,6 +65,8 @@ pub struct Scenario {
     pub routes: BTreeMap<String, SimRoute>,
     /// Requests that each route gets.
     pub visitors_per_second: u64,
+    /// Whoever answers questions; the first that is meant does.
+    pub people: Vec<Person>,
 }
 
 /// A container that is there from the beginning; somebody else made it.
@@ -105,6 +108,7 @@ impl Scenario {
             web: BTreeMap::new(),
             routes: BTreeMap::new(),
             visitors_per_second: VISITORS_PER_SECOND,
+            people: Vec::new(),
         }
     }
 }

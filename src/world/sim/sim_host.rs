@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::approval::Person;
 use super::behaviour::Page;
 use super::compose::Project;
 use super::containers::Containers;
 use super::exec::Program;
+use super::figures::Visits;
 use super::git::Repo;
 use super::ids::Ids;
 use super::images::Images;
@@ -47,6 +49,10 @@ pub(super) struct SimHost {
     pub(super) web: BTreeMap<String, Page>,
     pub(super) routes: Routes,
     pub(super) visitors_per_second: u64,
+    pub(super) visits: BTreeMap<String, Visits>,
+    pub(super) people: Vec<Person>,
+    /// When each question was first asked.
+    pub(super) asked: BTreeMap<String, u64>,
 }
 
 impl SimHost {
@@ -70,7 +76,13 @@ impl SimHost {
             web: scenario.web,
             routes: scenario.routes,
             visitors_per_second: scenario.visitors_per_second,
+            visits: BTreeMap::new(),
+            people: scenario.people,
+            asked: BTreeMap::new(),
         };
+        for (name, volume) in host.volumes.0.iter_mut().filter(|(_, volume)| volume.content_id.is_empty()) {
+            volume.content_id.clone_from(name);
+        }
         for image in &scenario.images {
             host.images.add(&mut host.ids, image, 0);
         }
@@ -107,6 +119,7 @@ impl SimHost {
         }
         self.settle();
         let outcome = match effect {
+            Effect::Approval(effect) => self.approval(call, effect).map(Outcome::Approval),
             Effect::Container(effect) => self.container(call, effect).map(Outcome::Container),
             Effect::Image(effect) => self.image(call, effect).map(Outcome::Image),
             Effect::Volume(effect) => self.volume(call, effect).map(Outcome::Volume),

@@ -22,7 +22,8 @@ impl SimHost {
                 let Some(database) = self.database(&request.place)? else {
                     if request.missing_ok {
                         let tables = BTreeMap::new();
-                        let nothing = Checked { exists: false, empty: true, tables, journal_mode: None, size: 0 };
+                        let nothing =
+                            Checked { exists: false, empty: true, tables, journal_mode: None, size: 0, digest: None };
                         return Ok(SqliteOutcome::Check(nothing));
                     }
                     return Err(missing(&request.place));
@@ -37,6 +38,7 @@ impl SimHost {
                     size: database.size(),
                     tables,
                     journal_mode: Some("wal".into()),
+                    digest: request.digest.then(|| database.id()),
                 }))
             }
             SqliteEffect::Query(request) => {

@@ -38,6 +38,7 @@ impl Database {
         self.tables.iter().map(|(name, rows)| (name.clone(), count(rows))).collect()
     }
 
+    /// As large as its file would be, in bytes.
     pub(super) fn size(&self) -> u64 {
         PAGE_BYTES * (1 + self.tables.len() as u64)
     }

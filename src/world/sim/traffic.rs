@@ -15,9 +15,9 @@ use super::sim_host::SimHost;
 use super::traffic_targets::unsupported;
 use crate::effect::container::Removed;
 use crate::effect::traffic::{
-    CanaryRule, DeclareRoute, DrainTarget, Drained, Driver, ErrorCounts, ForgetRoute, HoldTraffic, Latency, ListRoutes,
-    Listed, Mirror, MirrorTraffic, Released, Route, RouteView, SetTargets, ShowRoute, Standing, SwitchTraffic, Target,
-    TargetStats, TargetView, Targets, TrafficEffect, TrafficOutcome, TrafficStats,
+    CanaryRule, DeclareRoute, DrainTarget, Drained, Driver, ForgetRoute, HoldTraffic, ListRoutes, Listed, Mirror,
+    MirrorTraffic, Released, Route, RouteView, SetTargets, ShowRoute, Standing, SwitchTraffic, Target, TargetView,
+    Targets, TrafficEffect, TrafficOutcome,
 };
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
@@ -59,6 +59,22 @@ pub struct SimRoute {
 pub(super) type Routes = BTreeMap<String, SimRoute>;
 
 impl SimRoute {
+    pub fn new(driver: Driver, route: Route, targets: Vec<Target>) -> Self {
+        Self {
+            driver,
+            route,
+            probe: None,
+            epoch: 0,
+            targets,
+            sticky: false,
+            canary: None,
+            mirror: None,
+            held_until: None,
+            draining: BTreeSet::new(),
+            served: BTreeMap::new(),
+        }
+    }
+
     /// Whether it is reached at this port of the host.
     fn listens(&self, port: u16) -> bool {
         let all = std::iter::once(&self.route.address).chain(&self.route.also);
@@ -98,16 +114,7 @@ impl SimHost {
             TrafficEffect::Mirror(request) => TrafficOutcome::Mirror(self.mirror(call, request)?),
             TrafficEffect::Stats(request) => {
                 self.only_proxy(&request.service, "tell figures of the last seconds")?;
-                let route = self.route_of(&request.service)?;
-                let all: u64 = route.targets.iter().map(|target| u64::from(target.weight)).sum();
-                let requests = self.visitors_per_second * whole_ms(request.window.0) / 1_000;
-                let share = |target: &Target| requests * u64::from(target.weight) / all.max(1);
-                let stats = |target: &Target| (target.name.clone(), self.figures(target, share(target)));
-                TrafficOutcome::Stats(TrafficStats {
-                    service: request.service.clone(),
-                    window: request.window,
-                    targets: route.targets.iter().map(stats).collect(),
-                })
+                TrafficOutcome::Stats(self.traffic_stats(request)?)
             }
             TrafficEffect::Show(request) => TrafficOutcome::Show(self.show_route(request)?),
             TrafficEffect::List(request) => TrafficOutcome::List(self.list_routes(request)),
@@ -131,19 +138,8 @@ impl SimHost {
                 .not_applied());
         }
         self.neighbour(&request.driver, &route)?;
-        let known = self.routes.entry(service.clone()).or_insert_with(|| SimRoute {
-            driver: request.driver.clone(),
-            route: route.clone(),
-            probe: None,
-            epoch: 0,
-            targets: Vec::new(),
-            sticky: false,
-            canary: None,
-            mirror: None,
-            held_until: None,
-            draining: BTreeSet::new(),
-            served: BTreeMap::new(),
-        });
+        let fresh = || SimRoute::new(request.driver.clone(), route.clone(), Vec::new());
+        let known = self.routes.entry(service.clone()).or_insert_with(fresh);
         known.route = route;
         known.driver = request.driver.clone();
         known.probe.clone_from(&request.probe);
@@ -264,6 +260,7 @@ impl SimHost {
     /// The route, to be changed by this run; an older one's command is refused after a newer one's.
     fn commanded(&mut self, call: &Call, service: &str) -> Result<&mut SimRoute, EffectError> {
         self.clock.advance(std::time::Duration::from_millis(CHANGE_MS));
+        self.count_visits(service);
         let known = self.routes.get_mut(service).ok_or_else(|| unknown(service))?;
         let epoch = call.epoch.unwrap_or(known.epoch);
         if epoch < known.epoch {
@@ -338,19 +335,8 @@ impl SimHost {
         }
     }
 
-    fn figures(&self, target: &Target, requests: u64) -> TargetStats {
-        let Some(Answer { page, .. }) = self.answer_of(target, "/") else {
-            let errors = ErrorCounts { connect: requests, ..ErrorCounts::default() };
-            return TargetStats { requests, errors, ..TargetStats::default() };
-        };
-        let took = page.takes_ms as f64;
-        let latency = Latency { p50_ms: took, p90_ms: took, p99_ms: took, max_ms: took };
-        let statuses = BTreeMap::from([(format!("{}xx", page.status / 100), requests)]);
-        TargetStats { requests, statuses, latency, ..TargetStats::default() }
-    }
-
     /// What this target would answer now.
-    fn answer_of(&self, target: &Target, path: &str) -> Option<Answer> {
+    pub(super) fn answer_of(&self, target: &Target, path: &str) -> Option<Answer> {
         let (host, port) = target.address.rsplit_once(':')?;
         match self.place_at(host, port.parse().ok()?, &target.address) {
             Place::Port(port) => self.answer(port, path),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::container::SimContainer;
 use super::containers::carries;
 use super::sim_host::SimHost;
 use super::sqlite_rows::Database;
@@ -21,6 +22,8 @@ use crate::world::Call;
 pub struct SimVolume {
     pub labels: BTreeMap<String, String>,
     pub databases: BTreeMap<String, Database>,
+    /// Tells one content from another: what `volume_swap` exchanges.
+    pub content_id: String,
 }
 
 /// Volumes by name.
@@ -31,7 +34,9 @@ impl Volumes {
     /// What the engine does for a mount whose volume is missing.
     pub(super) fn ensure(&mut self, name: &str) {
         if !self.0.contains_key(name) {
-            self.0.insert(name.to_owned(), SimVolume::default());
+            // As good as any: no other volume has the name.
+            let volume = SimVolume { content_id: name.to_owned(), ..SimVolume::default() };
+            self.0.insert(name.to_owned(), volume);
         }
     }
 }
@@ -49,6 +54,7 @@ fn view(name: &str, volume: &SimVolume) -> Volume {
         mountpoint: format!("/var/lib/docker/volumes/{name}/_data"),
         labels: volume.labels.clone(),
         created_at: None,
+        content_id: Some(volume.content_id.clone()),
     }
 }
 
@@ -58,20 +64,27 @@ impl SimHost {
             VolumeEffect::Create(request) => VolumeOutcome::Create(self.create_volume(call, request)),
             VolumeEffect::List(request) => VolumeOutcome::List(self.list_volumes(request)),
             VolumeEffect::Remove(request) => VolumeOutcome::Remove(self.remove_volume(call, request)?),
+            VolumeEffect::Clone(request) => VolumeOutcome::Clone(self.clone_volume(call, request)?),
+            VolumeEffect::Snapshot(request) => VolumeOutcome::Snapshot(self.snapshot_volume(call, request)?),
+            VolumeEffect::Restore(request) => VolumeOutcome::Restore(self.restore_volume(call, request)?),
+            VolumeEffect::Swap(request) => VolumeOutcome::Swap(self.swap_volumes(request)?),
+            VolumeEffect::Measure(request) => VolumeOutcome::Measure(self.measure_volume(request)?),
+            VolumeEffect::Prune(request) => VolumeOutcome::Prune(self.prune_volumes(request)),
         })
     }
 
     fn create_volume(&mut self, call: &Call, request: &CreateVolume) -> Volume {
+        let ids = &mut self.ids;
         let volume = self.volumes.0.entry(request.name.clone()).or_insert_with(|| {
             let mut labels = request.labels.clone();
             labels.extend(call.labels().map(|(key, value)| (key.to_owned(), value)));
             labels.extend(request.service.iter().map(|service| (labels::SERVICE.to_owned(), service.clone())));
-            SimVolume { labels, databases: BTreeMap::new() }
+            SimVolume { labels, databases: BTreeMap::new(), content_id: ids.next() }
         });
         view(&request.name, volume)
     }
 
-    fn list_volumes(&self, request: &ListVolumes) -> Vec<Volume> {
+    pub(super) fn list_volumes(&self, request: &ListVolumes) -> Vec<Volume> {
         self.volumes
             .0
             .iter()
@@ -88,9 +101,7 @@ impl SimHost {
         if request.only_own && volume.labels.get(labels::RUN).map(String::as_str) != Some(call.run.as_str()) {
             return Ok(Removed { removed: false });
         }
-        let user = self.containers.all().find(|container| {
-            container.spec.volumes.iter().any(|mount| mount.is_volume() && mount.source == request.name)
-        });
+        let user = self.user_of(&request.name);
         if let Some(user) = user {
             let message = format!("volume `{}` is used by container `{}`", request.name, user.name());
             return Err(EffectError::new(ErrorKind::Conflict, message)
@@ -99,5 +110,12 @@ impl SimHost {
         }
         self.volumes.0.remove(&request.name);
         Ok(Removed { removed: true })
+    }
+
+    /// A container that mounts the volume, whether or not it runs.
+    pub(super) fn user_of(&self, volume: &str) -> Option<&SimContainer> {
+        self.containers
+            .all()
+            .find(|container| container.spec.volumes.iter().any(|mount| mount.is_volume() && mount.source == volume))
     }
 }

@@ -4,6 +4,7 @@ use deployer::effect::ErrorKind;
 use deployer::effect::container::RunContainer;
 use deployer::effect::health::WaitHealthy;
 use deployer::effect::http::{HttpGet, HttpPost};
+use deployer::effect::load::LoadTest;
 use serde_json::json;
 
 use crate::host::{APP_PORT, App};
@@ -97,4 +98,18 @@ pub async fn http(stage: &Stage<'_>) {
     let accepted = json!({ "container": stage.name("broken"), "path": "/", "status": [500], "timeout": "10s" });
     stage.must::<WaitHealthy>(accepted).await;
     stage.refused::<HttpGet>(json!({ "url": "no url at all" }), ErrorKind::Invalid).await;
+}
+
+pub async fn load(stage: &Stage<'_>) {
+    let port = publish(stage, App::Web).await;
+    let url = format!("http://127.0.0.1:{port}/health");
+    stage.must::<WaitHealthy>(json!({ "url": url, "timeout": "10s" })).await;
+    let load = stage.must::<LoadTest>(json!({ "url": url, "rate": 20, "duration": "1s" })).await;
+    assert_eq!((load.planned, load.sent, load.answered, load.failed), (20, 20, 20, 0), "{load:?}");
+    assert_eq!(load.statuses["2xx"], 20);
+    assert!(load.latency.p50_ms > 0.0 && load.latency.max_ms >= load.latency.p50_ms, "{load:?}");
+    let nobody = format!("http://127.0.0.1:{}/", stage.port());
+    let load = stage.must::<LoadTest>(json!({ "url": nobody, "rate": 20, "duration": "500ms" })).await;
+    assert_eq!((load.errors.connect, load.error_rate), (10, 1.0), "{load:?}");
+    stage.refused::<LoadTest>(json!({ "url": url, "connections": 0 }), ErrorKind::Invalid).await;
 }

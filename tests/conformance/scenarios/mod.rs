@@ -1,6 +1,7 @@
 //! The scenarios, by what they are about.
 
 mod containers;
+mod copies;
 mod databases;
 mod ends;
 mod health;
@@ -30,7 +31,8 @@ pub fn all() -> Vec<Scenario> {
         ends: stop_is_obeyed, stop_kills_the_stubborn, kill, wait_and_exit_code, wait_gives_up;
         images: tag_moves_a_name, images_are_found, image_remove;
         places: volumes, networks, ports;
-        health: healthy_at_once, never_healthy, dies_while_waited_for, state_alone, questions_that_are_none, http;
+        copies: clone, clone_beside_a_writer, snapshots, restore, swap;
+        health: healthy_at_once, never_healthy, dies_while_waited_for, state_alone, questions_that_are_none, http, load;
         databases: seeded_once, backed_up_and_restored, writers_are_found, schemas, migration_is_tried, objects,
             archives;
         locks: lock_is_exclusive, lock_of_the_dead_is_taken_over, lock_is_taken_away, later_locks_have_greater_numbers;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, Row};
 
+use super::digest::digest;
 use super::file::{reading, wrong};
 use super::thread::Stop;
 use crate::effect::sqlite::{CheckSqlite, Checked};
@@ -27,12 +28,15 @@ pub(super) fn check(subject: &str, path: &Path, request: &CheckSqlite, stop: &St
         let journal_mode: String = connection
             .query_row("PRAGMA journal_mode", [], |row| row.get(0))
             .map_err(|error| wrong(subject, &error))?;
+        let digest = request.digest.then(|| digest(connection, tables.keys()));
+        let digest = digest.transpose().map_err(|error| wrong(subject, &error))?;
         Ok(Checked {
             exists: true,
             empty: tables.values().all(|rows| *rows == 0),
             tables,
             journal_mode: Some(journal_mode),
             size: std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+            digest,
         })
     })
 }

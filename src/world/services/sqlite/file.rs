@@ -48,11 +48,7 @@ fn metadata(subject: &str, path: &Path) -> Result<Metadata, EffectError> {
         Ok(metadata) if metadata.is_file() => Ok(metadata),
         Ok(_) => Err(EffectError::new(ErrorKind::Invalid, format!("`{subject}` is not a file"))),
         Err(error) => Err(match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if has_wal_file(path) => EffectError::new(
-                ErrorKind::DatabaseCorrupt,
-                format!("database `{subject}` is missing, but its write-ahead log is there"),
-            )
-            .hint("find the database file that belongs to the `-wal` file, or restore it from a backup"),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if has_wal_file(path) => wal_alone(subject),
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 EffectError::new(ErrorKind::NotFound, format!("there is no database `{subject}`"))
             }
@@ -63,6 +59,15 @@ fn metadata(subject: &str, path: &Path) -> Result<Metadata, EffectError> {
             _ => EffectError::new(ErrorKind::Failed, format!("`{subject}` cannot be read: {error}")),
         }),
     }
+}
+
+/// The error for a database of which only the log is there.
+pub(super) fn wal_alone(subject: &str) -> EffectError {
+    EffectError::new(
+        ErrorKind::DatabaseCorrupt,
+        format!("database `{subject}` is missing, but its write-ahead log is there"),
+    )
+    .hint("find the database file that belongs to the `-wal` file, or restore it from a backup")
 }
 
 fn is_wal(path: &Path) -> bool {

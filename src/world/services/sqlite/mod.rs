@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod digest;
 mod dry_run;
 mod file;
 mod place;
@@ -44,6 +45,7 @@ impl Services {
                             tables: BTreeMap::new(),
                             journal_mode: None,
                             size: 0,
+                            digest: None,
                         }))
                     }
                     other => other.map(SqliteOutcome::Check),

@@ -3,6 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::super::Services;
+use super::file::wal_alone;
 use crate::base::container_ref::ContainerRef;
 use crate::base::mount::Mount;
 use crate::effect::sqlite::DatabasePlace;
@@ -91,7 +92,14 @@ impl Services {
         match located {
             Located::Host(path) => Ok(Reached { path: path.clone(), _copy: None }),
             Located::Volume { volume, path } => {
-                let file = self.engine.volume_file(volume, path).await?;
+                let file = match self.engine.volume_file(volume, path).await {
+                    Err(error) if error.kind == ErrorKind::NotFound => {
+                        // What waits in the log is lost to whoever takes this for a database that is yet to be made.
+                        let wal = self.engine.volume_file(volume, &format!("{path}-wal")).await;
+                        return Err(if wal.is_ok() { wal_alone(&format!("{volume}:{path}")) } else { error });
+                    }
+                    found => found?,
+                };
                 Ok(Reached { path: file.path().to_owned(), _copy: Some(file) })
             }
         }

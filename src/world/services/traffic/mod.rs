@@ -15,6 +15,7 @@ mod resolve;
 use std::sync::Arc;
 
 use super::Services;
+use crate::base::labels;
 use crate::effect::container::{Container, Removed};
 use crate::effect::traffic::{
     DeclareRoute, DrainTarget, Drained, Driver, ForgetRoute, HoldTraffic, ListRoutes, Listed, MirrorTraffic, Released,
@@ -170,10 +171,10 @@ impl Services {
                 Ok(view) => (view, None),
                 Err(error) => (None, Some(error)),
             };
-            // A route that cannot be seen may refer to anybody.
             let refers = match (&wanted, &view) {
                 (Some(container), Some(view)) => self.refers(view, container).await,
-                (Some(_), None) => error.is_some(),
+                // A route that cannot be seen may refer to any container of its service; others it must not hold up.
+                (Some(container), None) => error.is_some() && serves(container, &note.service),
                 (None, _) => true,
             };
             if refers {
@@ -230,6 +231,10 @@ impl Known {
             view,
         }
     }
+}
+
+fn serves(container: &Container, service: &str) -> bool {
+    container.name == service || container.labels.get(labels::SERVICE).is_some_and(|own| own == service)
 }
 
 fn unknown(service: &str) -> EffectError {

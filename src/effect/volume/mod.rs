@@ -1,4 +1,7 @@
-//! Named volumes: create, list, remove.
+//! Named volumes: create, list, remove; copies of them in `copy.rs`, snapshots in `snapshot.rs`.
+
+mod copy;
+mod snapshot;
 
 use std::collections::BTreeMap;
 
@@ -7,6 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::container::Removed;
 use super::family::family;
 use super::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Undo, Verdict};
+pub use copy::{CloneVolume, Content, Copied, CopyWay, MeasureVolume, SwapVolumes, Swapped, VolumeSize, WhileWritten};
+pub use snapshot::{
+    PruneVolumes, Pruned, RestoreVolume, Restored, Snapshot, SnapshotVolume, snapshot_age, snapshot_labels,
+    snapshot_name, snapshots_of,
+};
 
 family! {
     /// What can be asked of volumes.
@@ -14,6 +22,12 @@ family! {
         Create(CreateVolume),
         List(ListVolumes),
         Remove(RemoveVolume),
+        Clone(CloneVolume),
+        Snapshot(SnapshotVolume),
+        Restore(RestoreVolume),
+        Swap(SwapVolumes),
+        Measure(MeasureVolume),
+        Prune(PruneVolumes),
     }
 }
 
@@ -28,6 +42,9 @@ pub struct Volume {
     pub labels: BTreeMap<String, String>,
     #[serde(default)]
     pub created_at: Option<String>,
+    /// Tells one content from another, where the engine's files can be seen from here: `volume_swap` exchanges it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_id: Option<String>,
 }
 
 /// `volume_create`: makes a volume; one of that name that is there already is left as it is.
@@ -106,7 +123,8 @@ impl Request for ListVolumes {
     type Reply = Vec<Volume>;
 }
 
-/// `volume_remove`: removes a volume and all that is in it. Refused while a container uses it.
+/// `volume_remove`: removes a volume and all that is in it, also one that is copied only by half. Refused while a
+/// container uses it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RemoveVolume {
     pub name: String,

@@ -1,9 +1,25 @@
-//! The family of volumes.
+//! The family of volumes: making, listing, removing; copies of them in the files beside.
+
+mod archive;
+mod clone;
+mod fill;
+mod hold;
+pub(super) mod mark;
+mod prune;
+mod restore;
+mod stream;
+mod swap;
+mod users;
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::models::{Volume as EngineVolume, VolumeCreateRequest};
-use bollard::query_parameters::{ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions};
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
+};
 
 use super::error::{About, ask, found};
 use super::{DockerEngine, names};
@@ -12,13 +28,32 @@ use crate::effect::container::Removed;
 use crate::effect::volume::{CreateVolume, ListVolumes, RemoveVolume, Volume, VolumeEffect, VolumeOutcome};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
+use crate::world::clock::Clock;
+use crate::world::replica::content_id;
+pub(super) use hold::VolumesHeld;
+
+/// The role of containers that exist only for a copy.
+pub(super) const ROLE_OF_COPIES: &str = "copy";
+/// How long a removal of theirs that is under way may take.
+const REMOVAL_WAIT: Duration = Duration::from_secs(10);
+const REMOVAL_POLL: Duration = Duration::from_millis(20);
 
 impl DockerEngine {
-    pub(super) async fn volume(&self, call: &Call, effect: &VolumeEffect) -> Result<VolumeOutcome, EffectError> {
+    pub(super) async fn volume(
+        self: &Arc<Self>,
+        call: &Call,
+        effect: &VolumeEffect,
+    ) -> Result<VolumeOutcome, EffectError> {
         match effect {
             VolumeEffect::Create(request) => self.create_volume(call, request).await.map(VolumeOutcome::Create),
             VolumeEffect::List(request) => self.volumes(request).await.map(VolumeOutcome::List),
             VolumeEffect::Remove(request) => self.remove_volume(call, request).await.map(VolumeOutcome::Remove),
+            VolumeEffect::Clone(request) => self.clone_volume(call, request).await.map(VolumeOutcome::Clone),
+            VolumeEffect::Snapshot(request) => self.snapshot_volume(call, request).await.map(VolumeOutcome::Snapshot),
+            VolumeEffect::Restore(request) => self.restore_volume(call, request).await.map(VolumeOutcome::Restore),
+            VolumeEffect::Swap(request) => self.swap_volumes(call, request).await.map(VolumeOutcome::Swap),
+            VolumeEffect::Measure(request) => self.measure_volume(call, request).await.map(VolumeOutcome::Measure),
+            VolumeEffect::Prune(request) => self.prune_volumes(call, request).await.map(VolumeOutcome::Prune),
         }
     }
 
@@ -26,7 +61,9 @@ impl DockerEngine {
         let mut labels: HashMap<String, String> = request.labels.clone().into_iter().collect();
         labels.extend(call.labels().map(|(key, value)| (key.to_owned(), value)));
         labels.extend(request.service.iter().map(|service| (labels::SERVICE.to_owned(), service.clone())));
-        self.make_volume(&request.name, labels).await
+        names::plain("volume", &request.name)?;
+        self.expect_whole(&request.name).await?;
+        self.make_volume(&request.name, labels).await.map(|volume| self.identified(volume))
     }
 
     /// Makes the volume, or finds the one that is there: the labels are those of whoever was first.
@@ -42,7 +79,8 @@ impl DockerEngine {
         found(ask(About::Volume(name), self.docker.inspect_volume(name)).await)
     }
 
-    pub(super) async fn volumes(&self, request: &ListVolumes) -> Result<Vec<Volume>, EffectError> {
+    /// Volumes that are whole: what is still being copied is not there yet.
+    pub(in crate::world::docker) async fn volumes(&self, request: &ListVolumes) -> Result<Vec<Volume>, EffectError> {
         let mut filters: HashMap<&str, Vec<String>> = HashMap::new();
         if let Some(name) = &request.name {
             filters.insert("name", vec![names::plain("volume", name)?.to_owned()]);
@@ -61,18 +99,61 @@ impl DockerEngine {
             .map(view)
             // The engine takes any part of a name.
             .filter(|volume| request.name.as_ref().is_none_or(|name| *name == volume.name))
+            .filter(|volume| !mark::is_mark(&volume.labels))
+            .map(|volume| self.identified(volume))
             .collect();
+        let unfinished = self.marks().await?;
+        volumes.retain(|volume| unfinished.iter().all(|mark| mark.to != volume.name || mark.kept.is_some()));
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(volumes)
     }
 
-    async fn remove_volume(&self, call: &Call, request: &RemoveVolume) -> Result<Removed, EffectError> {
+    /// Adds which folder it is, where that can be seen.
+    fn identified(&self, volume: Volume) -> Volume {
+        let id = self.remote_host.is_none().then(|| content_id(Path::new(&volume.mountpoint))).flatten();
+        Volume { content_id: id, ..volume }
+    }
+
+    /// Takes away the containers that served for a copy into this volume.
+    async fn remove_copy_containers(&self, to: &str) -> Result<(), EffectError> {
+        let wanted = [format!("{}={ROLE_OF_COPIES}", labels::ROLE), format!("{}={to}", labels::COPY_TO)];
+        let filters = HashMap::from([("label", wanted.to_vec())]);
+        let end_ms = self.clock.steady_ms() + REMOVAL_WAIT.as_millis() as u64;
+        loop {
+            let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+            let left = ask(About::Engine, self.docker.list_containers(Some(options))).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            for id in left.into_iter().filter_map(|container| container.id) {
+                let options = RemoveContainerOptionsBuilder::new().v(true).force(true).build();
+                match found(ask(About::Container(&id), self.docker.remove_container(&id, Some(options))).await) {
+                    Ok(_) => {}
+                    // Its removal is under way.
+                    Err(error) if error.kind == ErrorKind::Conflict && self.clock.steady_ms() < end_ms => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.clock.sleep(REMOVAL_POLL).await;
+        }
+    }
+
+    async fn remove_volume(self: &Arc<Self>, call: &Call, request: &RemoveVolume) -> Result<Removed, EffectError> {
         let name = names::plain("volume", &request.name)?;
-        let missing = || {
-            EffectError::new(ErrorKind::NotFound, format!("volume `{name}` does not exist"))
-                .hint("list what there is: docker volume ls")
-                .not_applied()
-        };
+        let missing = || missing_volume(name);
+        if let Some(mark) = self.mark_of(name).await?
+            && (!request.only_own || mark.run == call.run.as_str())
+        {
+            let hold = self.hold_volume(call, name).await?;
+            let cleared = match self.mark_of(name).await? {
+                Some(mark) => self.clear_copy(&mark).await.map(|()| true),
+                None => Ok(false),
+            };
+            hold.release().await?;
+            if cleared? {
+                return Ok(Removed { removed: true });
+            }
+        }
         let Some(volume) = self.volume_named(name).await? else {
             return if request.missing_ok { Ok(Removed { removed: false }) } else { Err(missing()) };
         };
@@ -112,6 +193,12 @@ impl DockerEngine {
     }
 }
 
+fn missing_volume(name: &str) -> EffectError {
+    EffectError::new(ErrorKind::NotFound, format!("volume `{name}` does not exist"))
+        .hint("list what there is: docker volume ls")
+        .not_applied()
+}
+
 fn view(volume: EngineVolume) -> Volume {
     Volume {
         name: volume.name,
@@ -119,5 +206,6 @@ fn view(volume: EngineVolume) -> Volume {
         mountpoint: volume.mountpoint,
         labels: volume.labels.into_iter().collect(),
         created_at: volume.created_at,
+        content_id: None,
     }
 }

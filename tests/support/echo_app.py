@@ -1,0 +1,54 @@
+"""Answers GET with its name, POST with the number of bytes, /slow?MS late, and echoes whatever an upgraded stream says."""
+
+import asyncio
+import os
+import signal
+
+NAME = os.environ["NAME"]
+
+
+async def body_of(reader, headers):
+    if headers.get("transfer-encoding") != "chunked":
+        return await reader.readexactly(int(headers.get("content-length", 0)))
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += await reader.readexactly(size)
+        await reader.readline()
+    await reader.readline()
+    return body
+
+
+async def serve(reader, writer):
+    try:
+        while True:
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            method, path, _ = lines[0].split(" ", 2)
+            headers = {key.lower(): value for key, value in (line.split(": ", 1) for line in lines[1:] if ": " in line)}
+            if "upgrade" in headers:
+                writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+                while said := await reader.read(65536):
+                    writer.write(said)
+                    await writer.drain()
+                return
+            body = await body_of(reader, headers)
+            if path.startswith("/slow?"):
+                await asyncio.sleep(int(path.removeprefix("/slow?")) / 1000)
+            text = NAME if method == "GET" else f"{NAME} {len(body)}"
+            writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+            await writer.drain()
+            if headers.get("connection") == "close":
+                return
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    finally:
+        writer.close()
+
+
+async def main():
+    server = await asyncio.start_server(serve, "0.0.0.0", 5000, backlog=1024)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.close)
+    async with server:
+        await server.wait_closed()
+
+
+asyncio.run(main())

@@ -1,0 +1,92 @@
+//! Writers: rows posted to an app at a steady rate, each with a title of its own that is never posted twice, and which
+//! of them were acknowledged.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::http;
+
+/// Writers at once: one alone cannot keep the rate up while answers are slow.
+const WRITERS: u32 = 8;
+const CREATED: u16 = 201;
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+pub struct Writer {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Written>>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// Titles of the rows that the app said it has.
+    pub acknowledged: Vec<String>,
+    /// Requests without such an answer.
+    pub failed: u64,
+}
+
+impl Writer {
+    /// Posts so many rows per second to `/api/manuals`.
+    pub fn start(port: u16, per_second: u32) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let pause = Duration::from_secs(1) * WRITERS / per_second;
+        let thread = |_| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || write(port, pause, &stop))
+        };
+        Self { threads: (0..WRITERS).map(thread).collect(), stop }
+    }
+
+    /// Ends it, when every request has its answer.
+    pub fn finish(self) -> Written {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Written::default();
+        for thread in self.threads {
+            let written = thread.join().unwrap();
+            all.acknowledged.extend(written.acknowledged);
+            all.failed += written.failed;
+        }
+        all
+    }
+}
+
+fn write(port: u16, pause: Duration, stop: &AtomicBool) -> Written {
+    let mut written = Written::default();
+    let mut next = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let title = format!("row {}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let answer = http::post(port, "/api/manuals", &format!("{{\"title\": \"{title}\"}}"));
+        if answer.is_ok_and(|answer| answer.status == CREATED) {
+            written.acknowledged.push(title);
+        } else {
+            written.failed += 1;
+        }
+        next = (next + pause).max(Instant::now() - pause);
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    written
+}
+
+/// Asserts that the database is sound and has each of these rows exactly once; `what` says what was done to it.
+#[track_caller]
+pub fn assert_kept(database: &Path, acknowledged: &[String], what: &str) {
+    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+    connection.busy_timeout(Duration::from_secs(10)).unwrap();
+    let check: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok", "{what}");
+    let mut statement = connection.prepare("SELECT title, count(*) FROM manuals GROUP BY title").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let counts: BTreeMap<String, i64> = rows.map(Result::unwrap).collect();
+    let wrong: Vec<_> = acknowledged
+        .iter()
+        .map(|title| (title, counts.get(title).copied().unwrap_or(0)))
+        .filter(|(_, count)| *count != 1)
+        .collect();
+    assert!(wrong.is_empty(), "{what}: {} of {} rows: {:?}", wrong.len(), acknowledged.len(), wrong.first());
+}

@@ -14,6 +14,7 @@ use crate::gateway::ledger::{Ledger, Listener};
 use crate::gateway::{Cancel, Gateway};
 use crate::journal::entry::{Process, RunHeader};
 use crate::journal::halting_journal::{HaltAt, HaltingJournal};
+use crate::journal::memory_journal::MemoryJournal;
 use crate::journal::sqlite_journal::SqliteJournal;
 use crate::journal::{Journal, JournalError};
 use crate::script::diagnostic::effect_diagnostic;
@@ -69,7 +70,11 @@ impl App {
     /// When the journal cannot be used, or the engine does not answer.
     pub async fn open(options: &Options) -> Result<Self, Report> {
         let state = state_folder(options.state.as_ref());
-        let journal = halting(Arc::new(SqliteJournal::open(&state)?))?;
+        Self::with_journal(options, halting(Arc::new(SqliteJournal::open(&state)?))?).await
+    }
+
+    async fn with_journal(options: &Options, journal: Arc<dyn Journal>) -> Result<Self, Report> {
+        let state = state_folder(options.state.as_ref());
         let holder = this_holder()?;
         let (world, address) = open_world(options, &holder).await?;
         Ok(Self {
@@ -83,6 +88,14 @@ impl App {
             state_flags: state_flags(options.state.as_ref()),
             lock_wait: Duration::ZERO,
         })
+    }
+
+    /// Opens an app that only looks: its journal is in memory.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn looking(options: &Options) -> Result<Self, Report> {
+        Self::with_journal(options, Arc::new(MemoryJournal::default())).await
     }
 
     /// Opens the journal alone, for what only reads it; none when nothing was ever run. Makes no folder and no file.
@@ -274,12 +287,23 @@ pub fn environment(name: &str) -> Option<String> {
 }
 
 /// The value of a secret: the variable `NAME`, or the file that `NAME_FILE` names, less its last line break.
-fn secret(name: &str) -> Option<String> {
+pub fn secret(name: &str) -> Option<String> {
     environment(name).or_else(|| {
         let path = environment(&format!("{name}_FILE"))?;
         let text = std::fs::read_to_string(path).ok()?;
         Some(text.trim_end_matches(['\n', '\r']).to_owned())
     })
+}
+
+/// Whether a program is installed on this machine.
+pub fn has_program(name: &str) -> bool {
+    let is_program =
+        |path: PathBuf| nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK).is_ok() && path.is_file();
+    if name.contains('/') {
+        return is_program(PathBuf::from(name));
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| is_program(folder.join(name)))
 }
 
 /// The supervisor of local services is this very program.

@@ -106,6 +106,14 @@
 //!   leaves an unfinished run, for `deployer resume` or `deployer abort`.
 //! - Nothing done while taking back is itself taken back. Locks are let go of last.
 //!
+//! ## One script, three verbs
+//!
+//! `run` does it. [`plan`] runs the same script through the same door in [`plan::plan_world`]: reads are done for real as
+//! long as nothing is assumed that they would see, changes are made in a simulated copy of the host. [`verify`] runs it in
+//! that copy alone, once for every fault ([`effect::fault`]) at every effect and for every crash, and holds its
+//! properties against each end (`verify/judge.rs`); `world/sim/visitors.rs` says what the public saw. What was verified
+//! is what runs.
+//!
 //! ## Adding a primitive
 //!
 //! 1. `effect/FAMILY.rs`: the request (serde, defaults), its reply, `Facts` (access, recovery, evidence, patience, undo), a line
@@ -131,6 +139,8 @@
 //! | `gateway` | base, effect, journal, and of world the traits alone |
 //! | `script` | base, effect, journal, gateway; no file, no process |
 //! | `run` | base, effect, journal, gateway, script, and of world the clock |
+//! | `verify` | base, effect, journal, gateway, script, run and world: the simulated one and the journal in memory by name |
+//! | `plan` | the same, and verify |
 //! | `report` | base, effect, journal, gateway: events in, text out |
 //! | `cli` | all of these, and app |
 //! | `app` | everything: the only file that names concrete worlds and stores together |
@@ -145,6 +155,7 @@
 //! | one world like the other | `tests/conformance.rs` |
 //! | a world's own | `tests/local_*.rs`, `tests/docker_world/`, `tests/services/` |
 //! | the proxy, with real sockets | `tests/proxy/` |
+//! | `verify`: guides, seeded mistakes, shipped scripts | `tests/verify/` |
 //! | the whole program | `tests/e2e_*.rs`, `tests/bad_*.rs` |
 //! | the words: README and reference | `tests/readme.rs`, `tests/reference.rs` |
 //! | everything, as CI does | `tests/run` |
@@ -166,6 +177,10 @@ pub mod gateway;
 pub mod script;
 
 pub mod run;
+
+pub mod verify;
+
+pub mod plan;
 
 pub mod report;
 

@@ -8,10 +8,16 @@ mod parameters;
 use current::{hold, package_file};
 use deployer::script::reference::reference;
 use deployer::script::source::{SHIPPED, STDLIB};
+use deployer::verify::handbook::handbook;
 
 #[test]
 fn the_reference_is_current() {
     hold("docs/reference.md", &reference());
+}
+
+#[test]
+fn the_handbook_of_verify_is_current() {
+    hold("docs/verify.md", &handbook());
 }
 
 #[test]

@@ -256,7 +256,7 @@ fn the_same_scenario_ends_the_same() {
 
 #[test]
 fn a_scenario_is_plain_data() {
-    let placed = Placed { spec: serde_json::from_value(web("old", "web:v1", 80)).unwrap(), stopped: false };
+    let placed = Placed::new(serde_json::from_value(web("old", "web:v1", 80)).unwrap());
     let scenario = Scenario { containers: vec![placed], ..Scenario::default() };
     let text = toml::to_string(&scenario).unwrap();
     assert_eq!(toml::from_str::<Scenario>(&text).unwrap(), scenario);

@@ -11,6 +11,8 @@ mod fault;
 mod folder_sources;
 mod gc;
 mod library_closure;
+mod plan;
+mod planned;
 mod proxy;
 mod prune;
 mod reopen;
@@ -24,7 +26,9 @@ mod show;
 mod signals;
 mod status;
 mod terminal;
+mod test;
 mod unlock;
+mod verify;
 mod visitor;
 
 use std::path::{Path, PathBuf};
@@ -54,6 +58,12 @@ enum Verb {
     /// Run a script
     #[command(disable_help_flag = true)]
     Run(run::RunArgs),
+    /// Show what a run would do, and change nothing: exit 0 nothing to do, 10 changes, 2 errors
+    Plan(plan::PlanArgs),
+    /// Run a script in a simulated copy of the host, under every fault and every crash
+    Verify(Box<verify::VerifyArgs>),
+    /// Run the cases of a folder: a host, a script, what goes wrong, and the end that is expected
+    Test(test::TestArgs),
     /// Find what is wrong with a script without running it
     Check(check::CheckArgs),
     /// List past runs
@@ -177,6 +187,9 @@ fn exit(code: i32) -> ExitCode {
 async fn dispatch(verb: Verb) -> Result<u8, Fault> {
     match verb {
         Verb::Run(args) => run::run(args).await,
+        Verb::Plan(args) => plan::plan(args).await,
+        Verb::Verify(args) => verify::verify(*args).await,
+        Verb::Test(args) => test::test(args).await,
         Verb::Check(args) => check::check(&args),
         Verb::Runs(args) => runs::runs(&args),
         Verb::Show(args) => show::show(&args),

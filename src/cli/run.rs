@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{Args, CommandFactory};
-use miette::{IntoDiagnostic, miette};
+use miette::miette;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::config::given;
 use super::fault::Fault;
+use super::planned::{self, declaration};
 use super::script_file::ScriptFile;
 use super::{EngineArgs, ShowAs, run_help, signals, terminal};
 use crate::app::{App, is_dead, new_run_id};
@@ -23,7 +24,6 @@ use crate::report::Face;
 use crate::run::runner::Runner;
 use crate::run::unfinished::unfinished;
 use crate::script::params::Declaration;
-use crate::script::program::Program;
 
 /// Effects that are named one by one.
 const LISTED: usize = 3;
@@ -45,6 +45,9 @@ pub struct RunArgs {
     /// Take the run back when it is not done by then, such as 10m
     #[arg(long, value_name = "DURATION")]
     timeout: Option<DurationText>,
+    /// Show what it would do, and ask before it goes on
+    #[arg(long)]
+    plan_first: bool,
     /// How long to wait for another run that holds the service's lock [default: not at all]
     #[arg(long, value_name = "DURATION")]
     lock_wait: Option<DurationText>,
@@ -78,18 +81,19 @@ pub async fn run(args: RunArgs) -> Result<u8, Fault> {
     let mut app = App::open(&args.engine.options()?).await?;
     app.lock_wait = args.lock_wait.unwrap_or_default().into();
     refuse_unfinished(&app, &declaration, &given)?;
+    if args.plan_first {
+        let plan = planned::of_app(&app, &script, &declaration, given.clone()).await?;
+        terminal::say(plan.to_string().trim_end());
+        if !terminal::agrees("go on?")? {
+            terminal::say("nothing was done");
+            return Ok(plan.exit_code());
+        }
+    }
     let cancel = Cancel::default();
     let watch = signals::watch(cancel.clone(), args.timeout.map(Into::into));
     let end = run_once(&app, script, given, cancel, terminal::show(args.show_as, true)).await?;
     watch.abort();
     Ok(end.exit_code)
-}
-
-/// What the script declares, read on a thread of its own: scripts block.
-async fn declaration(script: &ScriptFile) -> Result<Declaration, Fault> {
-    let (source, loader) = (script.source.clone(), script.loader.clone());
-    let read = tokio::task::spawn_blocking(move || Program::declaration(source, &loader));
-    Ok(read.await.into_diagnostic()??)
 }
 
 fn refuse_unfinished(app: &App, declaration: &Declaration, given: &Value) -> Result<(), Fault> {

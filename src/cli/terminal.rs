@@ -45,6 +45,23 @@ pub fn print(text: &str) -> Result<(), Fault> {
     }
 }
 
+/// Asks a person, who says yes or something else.
+///
+/// # Errors
+/// When nobody can be asked.
+pub fn agrees(question: &str) -> Result<bool, Fault> {
+    say(format!("{question} [y/N]"));
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    match read {
+        Ok(0) => {
+            Err(Fault::usage(miette!(help = "leave `--plan-first` out, or answer `y`", "nobody answers `{question}`")))
+        }
+        Ok(_) => Ok(matches!(answer.trim(), "y" | "Y" | "yes")),
+        Err(error) => Err(Fault::usage(miette!("the answer cannot be read: {error}"))),
+    }
+}
+
 /// Colour on standard error: a terminal, and nobody asked for none (no-color.org).
 pub fn colour() -> bool {
     colour_on(&std::io::stderr())

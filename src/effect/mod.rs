@@ -11,6 +11,7 @@ pub mod error;
 pub mod exec;
 pub mod facts;
 mod family;
+pub mod fault;
 pub mod git;
 pub mod health;
 pub mod host;

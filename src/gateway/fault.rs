@@ -1,24 +1,16 @@
-//! Lets chosen effects go wrong, for tests and for `verify`.
+//! Lets chosen effects go wrong, for tests and for `verify`. What only a world can bring about it passes on.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use super::{Door, Ticket};
+use crate::base::seq::Seq;
+pub use crate::effect::fault::FaultKind;
+use crate::effect::fault::FaultSet;
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
-
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultKind {
-    /// Refused for good; nothing was changed.
-    Refused,
-    /// A passing fault: the next try of the same effect goes through.
-    Transient,
-    /// It was done, and the answer got lost.
-    TimeoutApplied,
-    /// It was not done, and nobody can tell.
-    TimeoutNotApplied,
-}
 
 /// One fault: the `nth` time (from 1) that an effect of this kind reaches the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,26 +22,85 @@ pub struct FaultRule {
     pub fault: FaultKind,
 }
 
+/// Where a fault strikes, whatever the timing of branches is: the `nth` time (from 1) that an effect of this kind
+/// reaches the world from this place of the run. A place asks more than once when it is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    pub seq: Seq,
+    pub kind: String,
+    pub nth: u32,
+}
+
+/// An effect that reached the world.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reached {
+    pub place: Place,
+    pub subject: String,
+    /// What could have struck it.
+    pub faults: FaultSet,
+    /// What did.
+    pub struck: Option<FaultKind>,
+}
+
 /// The faults of one run.
 #[derive(Debug, Default)]
 pub struct Faults {
-    rules: Mutex<Vec<(FaultRule, u32)>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    rules: Vec<(FaultRule, u32)>,
+    places: BTreeMap<Place, FaultKind>,
+    /// How often each place has asked for each kind.
+    asked: BTreeMap<(Seq, &'static str), u32>,
+    trail: Option<Vec<Reached>>,
 }
 
 impl Faults {
     pub fn new(rules: impl IntoIterator<Item = FaultRule>) -> Self {
-        Self { rules: Mutex::new(rules.into_iter().map(|rule| (rule, 0)).collect()) }
+        let rules = rules.into_iter().map(|rule| (rule, 0)).collect();
+        Self { inner: Mutex::new(Inner { rules, ..Inner::default() }) }
     }
 
-    fn next(&self, effect: &Effect) -> Option<FaultKind> {
+    /// Faults at these places; and it is noted what reaches the world.
+    pub fn at(places: impl IntoIterator<Item = (Place, FaultKind)>) -> Self {
+        let inner = Inner { places: places.into_iter().collect(), trail: Some(Vec::new()), ..Inner::default() };
+        Self { inner: Mutex::new(inner) }
+    }
+
+    /// What reached the world so far, in order.
+    pub fn trail(&self) -> Vec<Reached> {
+        self.lock().trail.clone().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self, seq: &Seq, effect: &Effect) -> Option<FaultKind> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
         let subject = effect.facts().subject();
-        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        rules.iter_mut().filter(|(rule, _)| rule.kind == effect.kind() && subject.contains(&rule.subject)).find_map(
-            |(rule, seen)| {
+        let by_rule = inner
+            .rules
+            .iter_mut()
+            .filter(|(rule, _)| rule.kind == effect.kind() && subject.contains(&rule.subject))
+            .find_map(|(rule, seen)| {
                 *seen += 1;
                 (*seen == rule.nth).then_some(rule.fault)
-            },
-        )
+            });
+        let Some(trail) = &mut inner.trail else { return by_rule };
+        let nth = inner.asked.entry((seq.clone(), effect.kind())).or_default();
+        *nth += 1;
+        let place = Place { seq: seq.clone(), kind: effect.kind().into(), nth: *nth };
+        let struck = inner.places.remove(&place).or(by_rule);
+        let mut faults = FaultSet::of(effect);
+        if !seq.is_of_script() {
+            faults = faults.without_ends();
+        }
+        trail.push(Reached { place, subject, faults, struck });
+        struck
     }
 }
 
@@ -67,8 +118,9 @@ impl Fault {
 impl Door for Fault {
     fn perform<'a>(&'a self, ticket: &'a Ticket, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
         Box::pin(async move {
-            let kind = effect.kind();
-            match self.faults.next(effect) {
+            let kind = format!("{} {}", effect.kind(), effect.facts().subject());
+            let kind = kind.trim_end();
+            match self.faults.next(&ticket.call.seq, effect) {
                 None => self.next.perform(ticket, effect).await,
                 Some(FaultKind::Refused) => {
                     Err(EffectError::new(ErrorKind::Refused, format!("`{kind}` was refused (injected)")).not_applied())
@@ -83,6 +135,11 @@ impl Door for Fault {
                 }
                 Some(FaultKind::TimeoutNotApplied) => {
                     Err(EffectError::new(ErrorKind::Timeout, format!("`{kind}` did not end in time (injected)")))
+                }
+                Some(fault) => {
+                    let mut struck = ticket.clone();
+                    struck.call.fault = Some(fault);
+                    self.next.perform(&struck, effect).await
                 }
             }
         })

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::fault::Faults;
 use super::held_locks::HeldLocks;
 use super::ledger::Ledger;
+use super::look::{Broken, Look, Simulation};
 use super::stack::stack;
 use super::{Door, Ticket};
 use crate::base::seq::Seq;
@@ -24,6 +25,8 @@ pub struct Gateway {
     engine: &'static str,
     finishing: AtomicBool,
     locks: Arc<HeldLocks>,
+    world: Arc<dyn World>,
+    simulation: Simulation,
 }
 
 /// The two ways a run is stopped from outside.
@@ -40,13 +43,34 @@ impl Gateway {
         let engine = world.name();
         let finishing = AtomicBool::new(false);
         let locks = Arc::new(HeldLocks::default());
-        let door = stack(world, ledger.clone(), faults, locks.clone());
-        Self { door, ledger, cancel, engine, finishing, locks }
+        let door = stack(world.clone(), ledger.clone(), faults, locks.clone());
+        Self { door, ledger, cancel, engine, finishing, locks, world, simulation: Simulation::default() }
     }
 
     /// From now on every `lock` waits so long at least for another run to let go.
     pub fn wait_for_locks(&self, wait: Duration) {
         self.locks.wait_at_least(wait);
+    }
+
+    /// Says that this run is a simulated one: branches of `parallel` take turns, so that the same run comes out each
+    /// time; closures of `expect` are called; and a script that takes more operations is ended.
+    pub fn simulate(&self, operations: u64) {
+        self.simulation.begin(operations);
+    }
+
+    pub fn simulation(&self) -> &Simulation {
+        &self.simulation
+    }
+
+    /// What the script expected, and what did not hold.
+    pub fn broken(&self) -> Vec<Broken> {
+        self.simulation.broken()
+    }
+
+    /// The world as it is now, to look at; none of a real one.
+    pub fn look(&self) -> Option<Look> {
+        let world = self.world.frozen()?;
+        Some(Look { world, run: self.ledger.run().clone(), vault: self.ledger.vault().clone() })
     }
 
     pub fn ledger(&self) -> &Arc<Ledger> {
@@ -122,6 +146,7 @@ impl Gateway {
             epoch: self.locks.epoch(effect.facts().service()),
             cancel,
             progress: Arc::new(move |progress| ledger.tell(&told, progress)),
+            fault: None,
         };
         self.door.perform(&Ticket { call, site, undoes }, &effect).await
     }

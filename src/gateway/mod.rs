@@ -8,6 +8,7 @@ mod gate;
 pub mod guard;
 pub mod held_locks;
 pub mod ledger;
+pub mod look;
 pub mod record;
 pub mod redact;
 pub mod replay;
@@ -25,6 +26,7 @@ use crate::effect::{Effect, EffectError, Outcome};
 use crate::world::{Call, World};
 
 pub use gate::{Cancel, Gateway};
+pub use look::Broken;
 
 /// What a layer is: takes an effect, and hands it on to the next one.
 pub trait Door: Send + Sync {

@@ -173,7 +173,7 @@ pub struct Process {
 }
 
 /// What a killed run is opened again for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
     /// To go on; a run that was being taken back goes on being taken back.

@@ -163,6 +163,7 @@ impl Runner {
                 clock: self.clock.as_ref(),
                 next_seq,
                 call: call.as_ref().map(|call| call as &CallClosure),
+                after: &|| program.iter().for_each(|program| program.check_expectations()),
             };
             unwind.run(reason)
         })

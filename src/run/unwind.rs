@@ -32,6 +32,8 @@ pub struct Unwind<'a> {
     pub next_seq: &'a dyn Fn() -> Seq,
     /// Calls the closure registered at a place; none when the script is not at hand.
     pub call: Option<&'a CallClosure<'a>>,
+    /// Called after each step.
+    pub after: &'a dyn Fn(),
 }
 
 impl Unwind<'_> {
@@ -51,7 +53,9 @@ impl Unwind<'_> {
         let mut left = Vec::new();
         let mut steps = stack.iter();
         for step in steps.by_ref() {
-            match self.take_back(step) {
+            let taken_back = self.take_back(step);
+            (self.after)();
+            match taken_back {
                 Ok(()) => {}
                 Err(None) => left.push(remaining(step, &reach, None)),
                 Err(Some(why)) => {

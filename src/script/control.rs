@@ -8,12 +8,13 @@ use std::time::Duration;
 use rhai::{Array, Dynamic, Engine, EvalAltResult, EvalContext, Expression, FnPtr, Map, NativeCallContext, Position};
 
 use super::diagnostic::error_value;
-use super::host::{Halt, Host, Kept, Rhai, on_branch};
+use super::host::{Expectation, Halt, Host, Kept, Rhai, on_branch};
 use super::params::{self, Declaration, Param};
 use super::stack::spawn;
 use super::value::{to_json, type_name, type_phrase};
+pub use super::word::{WORDS, Word};
 use crate::base::duration_text::DurationText;
-use crate::base::seq::Branch;
+use crate::base::seq::{Branch, Seq};
 use crate::base::suggest::did_you_mean;
 use crate::effect::time::Sleep;
 use crate::effect::{EffectError, ErrorKind};
@@ -30,108 +31,6 @@ const ATTEMPTS: i64 = 1_000;
 const BACKOFF: RangeInclusive<f64> = 1.0..=10.0;
 /// What the delay of a `retry` grows to at the most.
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
-
-/// One word, for checks and help: name, numbers of arguments, what it does, an example.
-pub struct Word {
-    pub name: &'static str,
-    pub arities: &'static [usize],
-    pub summary: &'static str,
-    pub example: &'static str,
-}
-
-/// All of them.
-pub const WORDS: &[Word] = &[
-    Word {
-        name: "params",
-        arities: &[1],
-        summary: "Declares the script's parameters and returns their values. The first statement of a script.",
-        example: "let p = params(#{ service: required(\"string\", \"the service's name\") });",
-    },
-    Word {
-        name: "required",
-        arities: &[2],
-        summary: "A parameter that must be given: type and meaning. Types: string, int, float, bool, duration, size, list, map.",
-        example: "required(\"string\", \"the service's name\")",
-    },
-    Word {
-        name: "optional",
-        arities: &[3],
-        summary: "A parameter with a default: type, default (() for none) and meaning.",
-        example: "optional(\"duration\", \"30s\", \"how long to wait\")",
-    },
-    Word {
-        name: "step",
-        arities: &[],
-        summary: "Names a part of the script for people: step \"title\" { ... }. Its value is the block's.",
-        example: "step \"Check\" { port_free(8081) }",
-    },
-    Word {
-        name: "log",
-        arities: &[1],
-        summary: "Says something in the run's output and journal.",
-        example: "log(\"nothing to do\");",
-    },
-    Word {
-        name: "warn",
-        arities: &[1],
-        summary: "Says something that people should look at.",
-        example: "warn(\"no backup\");",
-    },
-    Word {
-        name: "fail",
-        arities: &[1, 2],
-        summary: "Ends the script with an error, and what it did is taken back. The second text is a hint.",
-        example: "fail(\"the disk is too small\", \"free 2 GB\");",
-    },
-    Word {
-        name: "commit",
-        arities: &[0],
-        summary: "The point of no return: what was done so far is not taken back any more.",
-        example: "commit();",
-    },
-    Word {
-        name: "on_rollback",
-        arities: &[1],
-        summary: "Registers a closure that is called when the run is taken back, in reverse order among all undos.",
-        example: "on_rollback(|| log(\"taken back\"));",
-    },
-    Word {
-        name: "on_finish",
-        arities: &[1],
-        summary: "Registers a closure that is called last, however the run ends, with a map: status, error, committed.",
-        example: "on_finish(|end| log(end.status));",
-    },
-    Word {
-        name: "millis",
-        arities: &[1],
-        summary: "The length of a duration in milliseconds.",
-        example: "millis(\"1m30s\")",
-    },
-    Word {
-        name: "parallel",
-        arities: &[1],
-        summary: "Runs closures at the same time and returns their values in order, when all have ended. Each has its own copy of outer variables.",
-        example: "parallel([|| 1, || 2])",
-    },
-    Word {
-        name: "retry",
-        arities: &[2],
-        summary: "Calls a closure until it succeeds: #{attempts, delay, backoff}. The last error is passed on.",
-        example: "retry(#{attempts: 3, delay: \"1s\"}, || port_free(8081))",
-    },
-    Word {
-        name: "canary_since",
-        arities: &[2],
-        summary: "What a target of `traffic_stats` did between two looks, the later one first: what `canary_judge` takes. `()` for the earlier look is the beginning.",
-        example: "let look = #{ total: #{ judged: 60, failed: 0, latencies: [[300, 60]] } };\nlet lately = canary_since(look, ());",
-    },
-    Word {
-        name: "canary_judge",
-        arities: &[3],
-        summary: "Judges a new version against the old one over the same time, by a test that may be repeated at will: baseline, candidate, #{alpha (0.05), min_points (50), max_error_rate_increase (0.005), max_latency_ratio (1.1), max_error_rate, max_p99_ms}. Returns verdict (`pass`, `fail`, `error`, `inconclusive`), reasons, baseline and candidate (requests, failed, error_rate, p50_ms, p90_ms, p99_ms), evidence, needed.",
-        example: "let look = #{ total: #{ judged: 60, failed: 0, latencies: [[300, 60]] } };\nlet judged = canary_judge(look, look, #{ max_p99_ms: 500 });",
-    },
-];
 
 /// Registers all of them.
 pub fn register(engine: &mut Engine, host: &Arc<Host>) {
@@ -239,6 +138,20 @@ fn register_rollback(engine: &mut Engine, host: &Arc<Host>) {
         rollback.keep_rollback(seq.clone(), kept(&context, function));
         rollback.record(context.call_position(), Entry::RollbackRegistered { seq, site }, Durability::Power)
     });
+    let expecting = host.clone();
+    engine.register_fn("expect", move |context: NativeCallContext, sentence: &str, function: FnPtr| {
+        let (site, kept) = (expecting.site(&context), kept(&context, function));
+        expecting.keep_expectation(Expectation { sentence: sentence.into(), site, kept });
+    });
+    let stating = host.clone();
+    engine.register_fn("gap", move |context: NativeCallContext, duration: &str| -> Rhai<()> {
+        let duration: DurationText = duration.parse().map_err(|why: String| thrown(why, context.call_position()))?;
+        let ms = u64::try_from(duration.0.as_millis()).unwrap_or(u64::MAX);
+        if let Some(gateway) = stating.gateway() {
+            gateway.simulation().state_gap(ms);
+        }
+        Ok(())
+    });
     let finish = host.clone();
     engine.register_fn("on_finish", move |context: NativeCallContext, function: FnPtr| {
         finish.keep_finisher(kept(&context, function));
@@ -280,27 +193,32 @@ fn parallel(host: &Arc<Host>, context: &NativeCallContext, branches: Array) -> R
     let seq = host.next_seq();
     let count = u32::try_from(functions.len()).unwrap_or(u32::MAX);
     host.record(position, Entry::ParallelOpened { seq: seq.clone(), branches: count }, Durability::Process)?;
-    let results: Vec<Rhai<Dynamic>> = std::thread::scope(|scope| {
-        let running: Vec<_> = (1..)
-            .zip(functions)
-            .map(|(number, mut function)| {
-                // Each branch gets its own copy of what it captured: shared values would race and lose updates.
-                for captured in function.iter_curry_mut() {
-                    *captured = captured.flatten_clone();
-                }
-                let branch = Branch::child(&seq, number);
-                spawn(scope, move || on_branch(branch, || function.call_within_context::<Dynamic>(context, ())))
-            })
-            .collect();
-        running
-            .into_iter()
-            .map(|branch| match branch.map(ScopedJoinHandle::join) {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(crashed("a branch of `parallel` crashed".into(), position)),
-                Err(error) => Err(crashed(format!("a branch of `parallel` could not begin: {error}"), position)),
-            })
-            .collect()
-    });
+    let in_turn = host.gateway().is_some_and(|gateway| gateway.simulation().is_on());
+    let results: Vec<Rhai<Dynamic>> = if in_turn {
+        branches_in_turn(context, &seq, functions)
+    } else {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = (1..)
+                .zip(functions)
+                .map(|(number, mut function)| {
+                    // Each branch gets its own copy of what it captured: shared values would race and lose updates.
+                    for captured in function.iter_curry_mut() {
+                        *captured = captured.flatten_clone();
+                    }
+                    let branch = Branch::child(&seq, number);
+                    spawn(scope, move || on_branch(branch, || function.call_within_context::<Dynamic>(context, ())))
+                })
+                .collect();
+            running
+                .into_iter()
+                .map(|branch| match branch.map(ScopedJoinHandle::join) {
+                    Ok(Ok(result)) => result,
+                    Ok(Err(_)) => Err(crashed("a branch of `parallel` crashed".into(), position)),
+                    Err(error) => Err(crashed(format!("a branch of `parallel` could not begin: {error}"), position)),
+                })
+                .collect()
+        })
+    };
     host.record(position, Entry::ParallelClosed { seq }, Durability::Process)?;
     // What nobody may catch comes first; else the first branch that failed, in the order of the script, whatever the
     // timing was.
@@ -308,6 +226,17 @@ fn parallel(host: &Arc<Host>, context: &NativeCallContext, branches: Array) -> R
         return results.into_iter().skip(ended).collect();
     }
     results.into_iter().collect()
+}
+
+/// The branches one after the other: the same run each time, as a simulation needs it.
+fn branches_in_turn(context: &NativeCallContext, seq: &Seq, functions: Vec<FnPtr>) -> Vec<Rhai<Dynamic>> {
+    let turn = |(number, mut function): (u32, FnPtr)| {
+        for captured in function.iter_curry_mut() {
+            *captured = captured.flatten_clone();
+        }
+        on_branch(Branch::child(seq, number), || function.call_within_context::<Dynamic>(context, ()))
+    };
+    (1..).zip(functions).map(turn).collect()
 }
 
 fn crashed(message: String, position: Position) -> Box<EvalAltResult> {

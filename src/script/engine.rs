@@ -1,12 +1,12 @@
 //! The Rhai engine of one run: packages, limits, and every function that scripts may call.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage,
     BasicStringPackage, LogicPackage, MoreStringPackage, Package,
 };
-use rhai::{Dynamic, Engine, FuncRegistration, NativeCallContext, Position};
+use rhai::{Dynamic, Engine, FuncRegistration, Module, NativeCallContext, Position, Shared};
 
 use super::canary;
 use super::catalogue::catalogue;
@@ -33,20 +33,28 @@ const FUNCTIONS: usize = 2_000;
 const MODULES: usize = 200;
 const VARIABLES: usize = 2_000;
 
+/// What the language itself brings along, made once for all engines. Not among them: the packages of the language core
+/// and of time, whose `sleep` and `timestamp` would pass the gateway by.
+static PACKAGES: LazyLock<[Shared<Module>; 9]> = LazyLock::new(|| {
+    [
+        ArithmeticPackage::new().as_shared_module(),
+        LogicPackage::new().as_shared_module(),
+        BasicStringPackage::new().as_shared_module(),
+        MoreStringPackage::new().as_shared_module(),
+        BasicIteratorPackage::new().as_shared_module(),
+        BasicArrayPackage::new().as_shared_module(),
+        BasicMapPackage::new().as_shared_module(),
+        BasicMathPackage::new().as_shared_module(),
+        BasicFnPackage::new().as_shared_module(),
+    ]
+});
+
 /// An engine whose functions talk to `host`.
 pub fn engine(host: &Arc<Host>, loader: &Arc<dyn SourceLoader>) -> Engine {
     let mut engine = Engine::new_raw();
-    // Not among them: the packages of the language core and of time, whose `sleep` and `timestamp` would pass the
-    // gateway by.
-    engine.register_global_module(ArithmeticPackage::new().as_shared_module());
-    engine.register_global_module(LogicPackage::new().as_shared_module());
-    engine.register_global_module(BasicStringPackage::new().as_shared_module());
-    engine.register_global_module(MoreStringPackage::new().as_shared_module());
-    engine.register_global_module(BasicIteratorPackage::new().as_shared_module());
-    engine.register_global_module(BasicArrayPackage::new().as_shared_module());
-    engine.register_global_module(BasicMapPackage::new().as_shared_module());
-    engine.register_global_module(BasicMathPackage::new().as_shared_module());
-    engine.register_global_module(BasicFnPackage::new().as_shared_module());
+    for package in PACKAGES.iter() {
+        engine.register_global_module(package.clone());
+    }
     limit(&mut engine);
     engine.set_strict_variables(true);
     engine.set_fail_on_invalid_map_property(true);
@@ -62,6 +70,11 @@ pub fn engine(host: &Arc<Host>, loader: &Arc<dyn SourceLoader>) -> Engine {
         if watched.gateway().is_none() && operations > DECLARING_OPERATIONS {
             let error = EffectError::new(ErrorKind::Invalid, "the script does not come to `params`")
                 .hint("make `let p = params(#{...});` the first statement of the script");
+            drop(watched.halt(Halt::Fatal(error), Position::NONE));
+        }
+        let allowed = watched.gateway().and_then(|gateway| gateway.simulation().operations());
+        if allowed.is_some_and(|allowed| operations > allowed) {
+            let error = EffectError::new(ErrorKind::Timeout, "the script goes on and on");
             drop(watched.halt(Halt::Fatal(error), Position::NONE));
         }
         let stopped = watched.is_halted() || watched.gateway().is_some_and(|gateway| gateway.stop().is_cancelled());

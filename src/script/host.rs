@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rhai::{Dynamic, EvalAltResult, FnPtr, GlobalRuntimeState, NativeCallContext, Position};
+use rhai::{Dynamic, Engine, EvalAltResult, FnPtr, GlobalRuntimeState, NativeCallContext, Position};
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::diagnostic::error_value;
+use super::diagnostic::{error_value, summary};
 use super::params::Declaration;
 use super::source::SourceMap;
 use super::value::from_json;
 use crate::base::seq::{Branch, Seq};
 use crate::base::site::Site;
 use crate::effect::{Effect, EffectError, ErrorKind};
-use crate::gateway::Gateway;
+use crate::gateway::look::Look;
+use crate::gateway::{Broken, Gateway};
 use crate::journal::Durability;
 use crate::journal::entry::Entry;
 
@@ -63,6 +64,16 @@ pub struct Host {
     pub sources: SourceMap,
     inner: Mutex<Inner>,
     halted: AtomicBool,
+    /// The instant that closures of `expect` look at, while one is called.
+    look: Mutex<Option<Arc<Look>>>,
+}
+
+/// A sentence of the script, and the closure that tells whether it holds.
+#[derive(Clone)]
+pub struct Expectation {
+    pub sentence: String,
+    pub site: Option<Site>,
+    pub kept: Kept,
 }
 
 enum Mode {
@@ -81,6 +92,7 @@ struct Inner {
     halt: Option<Halt>,
     rollbacks: BTreeMap<Seq, Kept>,
     finishers: Vec<Kept>,
+    expectations: Vec<Expectation>,
     /// Where the last primitive was called: errors that carry no place get this one.
     last_site: Option<Site>,
 }
@@ -96,7 +108,8 @@ impl Host {
     }
 
     fn new(mode: Mode) -> Self {
-        Self { mode, sources: SourceMap::default(), inner: Mutex::default(), halted: AtomicBool::new(false) }
+        let (inner, halted, look) = (Mutex::default(), AtomicBool::new(false), Mutex::default());
+        Self { mode, sources: SourceMap::default(), inner, halted, look }
     }
 
     /// The gateway, once the run has begun.
@@ -123,7 +136,54 @@ impl Host {
         let site = self.site(context);
         self.inner().last_site.clone_from(&site);
         let kind = effect.kind();
-        self.perform_at(site, effect).map(from_json).map_err(|error| self.raise(context.call_position(), kind, error))
+        let raise = |error| self.raise(context.call_position(), kind, error);
+        if let Some(look) = self.looking() {
+            let (_, handle) = self.running_parts().map_err(raise)?;
+            let seen = handle.block_on(look.perform(Branch::beside_script(0).next(), &effect));
+            return seen.map(|outcome| from_json(outcome.value())).map_err(raise);
+        }
+        let result = self.perform_at(site, effect);
+        self.check_expectations(context.engine());
+        result.map(from_json).map_err(raise)
+    }
+
+    /// Keeps a sentence that must hold from now on, at every instant of a simulated run.
+    pub fn keep_expectation(&self, expectation: Expectation) {
+        if self.gateway().is_some_and(|gateway| gateway.simulation().is_on()) {
+            self.inner().expectations.push(expectation);
+        }
+    }
+
+    /// Asks every closure of `expect` whether its sentence holds now.
+    pub fn check_expectations(&self, engine: &Engine) {
+        let expectations = self.inner().expectations.clone();
+        let Some(gateway) = self.gateway().filter(|_| !expectations.is_empty() && self.looking().is_none()) else {
+            return;
+        };
+        for Expectation { sentence, site, kept } in expectations {
+            let Some(look) = gateway.look() else { return };
+            let at_ms = look.at_ms();
+            self.look_at(Some(Arc::new(look)));
+            let (name, source) = ("expect", site.as_ref().map(|site| site.source.as_str()));
+            let context = NativeCallContext::new_with_all_fields(engine, name, source, &kept.global, kept.position);
+            let holds = kept.function.call_within_context::<Dynamic>(&context, ());
+            self.look_at(None);
+            let why = match holds.map(|value| value.as_bool()) {
+                Ok(Ok(true)) => continue,
+                Ok(Ok(false)) => None,
+                Ok(Err(kind)) => Some(format!("the closure gives {kind}, not true or false")),
+                Err(error) => Some(summary(&error)),
+            };
+            gateway.simulation().note(Broken { sentence, site, at_ms, why });
+        }
+    }
+
+    fn looking(&self) -> Option<Arc<Look>> {
+        self.look.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn look_at(&self, look: Option<Arc<Look>>) {
+        *self.look.lock().unwrap_or_else(PoisonError::into_inner) = look;
     }
 
     fn perform_at(&self, site: Option<Site>, effect: Effect) -> Result<Value, EffectError> {

@@ -22,4 +22,5 @@ pub mod secret;
 pub mod source;
 pub mod stack;
 pub mod value;
+pub mod word;
 pub mod wording;

@@ -1,12 +1,12 @@
 //! A script, compiled and ready to run against its host.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::ThreadId;
 
 use rhai::{
-    AST, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, NativeCallContext, OptimizationLevel, Position, Scope,
-    Shared,
+    AST, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, NativeCallContext, OptimizationLevel, ParseError,
+    Position, Scope, Shared,
 };
 use serde_json::Value;
 
@@ -47,9 +47,7 @@ impl Program {
         let mut engine = engine(&host, loader);
         // Simple optimization drops statements and folds literals, and with them the places that errors point to.
         engine.set_optimization_level(OptimizationLevel::None);
-        let mut ast =
-            engine.compile(&source.text).map_err(|error| parse_diagnostic(&error, &source.name, &source.text))?;
-        ast.set_source(&source.name);
+        let ast = compiled(&engine, &source).map_err(|error| parse_diagnostic(&error, &source.name, &source.text))?;
         remember_closures(&host, &ast, &source.name);
         Ok(Self { engine, ast, source, host })
     }
@@ -124,6 +122,11 @@ impl Program {
         }
     }
 
+    /// Asks every closure of `expect` whether its sentence holds now.
+    pub fn check_expectations(&self) {
+        self.host.check_expectations(&self.engine);
+    }
+
     /// Calls what `on_finish` left, in order; returns what failed.
     pub fn call_finishers(&self, end: &Value) -> Vec<Failure> {
         self.host
@@ -159,6 +162,28 @@ impl Program {
         let error = diagnostic.error.clone();
         Failure { diagnostic: Box::new(diagnostic), error }
     }
+}
+
+/// Texts that are kept compiled; a search runs the same ones thousands of times.
+const KEPT_COMPILED: usize = 64;
+
+static COMPILED: LazyLock<Mutex<BTreeMap<(String, String), AST>>> = LazyLock::new(Mutex::default);
+
+/// The text, compiled. Every engine has the same functions and settings, so that what one compiled another can run.
+fn compiled(engine: &Engine, source: &Source) -> Result<AST, ParseError> {
+    let key = (source.name.clone(), source.digest());
+    let kept = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(ast) = kept().get(&key) {
+        return Ok(ast.clone());
+    }
+    let mut ast = engine.compile(&source.text)?;
+    ast.set_source(&source.name);
+    let mut kept = kept();
+    if kept.len() >= KEPT_COMPILED {
+        kept.clear();
+    }
+    kept.insert(key, ast.clone());
+    Ok(ast)
 }
 
 /// Whether the host ended the script, past every `catch`.
@@ -206,11 +231,10 @@ impl Resolver {
                 self.host.record(position, entry, crate::journal::Durability::Process)?;
             }
         }
-        let mut ast = engine.compile(&source.text).map_err(|error| {
+        let ast = compiled(engine, &source).map_err(|error| {
             let inner = EvalAltResult::ErrorParsing(*error.0, error.1);
             EvalAltResult::ErrorInModule(path.into(), inner.into(), position)
         })?;
-        ast.set_source(path);
         remember_closures(&self.host, &ast, path);
         Module::eval_ast_as_new(Scope::new(), &ast, engine)
             .map(Shared::new)

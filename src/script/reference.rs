@@ -212,8 +212,7 @@ fn asked_by_example(primitive: &Primitive, all: &[Primitive]) -> Option<Effect> 
             };
         }
     }
-    // What it does with the answer may fail: nobody answered.
-    drop(engine.run(primitive.example));
+    engine.run(primitive.example).ok()?;
     asked.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 

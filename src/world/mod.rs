@@ -28,6 +28,7 @@ use crate::base::labels;
 use crate::base::run_id::RunId;
 use crate::base::seq::Seq;
 use crate::base::vault::Vault;
+use crate::effect::fault::FaultKind;
 use crate::effect::{Effect, EffectError, Outcome};
 use clock::Clock;
 
@@ -37,6 +38,11 @@ pub trait World: Send + Sync {
     fn name(&self) -> &'static str;
 
     fn clock(&self) -> Arc<dyn Clock>;
+
+    /// A copy of the world as it is now, to look at without a change; none of what there is only once.
+    fn frozen(&self) -> Option<Arc<dyn World>> {
+        None
+    }
 
     /// Performs one effect. Keeps to `call.cancel` in every wait; the gateway drops the future when the
     /// effect's deadline passes, so nothing may be left half-done that a later look would not show.
@@ -57,6 +63,8 @@ pub struct Call {
     /// Fires when the effect should stop waiting.
     pub cancel: CancellationToken,
     pub progress: ProgressSink,
+    /// What shall go wrong with it. Only a simulated world brings it about; the real ones have faults of their own.
+    pub fault: Option<FaultKind>,
 }
 
 /// Takes what an effect tells of itself while it is under way.
@@ -74,7 +82,7 @@ pub struct Progress {
 impl Call {
     /// A call that nobody watches, for tests and for the engine's own questions.
     pub fn silent(run: RunId, seq: Seq, vault: Arc<Vault>) -> Self {
-        Self { run, seq, vault, epoch: None, cancel: CancellationToken::new(), progress: Arc::new(|_| {}) }
+        Self { run, seq, vault, epoch: None, cancel: CancellationToken::new(), progress: Arc::new(|_| {}), fault: None }
     }
 
     /// The value of the label [`labels::EFFECT`]: `RUN/SEQ`.

@@ -133,7 +133,7 @@ fn says(body: &str) -> Behaviour {
 pub fn placed(image: &str, more: Value) -> Placed {
     let mut spec = json!({"name": "web", "image": image, "ports": ["8080:5000"], "environment": {"A": "1"}});
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    Placed { spec: serde_json::from_value(spec).unwrap(), stopped: false }
+    Placed::new(serde_json::from_value(spec).unwrap())
 }
 
 fn with_blue(image: &str) -> Scenario {

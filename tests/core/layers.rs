@@ -306,6 +306,7 @@ async fn faults_hit_the_nth_of_a_kind_and_subject() {
             FaultKind::Transient => assert_eq!((result.is_ok(), performed), (true, 3), "tried again"),
             FaultKind::TimeoutApplied => assert_eq!((result.unwrap_err().applied, performed), (Applied::Unknown, 3)),
             FaultKind::TimeoutNotApplied => assert_eq!((result.unwrap_err().applied, performed), (Applied::Unknown, 2)),
+            other => unreachable!("{other}"),
         }
     }
 }

@@ -55,6 +55,11 @@ impl Deployer {
         Self { engine, home, state, environment: Vec::new() }
     }
 
+    /// `docker` or `local`.
+    pub fn engine(&self) -> &'static str {
+        self.engine
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self

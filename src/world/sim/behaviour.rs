@@ -18,7 +18,7 @@ pub struct Behaviour {
     pub boot_ms: u64,
     /// Whether it ever listens.
     pub ready: bool,
-    /// The port that it listens on and exposes, unless the environment has a `PORT`.
+    /// The port that it listens on and exposes, unless the environment has a `PORT`; 0 is every port that it is asked on.
     pub port: u16,
     /// The answer on every path that `paths` does not name.
     pub page: Page,
@@ -100,6 +100,11 @@ impl Page {
 }
 
 impl Behaviour {
+    /// Of an app that nobody has described: it listens wherever it is asked, and is well.
+    pub fn unknown() -> Self {
+        Self { port: 0, ..Self::default() }
+    }
+
     /// The answer to a request, `uptime_ms` after the start; none while nothing listens.
     pub(super) fn answer(&self, path: &str, uptime_ms: u64) -> Option<Page> {
         if !self.ready || uptime_ms < self.boot_ms {

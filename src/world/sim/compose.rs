@@ -50,7 +50,55 @@ pub struct Service {
     pub behaviour: Option<Arc<Behaviour>>,
 }
 
+impl Project {
+    /// What `compose_config` tells of a real file. Environment values are not told, and left out.
+    fn told(config: &Value) -> Self {
+        let services = config.get("services").and_then(Value::as_object).into_iter().flatten();
+        let service = |(name, told): (&String, &Value)| {
+            let list = |key: &str| {
+                let texts = told.get(key).and_then(Value::as_array).into_iter().flatten();
+                texts.filter_map(Value::as_str).map(|text| json!(text)).collect::<Vec<_>>()
+            };
+            let text = |key: &str| told.get(key).and_then(Value::as_str).unwrap_or_default();
+            let spec = json!({
+                "name": text("container_name"),
+                "image": text("image"),
+                "restart": told.get("restart").and_then(Value::as_str).unwrap_or("no"),
+            });
+            let mut container: ContainerSpec = serde_json::from_value(spec).ok()?;
+            container.ports = list("ports").into_iter().filter_map(|text| serde_json::from_value(text).ok()).collect();
+            container.volumes =
+                list("volumes").into_iter().filter_map(|text| serde_json::from_value(text).ok()).collect();
+            let build =
+                told.get("build").map(|build| match build.get("context").or(Some(build)).and_then(Value::as_str) {
+                    Some(folder) => folder.to_owned(),
+                    None => ".".to_owned(),
+                });
+            let depends_on = match told.get("depends_on") {
+                Some(Value::Object(map)) => map.keys().cloned().collect(),
+                Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+                _ => Vec::new(),
+            };
+            Some((name.clone(), Service { container, depends_on, build, behaviour: None }))
+        };
+        Self {
+            name: config.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            services: services.filter_map(service).collect(),
+            refused: None,
+        }
+    }
+}
+
 impl SimHost {
+    /// Takes a real compose file in.
+    pub(super) fn learn_project(&mut self, file: &str, config: &Value) {
+        let project = Project::told(config);
+        for service in project.services.values().filter(|service| service.build.is_some()) {
+            self.images.builds.entry(service.build.clone().unwrap_or_default()).or_default();
+        }
+        self.projects.entry(file.to_owned()).or_insert(project);
+    }
+
     pub(super) fn compose(&mut self, call: &Call, effect: &ComposeEffect) -> Result<ComposeOutcome, EffectError> {
         Ok(match effect {
             ComposeEffect::Up(request) => ComposeOutcome::Up(self.up(call, request)?),
@@ -96,6 +144,17 @@ impl SimHost {
         };
         let found = self.containers.all().filter(|container| of_project(&container.labels));
         found.map(|container| self.view(container)).collect()
+    }
+
+    /// The containers of these services that there are.
+    pub(super) fn of_services(
+        &self,
+        call: &Call,
+        project: &ComposeProject,
+        services: &[String],
+    ) -> Result<Vec<Container>, EffectError> {
+        let project = self.project(call, project)?;
+        Ok(self.placed(&project, &chosen(&project, services)?))
     }
 
     fn up(&mut self, call: &Call, request: &ComposeUp) -> Result<Vec<Container>, EffectError> {
@@ -160,7 +219,7 @@ impl SimHost {
         let present = self.images.find(name).is_some();
         let image = match &service.build {
             Some(folder) if build || !present => {
-                let recipe = self.images.builds.get(folder).cloned();
+                let recipe = self.images.recipe(folder);
                 let recipe = recipe.ok_or_else(|| failed(format!("the folder `{folder}` does not exist")))?;
                 self.pass(recipe.takes_ms);
                 if let Some(why) = recipe.fails {
@@ -171,7 +230,7 @@ impl SimHost {
             _ if present => return Ok(()),
             _ if self.images.registry_down => return Err(failed("the registry does not answer")),
             _ => {
-                let offered = self.images.registry.get(&crate::effect::image::with_tag(name)).cloned();
+                let offered = self.images.offered(&crate::effect::image::with_tag(name));
                 offered.ok_or_else(|| failed(format!("image `{name}` cannot be pulled")))?
             }
         };

@@ -87,7 +87,8 @@ impl SimContainer {
 
     /// The answer on a port inside the container; none when the connection is refused.
     pub(super) fn answer(&self, port: u16, path: &str, now: u64) -> Option<Page> {
-        let started = self.started_at.filter(|_| self.is_running() && port == self.app_port())?;
+        let listens = port == self.app_port() || self.app_port() == 0;
+        let started = self.started_at.filter(|_| self.is_running() && listens)?;
         self.behaviour.answer(path, now.saturating_sub(started))
     }
 

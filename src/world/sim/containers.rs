@@ -284,7 +284,11 @@ impl SimHost {
                 .hint(format!("stop it first: docker stop {name}"))
                 .not_applied());
         }
+        let was_active = container.is_active();
         self.pass(REMOVE_MS);
+        if was_active {
+            self.cut_off(&name, self.now());
+        }
         self.containers.remove(&name);
         Ok(Removed { removed: true })
     }

@@ -43,8 +43,13 @@ pub(super) type Asked = Result<(Page, u64), String>;
 impl SimHost {
     /// Who would answer on a port of the host now.
     pub(super) fn answer(&self, port: u16, path: &str) -> Option<Answer> {
+        self.answer_at(port, path, self.now())
+    }
+
+    /// Who answers at that instant, with everything as it is now.
+    pub(super) fn answer_at(&self, port: u16, path: &str, at: u64) -> Option<Answer> {
         if let Some((container, inside)) = self.containers.publisher(port) {
-            return container.answer(inside, path, self.now()).map(|page| Answer {
+            return container.answer(inside, path, at).map(|page| Answer {
                 container: Some(container.name().to_owned()),
                 image: Some(container.spec.image.clone()),
                 page,
@@ -53,7 +58,7 @@ impl SimHost {
         if let Some(page) = self.machine.strangers.get(&port).cloned() {
             return Some(Answer { container: None, image: None, page });
         }
-        self.routed(port, path)
+        self.routed(port, path, at)
     }
 
     /// The place that a URL means, and the path there.

@@ -62,7 +62,7 @@ impl SimHost {
         for text in request.args.values() {
             call.vault.reveal(text)?;
         }
-        let Some(recipe) = self.images.builds.get(&request.context).cloned() else {
+        let Some(recipe) = self.images.recipe(&request.context) else {
             let message = format!("the build's folder `{}` does not exist", request.context);
             return Err(EffectError::new(ErrorKind::NotFound, message).not_applied());
         };
@@ -92,7 +92,7 @@ impl SimHost {
     fn pull(&mut self, call: &Call, request: &PullImage) -> Result<Image, EffectError> {
         self.registry_answers(&request.image)?;
         let name = with_tag(&request.image);
-        let Some(offered) = self.images.registry.get(&name).cloned() else {
+        let Some(offered) = self.images.offered(&name) else {
             return Err(
                 EffectError::new(ErrorKind::NotFound, format!("no registry has an image `{name}`")).not_applied()
             );

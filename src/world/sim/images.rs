@@ -21,6 +21,8 @@ pub struct SimImage {
     /// A registry gives it only to who has these credentials.
     pub username: Option<String>,
     pub password: Option<String>,
+    /// The id that it has where it was copied from.
+    pub id: Option<String>,
 }
 
 impl SimImage {
@@ -66,6 +68,8 @@ pub(super) struct Images {
     pub(super) registry_down: bool,
     pub(super) archives: BTreeMap<String, Vec<SimImage>>,
     pub(super) builds: BTreeMap<String, Recipe>,
+    /// Whether every folder builds, and every image can be pulled.
+    pub(super) open: bool,
 }
 
 pub(super) fn missing(image: &str) -> EffectError {
@@ -77,6 +81,18 @@ pub(super) fn missing(image: &str) -> EffectError {
 const ID_PREFIX: &str = "sha256:";
 
 impl Images {
+    /// What a build of this folder makes.
+    pub(super) fn recipe(&self, folder: &str) -> Option<Recipe> {
+        let open = || Recipe { image: SimImage::new("", Behaviour::unknown()), ..Recipe::default() };
+        self.builds.get(folder).cloned().or_else(|| self.open.then(open))
+    }
+
+    /// What the registry has under this full name.
+    pub(super) fn offered(&self, name: &str) -> Option<SimImage> {
+        let open = || SimImage::new(name, Behaviour::unknown());
+        self.registry.get(name).cloned().or_else(|| self.open.then(open))
+    }
+
     /// By full name, by id, or by the beginning of an id that only one has.
     pub(super) fn find(&self, wanted: &str) -> Option<&Stored> {
         match self.names.get(&with_tag(wanted)) {
@@ -127,7 +143,8 @@ impl Images {
 
     /// Stores an image under its names.
     pub(super) fn add(&mut self, ids: &mut Ids, image: &SimImage, created_at: u64) -> String {
-        let id = format!("{ID_PREFIX}{}", ids.next());
+        let next = ids.next();
+        let id = image.id.clone().unwrap_or_else(|| format!("{ID_PREFIX}{next}"));
         let stored = Stored {
             id: id.clone(),
             number: ids.count(),

@@ -46,6 +46,7 @@ impl SimHost {
                 }
             }
         }
+        self.visit_until(now);
     }
 
     fn next_event(&self, now: u64) -> Option<(String, Event)> {
@@ -62,6 +63,7 @@ impl SimHost {
 
     /// Starts a stopped container at that instant.
     pub(super) fn boot(&mut self, name: &str, at: u64) -> Result<(), EffectError> {
+        self.visit_until(at);
         let Some(container) = self.containers.get(name) else { return Ok(()) };
         if let Some(network) = container.networks.keys().find(|network| !self.networks.contains(network)) {
             return Err(EffectError::new(ErrorKind::NotFound, format!("network `{network}` does not exist"))
@@ -140,6 +142,7 @@ impl SimHost {
 
     /// Ends a container, and lets the engine start it again where its policy says so.
     pub(super) fn end(&mut self, name: &str, fate: Fate) {
+        self.visit_until(fate.at);
         if fate.own {
             self.leave_work(name);
         }
@@ -206,6 +209,9 @@ impl SimHost {
             (false, true) => (behaviour.stops_in_ms, behaviour.stop_exit_code),
             (false, false) => (grace_ms, KILLED),
         };
+        if !obeys && !behaviour.ignores_term {
+            self.cut_off(name, now + takes);
+        }
         self.clock.advance_to(now + takes);
         self.end(name, Fate { at: now + takes, exit_code, oom: false, own: false });
         !at_once && !obeys

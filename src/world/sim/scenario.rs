@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::approval::Person;
 use super::behaviour::{Behaviour, Page};
@@ -63,6 +64,10 @@ pub struct Scenario {
     pub web: BTreeMap<String, Page>,
     /// Routes by service.
     pub routes: BTreeMap<String, SimRoute>,
+    /// What a real host answered to reads, for what is not simulated: repositories, files, other hosts.
+    pub answers: Vec<Heard>,
+    /// Whether what the scenario does not name is there all the same: any folder builds, any image can be pulled.
+    pub open: bool,
     /// Requests that each route gets.
     pub visitors_per_second: u64,
     /// Whoever answers questions; the first that is meant does.
@@ -76,6 +81,26 @@ pub struct Placed {
     pub spec: ContainerSpec,
     #[serde(default)]
     pub stopped: bool,
+    /// The ids that it has where it was copied from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+}
+
+impl Placed {
+    pub fn new(spec: ContainerSpec) -> Self {
+        Self { spec, stopped: false, id: None, image_id: None }
+    }
+}
+
+/// A read, and what a real world answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heard {
+    pub kind: String,
+    pub args: Value,
+    pub outcome: Value,
 }
 
 /// A quiet site.
@@ -107,6 +132,8 @@ impl Scenario {
             locks: BTreeMap::new(),
             web: BTreeMap::new(),
             routes: BTreeMap::new(),
+            answers: Vec::new(),
+            open: false,
             visitors_per_second: VISITORS_PER_SECOND,
             people: Vec::new(),
         }

@@ -24,6 +24,13 @@ impl SimClock {
         Self { start_unix_ms: AtomicI64::new(start_unix_ms), elapsed_ms: Arc::default() }
     }
 
+    /// Another clock that shows the same now, and goes on by itself.
+    pub(super) fn fork(&self) -> Self {
+        let fork = Self::starting_at(self.start_unix_ms.load(Ordering::Relaxed));
+        fork.advance_to(self.steady_ms());
+        fork
+    }
+
     /// Lets time pass at once.
     pub fn advance(&self, duration: Duration) {
         self.elapsed_ms.fetch_add(whole_ms(duration), Ordering::Relaxed);

@@ -18,10 +18,11 @@ use super::machine::Machine;
 use super::networks::Networks;
 use super::notify::Outbox;
 use super::objects::Objects;
-use super::scenario::Scenario;
+use super::scenario::{Heard, Scenario};
 use super::sim_clock::SimClock;
 use super::sqlite_rows::Database;
 use super::traffic::Routes;
+use super::visitors::Visitors;
 use super::volumes::Volumes;
 use crate::effect::time::{Instant, TimeEffect, TimeOutcome};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
@@ -29,7 +30,7 @@ use crate::world::Call;
 use crate::world::clock::Clock;
 
 /// Everything that is on the host.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SimHost {
     pub(super) clock: Arc<SimClock>,
     pub(super) ids: Ids,
@@ -47,6 +48,12 @@ pub(super) struct SimHost {
     pub(super) locks: Locks,
     pub(super) epochs: Epochs,
     pub(super) web: BTreeMap<String, Page>,
+    pub(super) answers: Arc<Vec<Heard>>,
+    pub(super) visitors: Option<Visitors>,
+    /// Whether the host as it was before the last change is kept, for stale answers.
+    pub(super) remembers: bool,
+    pub(super) former: Option<Box<SimHost>>,
+    pub(super) engine_down_until: Option<u64>,
     pub(super) routes: Routes,
     pub(super) visitors_per_second: u64,
     pub(super) visits: BTreeMap<String, Visits>,
@@ -74,6 +81,11 @@ impl SimHost {
             locks: scenario.locks,
             epochs: Epochs::new(),
             web: scenario.web,
+            answers: Arc::new(scenario.answers),
+            visitors: None,
+            remembers: false,
+            former: None,
+            engine_down_until: None,
             routes: scenario.routes,
             visitors_per_second: scenario.visitors_per_second,
             visits: BTreeMap::new(),
@@ -90,17 +102,28 @@ impl SimHost {
         host.images.registry_down = scenario.registry_down;
         host.images.archives = scenario.archives;
         host.images.builds = scenario.builds;
+        host.images.open = scenario.open;
         for (name, network) in scenario.networks {
             let id = host.ids.next();
             host.networks.0.insert(name, (id, network));
         }
         for placed in &scenario.containers {
             let name = host.create(None, &placed.spec)?;
+            if let Some(container) = host.containers.get_mut(&name) {
+                container.id.clone_from(placed.id.as_ref().unwrap_or(&container.id.clone()));
+                container.image_id.clone_from(placed.image_id.as_ref().unwrap_or(&container.image_id.clone()));
+            }
             if !placed.stopped {
                 host.start(&name)?;
             }
         }
         Ok(host)
+    }
+
+    /// The same host again, with a clock of its own.
+    pub(super) fn fork(&self) -> Self {
+        let (former, visitors) = (None, None);
+        Self { clock: Arc::new(self.clock.fork()), former, visitors, remembers: false, ..self.clone() }
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -118,7 +141,22 @@ impl SimHost {
             return Err(EffectError::new(ErrorKind::Cancelled, "cancelled").not_applied());
         }
         self.settle();
-        let outcome = match effect {
+        self.engine_answers(effect)?;
+        self.keep_former(effect);
+        let outcome = match call.fault {
+            None => self.act(call, effect),
+            Some(fault) => self.struck(call, effect, fault),
+        };
+        self.settle();
+        outcome
+    }
+
+    /// Performs an effect with which nothing else goes wrong than what the host itself brings about.
+    pub(super) fn act(&mut self, call: &Call, effect: &Effect) -> Result<Outcome, EffectError> {
+        if let Some(answer) = self.heard(effect) {
+            return answer;
+        }
+        match effect {
             Effect::Approval(effect) => self.approval(call, effect).map(Outcome::Approval),
             Effect::Container(effect) => self.container(call, effect).map(Outcome::Container),
             Effect::Image(effect) => self.image(call, effect).map(Outcome::Image),
@@ -136,9 +174,18 @@ impl SimHost {
             Effect::Time(effect) => Ok(Outcome::Time(self.time(effect))),
             Effect::Lock(effect) => self.lock(call, effect).map(Outcome::Lock),
             Effect::Traffic(effect) => self.traffic(call, effect).map(Outcome::Traffic),
-        };
-        self.settle();
-        outcome
+        }
+    }
+
+    /// What a real host answered to the same read.
+    fn heard(&self, effect: &Effect) -> Option<Result<Outcome, EffectError>> {
+        if self.answers.is_empty() {
+            return None;
+        }
+        let args = effect.args();
+        let found = self.answers.iter().find(|heard| heard.kind == effect.kind() && heard.args == args)?;
+        let unreadable = |error| EffectError::new(ErrorKind::Internal, format!("an answer cannot be read: {error}"));
+        Some(Outcome::decode(effect.kind(), found.outcome.clone()).map_err(unreadable))
     }
 
     fn time(&mut self, effect: &TimeEffect) -> TimeOutcome {

@@ -10,6 +10,8 @@ use super::scenario::Scenario;
 use super::sim_clock::SimClock;
 use super::sim_host::SimHost;
 use super::snapshot::Snapshot;
+use super::sqlite_rows::Rows;
+use super::visitors::{PublicAddress, Spell, Visitors};
 use crate::base::run_id::RunId;
 use crate::effect::notify::Notify;
 use crate::effect::{Effect, EffectError, Outcome};
@@ -44,6 +46,43 @@ impl SimWorld {
         self.host().answer(port, "/")
     }
 
+    /// The same on another path.
+    pub fn answer_on(&self, port: u16, path: &str) -> Option<Answer> {
+        self.host().answer(port, path)
+    }
+
+    /// From now on visitors come to this address, at every instant.
+    pub fn receive_visitors(&self, address: PublicAddress) {
+        let mut host = self.host();
+        let now = host.now();
+        host.visitors = Some(Visitors::arriving(address, now));
+    }
+
+    /// What they saw until now, oldest first.
+    pub fn spells(&self) -> Vec<Spell> {
+        self.host().visitors.as_ref().map(|visitors| visitors.spells.clone()).unwrap_or_default()
+    }
+
+    /// The instants of `steady_ms` at which a container was killed that was answering them, and which it was.
+    pub fn cut_off(&self) -> Vec<(u64, String)> {
+        self.host().visitors.as_ref().map(|visitors| visitors.cut_off.clone()).unwrap_or_default()
+    }
+
+    /// The first instant at which requests went to a target that answered none, and which it was.
+    pub fn misdirected(&self) -> Option<(u64, String)> {
+        self.host().visitors.as_ref().and_then(|visitors| visitors.misdirected.clone())
+    }
+
+    /// From now on the host as it was before its last change is kept, so that answers can be stale.
+    pub fn remember(&self) {
+        self.host().remembers = true;
+    }
+
+    /// Rows of every database in volumes and outside, by place and table.
+    pub fn rows(&self) -> Rows {
+        self.host().rows()
+    }
+
     /// The state of the whole host, to compare with another instant's.
     pub fn snapshot(&self) -> Snapshot {
         self.host().snapshot()
@@ -52,6 +91,11 @@ impl SimWorld {
     /// The notifications that arrived, oldest first.
     pub fn sent(&self) -> Vec<Notify> {
         self.host().outbox.sent.clone()
+    }
+
+    /// Takes a compose file in, as a real `compose_config` tells it.
+    pub fn learn_project(&self, file: &str, config: &serde_json::Value) {
+        self.host().learn_project(file, config);
     }
 
     /// Turns the host's time of day back.
@@ -72,6 +116,11 @@ impl World for SimWorld {
 
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock) as Arc<dyn Clock>
+    }
+
+    fn frozen(&self) -> Option<Arc<dyn World>> {
+        let host = self.host().fork();
+        Some(Arc::new(Self { clock: Arc::clone(&host.clock), host: Mutex::new(host) }))
     }
 
     fn perform<'a>(&'a self, call: &'a Call, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {

@@ -16,6 +16,9 @@ pub(super) type Row = Map<String, Value>;
 /// Rows by table.
 type Tables = BTreeMap<String, Vec<Row>>;
 
+/// Rows as text, by the place of their database and their table.
+pub type Rows = BTreeMap<(String, String), Vec<String>>;
+
 /// A database: its tables' rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -26,6 +29,21 @@ pub struct Database {
     pub corrupt: bool,
     /// Whether a check of the foreign keys finds a row without its parent.
     pub orphans: bool,
+}
+
+impl super::sim_host::SimHost {
+    /// The rows of all databases.
+    pub(super) fn rows(&self) -> Rows {
+        let in_volumes = self.volumes.0.iter().flat_map(|(volume, held)| {
+            held.databases.iter().map(move |(path, database)| (format!("{volume}:{path}"), database))
+        });
+        let outside = self.databases.iter().map(|(path, database)| (path.clone(), database));
+        let tables = in_volumes.chain(outside).flat_map(|(place, database)| {
+            database.tables.iter().map(move |(table, rows)| ((place.clone(), table.clone()), rows))
+        });
+        let text = |rows: &Vec<Row>| rows.iter().map(|row| Value::Object(row.clone()).to_string()).collect();
+        tables.map(|(key, rows)| (key, text(rows))).collect()
+    }
 }
 
 /// SQLite's pages, for a plausible size.

@@ -8,8 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::behaviour::Page;
-use super::http::{Answer, Place};
 use super::sim_clock::whole_ms;
 use super::sim_host::SimHost;
 use super::traffic_targets::unsupported;
@@ -76,7 +74,7 @@ impl SimRoute {
     }
 
     /// Whether it is reached at this port of the host.
-    fn listens(&self, port: u16) -> bool {
+    pub(super) fn listens(&self, port: u16) -> bool {
         let all = std::iter::once(&self.route.address).chain(&self.route.also);
         all.filter_map(|address| address.rsplit_once(':')).any(|(_, own)| own.parse() == Ok(port))
     }
@@ -85,12 +83,12 @@ impl SimRoute {
         self.targets.iter().map(|target| (target.name.clone(), target.weight)).collect()
     }
 
-    fn is_held(&self, now: u64) -> bool {
+    pub(super) fn is_held(&self, now: u64) -> bool {
         self.held_until.is_some_and(|until| until > now)
     }
 
     /// Those who get requests; the warm ones when nobody else is there.
-    fn in_turn(&self) -> impl Iterator<Item = &Target> {
+    pub(super) fn in_turn(&self) -> impl Iterator<Item = &Target> {
         let live = |target: &&Target| target.weight > 0 && !self.draining.contains(&target.name);
         let warm = |target: &&Target| target.weight == 0 && !self.draining.contains(&target.name);
         self.targets.iter().filter(live).chain(self.targets.iter().filter(warm))
@@ -333,37 +331,6 @@ impl SimHost {
             mirror: known.mirror.clone(),
             held: known.is_held(self.now()).then_some(0),
         }
-    }
-
-    /// What this target would answer now.
-    pub(super) fn answer_of(&self, target: &Target, path: &str) -> Option<Answer> {
-        let (host, port) = target.address.rsplit_once(':')?;
-        match self.place_at(host, port.parse().ok()?, &target.address) {
-            Place::Port(port) => self.answer(port, path),
-            Place::Inside(name, port) => {
-                let container = self.containers.get(&name)?;
-                let page = container.answer(port, path, self.now())?;
-                let image = Some(container.spec.image.clone());
-                Some(Answer { container: Some(name), image, page })
-            }
-            Place::Away(address) => {
-                Some(Answer { container: None, image: None, page: self.web.get(&address)?.clone() })
-            }
-        }
-    }
-
-    /// The service whose driver listens on this port of the host.
-    pub(super) fn routed_port(&self, port: u16) -> Option<&str> {
-        self.routes.iter().find(|(_, known)| known.listens(port)).map(|(service, _)| service.as_str())
-    }
-
-    /// What a visitor gets from the route that listens on this port; none without a route. Requests that are held
-    /// are answered by whoever is there when they go on: they wait.
-    pub(super) fn routed(&self, port: u16, path: &str) -> Option<Answer> {
-        let known = self.routes.values().find(|known| known.listens(port))?;
-        let found = known.in_turn().find_map(|target| self.answer_of(target, path));
-        let nobody = || Answer { container: None, image: None, page: Page::status(503) };
-        Some(found.unwrap_or_else(nobody))
     }
 }
 

@@ -1,0 +1,62 @@
+//! Simulated runs a second, and how long the search of `bluegreen.rhai` takes at each depth. By hand:
+//! `cargo bench --bench verify`; prints a table.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use deployer::script::program::Program;
+use deployer::script::source::{SHIPPED, Source, SourceLoader};
+use deployer::verify::search::{Reach, search};
+use deployer::verify::subject::{Scenario, Subject};
+use deployer::world::clock::{Clock, SystemClock};
+use deployer::world::sim::Placed;
+use serde_json::json;
+
+/// No modules but those that come along.
+struct NoModules;
+
+impl SourceLoader for NoModules {
+    fn module(&self, name: &str) -> Result<String, String> {
+        Err(format!("no file `{name}.rhai`"))
+    }
+
+    fn known_modules(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+fn subject() -> Subject {
+    let text = SHIPPED.iter().find(|(name, _)| *name == "bluegreen.rhai").unwrap().1;
+    let source = Source::new("bluegreen.rhai", text);
+    let loader: Arc<dyn SourceLoader> = Arc::new(NoModules);
+    let declaration = Program::declaration(source.clone(), &loader).unwrap();
+    let blue = json!({"name": "web", "image": "web:v1", "ports": ["8080:5000"], "restart": "unless-stopped"});
+    let containers = vec![Placed::new(serde_json::from_value(blue).unwrap())];
+    let scenario = Scenario { containers, ..Scenario::default() };
+    Subject::new(source, loader, &declaration, json!({"service": "web", "image": "web:v2", "bake": "3s"}), scenario)
+}
+
+/// The most memory that this process has had, in MB.
+fn peak_mb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) / 1024
+}
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let subject = subject();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("| depth | effects | runs | seconds | runs/s/core | peak MB |\n|---|---|---|---|---|---|");
+    for depth in [1, 2] {
+        let reach = Reach { depth, seeds: 0, first_seed: 1, seconds: None, threads };
+        let began = clock.steady_ms();
+        let found = search(&subject, &reach, runtime.handle(), &clock, &AtomicBool::new(false), &|_| {});
+        let found = found.unwrap_or_else(|why| panic!("{why:?}"));
+        let seconds = (clock.steady_ms() - began) as f64 / 1_000.0;
+        let rate = found.runs() as f64 / seconds / threads as f64;
+        let (effects, runs, peak) = (found.effects, found.runs(), peak_mb());
+        println!("| {depth} | {effects} | {runs} | {seconds:.1} | {rate:.0} | {peak} |");
+    }
+}

@@ -1,0 +1,43 @@
+//! `deployer plan`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use miette::IntoDiagnostic;
+
+use super::config::given;
+use super::fault::Fault;
+use super::script_file::ScriptFile;
+use super::{EngineArgs, planned, terminal};
+use crate::report::Format;
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// A file, the name of a shipped script, or - for standard input
+    script: String,
+    /// Parameters of the script, as TOML
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// One parameter; a.b=3 reaches nested ones, and wins over the file
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+pub async fn plan(args: PlanArgs) -> Result<u8, Fault> {
+    let script = ScriptFile::find(&args.script)?;
+    let declaration = planned::declaration(&script).await?;
+    let given = given(&declaration, args.config.as_deref(), &args.sets)?;
+    let plan = planned::plan(&args.engine, &script, &declaration, given).await?;
+    match args.format {
+        Some(Format::Json) => terminal::print(&format!("{}\n", serde_json::to_string(&plan).into_diagnostic()?))?,
+        _ => terminal::print(&plan.to_string())?,
+    }
+    if let Some(report) = plan.fails.as_ref().and_then(|failed| failed.report.as_ref()) {
+        terminal::say(report.trim_end());
+    }
+    Ok(plan.exit_code())
+}

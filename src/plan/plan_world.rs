@@ -1,0 +1,156 @@
+//! The world of a plan: reads are answered by the real one as long as nothing is assumed that they would see; from then
+//! on by a simulated copy of it. Changes are made in the copy alone. Changes nothing outside.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::BoxFuture;
+
+use crate::effect::git::{GitEffect, GitHead, GitOutcome, Pulled};
+use crate::effect::host::HostEffect;
+use crate::effect::{Access, Effect, EffectError, Outcome};
+use crate::world::clock::Clock;
+use crate::world::sim::{Heard, SimWorld};
+use crate::world::{Call, World};
+
+/// What a change can be about, and a read can see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Realm {
+    Containers,
+    Images,
+    Volumes,
+    Networks,
+    Databases,
+    Objects,
+    Repositories,
+    Routes,
+    /// Programs: nobody knows what they do.
+    Programs,
+}
+
+/// The realms that an effect changes, or sees.
+fn realms(effect: &Effect) -> &'static [Realm] {
+    use Realm::{Containers, Databases, Images, Networks, Objects, Programs, Repositories, Routes, Volumes};
+    match effect {
+        Effect::Container(_) | Effect::Health(_) => &[Containers],
+        Effect::Image(_) => &[Images],
+        Effect::Volume(_) => &[Volumes],
+        Effect::Network(_) => &[Networks],
+        Effect::Compose(_) => &[Containers, Images, Volumes, Networks],
+        Effect::Sqlite(_) => &[Databases],
+        Effect::Object(_) => &[Objects],
+        Effect::Git(_) => &[Repositories],
+        Effect::Exec(_) => &[Programs],
+        Effect::Traffic(_) => &[Routes],
+        Effect::Host(HostEffect::Port(_)) | Effect::Http(_) => &[Containers, Routes],
+        Effect::Host(_) | Effect::Notify(_) | Effect::Time(_) | Effect::Lock(_) | Effect::Approval(_) => &[],
+    }
+}
+
+pub struct PlanWorld {
+    real: Arc<dyn World>,
+    assumed: Arc<SimWorld>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    changed: BTreeSet<Realm>,
+    heard: Vec<Heard>,
+}
+
+impl PlanWorld {
+    /// `assumed` is a copy of `real`.
+    pub fn new(real: Arc<dyn World>, assumed: Arc<SimWorld>) -> Self {
+        Self { real, assumed, inner: Mutex::default() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the real world answered about what is not simulated.
+    pub fn heard(&self) -> Vec<Heard> {
+        self.inner().heard.clone()
+    }
+
+    /// Whether the real world still tells what the run would see.
+    fn is_untouched(&self, effect: &Effect) -> bool {
+        // Time is the copy's, and a lock that is only assumed is known to nobody else.
+        if matches!(effect, Effect::Time(_) | Effect::Lock(_)) {
+            return false;
+        }
+        let inner = self.inner();
+        realms(effect).iter().all(|realm| !inner.changed.contains(realm))
+    }
+
+    async fn read(&self, call: &Call, effect: &Effect) -> Result<Outcome, EffectError> {
+        if !self.is_untouched(effect) {
+            return self.assumed.perform(call, effect).await;
+        }
+        let outcome = self.real.perform(call, effect).await?;
+        let elsewhere = matches!(
+            effect,
+            Effect::Git(_) | Effect::Sqlite(_) | Effect::Object(_) | Effect::Http(_) | Effect::Host(HostEffect::Env(_))
+        );
+        if elsewhere {
+            let (kind, args) = (effect.kind().to_owned(), effect.args());
+            self.inner().heard.push(Heard { kind, args, outcome: outcome.value() });
+        }
+        Ok(outcome)
+    }
+
+    async fn write(&self, call: &Call, effect: &Effect) -> Result<Outcome, EffectError> {
+        // What would come is known to the other side alone.
+        if let Effect::Git(GitEffect::Pull(request)) = effect {
+            let head: Effect = GitHead { repo: request.repo.clone() }.into();
+            if let Outcome::Git(GitOutcome::Head(head)) = self.read(call, &head).await? {
+                let (from, to) = (head.commit.clone(), head.commit);
+                return Ok(Outcome::Git(GitOutcome::Pull(Pulled { from, to, updated: false })));
+            }
+        }
+        if let Effect::Compose(_) = effect {
+            self.learn_project(call, effect).await?;
+        }
+        let outcome = self.assumed.perform(call, effect).await?;
+        self.inner().changed.extend(realms(effect));
+        Ok(outcome)
+    }
+
+    /// What the compose file says: the real compose is asked.
+    async fn learn_project(&self, call: &Call, effect: &Effect) -> Result<(), EffectError> {
+        use crate::effect::compose::{ComposeConfig, ComposeEffect, ComposeOutcome};
+        let Effect::Compose(ComposeEffect::Up(_) | ComposeEffect::Stop(_)) = effect else { return Ok(()) };
+        let Effect::Compose(asked) = effect else { return Ok(()) };
+        let project = match asked {
+            ComposeEffect::Up(request) => request.project.clone(),
+            ComposeEffect::Stop(request) => request.project.clone(),
+            ComposeEffect::Ps(_) | ComposeEffect::Config(_) => return Ok(()),
+        };
+        let file = project.file.clone();
+        let config: Effect = ComposeConfig { project }.into();
+        if let Outcome::Compose(ComposeOutcome::Config(config)) = self.real.perform(call, &config).await? {
+            self.assumed.learn_project(&file, &config);
+        }
+        Ok(())
+    }
+}
+
+impl World for PlanWorld {
+    fn name(&self) -> &'static str {
+        self.real.name()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.assumed.clock()
+    }
+
+    fn perform<'a>(&'a self, call: &'a Call, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
+        Box::pin(async move {
+            match effect.facts().access() {
+                Access::Read => self.read(call, effect).await,
+                Access::Write => self.write(call, effect).await,
+            }
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! A plan for people.
+
+use std::fmt::{Display, Formatter, Result};
+
+use super::planning::Plan;
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        writeln!(f, "{} on {} ({})", self.script, self.engine, self.address)?;
+        let mut within = None;
+        for step in self.changes() {
+            if step.within != within {
+                within.clone_from(&step.within);
+                if let Some(title) = &within {
+                    writeln!(f, "  {title}")?;
+                }
+            }
+            let mark = if step.for_good.is_some() { '!' } else { ' ' };
+            let line = format!("  {mark} {} {}", step.kind, step.subject);
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        match self.changes().count() {
+            0 => writeln!(f, "nothing to do")?,
+            1 => writeln!(f, "1 change")?,
+            count => writeln!(f, "{count} changes")?,
+        }
+        for why in &self.for_good {
+            writeln!(f, "cannot be taken back: {why}")?;
+        }
+        match self.downtime_ms {
+            None => writeln!(f, "downtime: nobody knows, for no public port is known")?,
+            Some(0) => writeln!(f, "downtime: none")?,
+            Some(ms) => writeln!(f, "downtime: about {}.{} s", ms / 1_000, ms % 1_000 / 100)?,
+        }
+        for name in &self.missing_secrets {
+            writeln!(f, "missing: secret `{name}` is not set")?;
+        }
+        for name in &self.missing_programs {
+            writeln!(f, "missing: program `{name}` is not installed")?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        if let Some(failed) = &self.fails {
+            writeln!(f, "it would end `{}`: {}", failed.status, failed.error)?;
+        }
+        Ok(())
+    }
+}

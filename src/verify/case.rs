@@ -1,0 +1,213 @@
+//! A case: a script on a host, what goes wrong, and the end that is expected. Teams keep them beside their scripts.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use super::attempt::{Attempt, Mishap, When};
+use super::baseline::{Baseline, Serving};
+use super::judge::{judge, seconds};
+use super::rehearsal::{Rehearsed, rehearse};
+use super::story::story;
+use super::subject::Subject;
+use crate::effect::EffectError;
+use crate::effect::fault::FaultKind;
+use crate::journal::entry::{Purpose, RunStatus};
+use crate::world::sim::{PublicAddress, Scenario};
+
+/// One file of `deployer test`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// A file beside this one, or the name of a shipped script.
+    pub script: String,
+    /// The parameters.
+    #[serde(default)]
+    pub given: Value,
+    #[serde(default)]
+    pub host: Scenario,
+    /// What goes wrong, in this order.
+    #[serde(default)]
+    pub when: Vec<Event>,
+    #[serde(default)]
+    pub public: Option<PublicAddress>,
+    pub expect: Expected,
+}
+
+/// One thing that goes wrong.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// The kind of the effect, such as `docker_run`.
+    #[serde(default)]
+    pub effect: String,
+    /// Only effects whose subject contains this.
+    #[serde(default)]
+    pub subject: String,
+    /// Which of them, from 1.
+    #[serde(default = "first")]
+    pub nth: usize,
+    /// What happens to it. With `killed`, none.
+    #[serde(default)]
+    pub fault: Option<FaultKind>,
+    /// The process dies just before the effect is done, or just after it; then the run is gone on with in this way.
+    #[serde(default)]
+    pub killed: Option<Killed>,
+    #[serde(default)]
+    pub then: Option<Purpose>,
+}
+
+fn first() -> usize {
+    1
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Killed {
+    Before,
+    After,
+}
+
+/// The end that is expected. What is left out is not looked at.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Expected {
+    pub status: Option<RunStatus>,
+    pub exit_code: Option<u8>,
+    /// The image that answers visitors at the end; empty when nobody does.
+    pub serves: Option<String>,
+    /// Names of the containers at the end.
+    pub containers: Option<Vec<String>>,
+    /// A text that the error has in it.
+    pub error: Option<String>,
+    /// A text that a warning has in it.
+    pub warns: Option<String>,
+    /// The longest time without an answer, in ms.
+    pub gap_max_ms: Option<u64>,
+    /// Whether every property holds. Default: it does.
+    pub holds: Option<bool>,
+}
+
+/// How a case went.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// What was not as expected.
+    pub wrong: Vec<String>,
+    pub story: Vec<String>,
+}
+
+impl Case {
+    /// Runs the case.
+    ///
+    /// # Errors
+    /// When its host cannot be set up, or what goes wrong has no place in the run.
+    pub fn run(&self, subject: &Subject, handle: &Handle) -> Result<Verdict, EffectError> {
+        let nothing = rehearse(subject, &Attempt::default(), handle)?;
+        let baseline = Baseline::of(&nothing);
+        let mut run = nothing;
+        for event in &self.when {
+            let mishap = event.mishap(&run)?;
+            run = rehearse(subject, &run.attempt.and(mishap), handle)?;
+        }
+        let findings = judge(&baseline, subject.gap, &run);
+        let mut wrong = self.expect.differs(&run);
+        let holds = self.expect.holds.unwrap_or(true);
+        match findings.first() {
+            Some(found) if holds => {
+                wrong.push(format!("it does not hold that {}: {}", found.property.sentence(), found.what));
+            }
+            None if !holds => wrong.push("every property holds".into()),
+            _ => {}
+        }
+        let finding = findings.into_iter().next().unwrap_or(super::property::Finding {
+            property: super::property::Property::End,
+            what: String::new(),
+            at_ms: None,
+        });
+        let story = if wrong.is_empty() { Vec::new() } else { story(&run, &finding) };
+        Ok(Verdict { wrong, story })
+    }
+}
+
+impl Event {
+    fn mishap(&self, run: &Rehearsed) -> Result<Mishap, EffectError> {
+        let mut found = run
+            .trail
+            .iter()
+            .filter(|reached| reached.place.kind == self.effect && reached.subject.contains(&self.subject));
+        let nothing = || {
+            let message = format!("`{}` with `{}` is not asked for {} times", self.effect, self.subject, self.nth);
+            EffectError::new(crate::effect::ErrorKind::Invalid, message)
+                .hint("`deployer plan` shows what a script asks for")
+                .not_applied()
+        };
+        let reached = found.nth(self.nth.saturating_sub(1)).ok_or_else(nothing)?;
+        let Some(killed) = self.killed else {
+            let place = reached.place.clone();
+            let fault = self.fault.unwrap_or(FaultKind::Refused);
+            return Ok(Mishap::Fault { place, fault });
+        };
+        use crate::journal::entry::Entry;
+        let entry = |wanted: fn(&Entry) -> Option<&crate::base::seq::Seq>| {
+            let found = run.records.iter().find(|record| wanted(&record.entry) == Some(&reached.place.seq));
+            found.map(|record| record.n).ok_or_else(nothing)
+        };
+        let when = match killed {
+            Killed::Before => When::After(entry(|entry| match entry {
+                Entry::Intended { intent } => Some(&intent.seq),
+                _ => None,
+            })?),
+            Killed::After => When::Before(entry(|entry| match entry {
+                Entry::Completed { seq, .. } | Entry::Failed { seq, .. } => Some(seq),
+                _ => None,
+            })?),
+        };
+        Ok(Mishap::Death { when, then: self.then.unwrap_or(Purpose::Resume) })
+    }
+}
+
+impl Expected {
+    fn differs(&self, run: &Rehearsed) -> Vec<String> {
+        let mut wrong = Vec::new();
+        match &run.end {
+            Ok(end) => {
+                if let Some(status) = self.status.filter(|status| *status != end.status) {
+                    let error = end.error.as_deref().unwrap_or("no error");
+                    wrong.push(format!("it ends `{}` and not `{status}`: {error}", end.status));
+                }
+                if let Some(code) = self.exit_code.filter(|code| *code != end.exit_code) {
+                    wrong.push(format!("it exits with {} and not {code}", end.exit_code));
+                }
+                let error = end.error.as_deref().unwrap_or_default();
+                if let Some(text) = self.error.as_ref().filter(|text| !error.contains(text.as_str())) {
+                    wrong.push(format!("its error is `{error}`, without `{text}`"));
+                }
+            }
+            Err(why) => wrong.push(format!("it has no end: {why}")),
+        }
+        if let Some(image) = &self.serves {
+            let serves = Serving::after(run).image.unwrap_or_default();
+            if serves != *image {
+                wrong.push(format!("`{serves}` answers and not `{image}`"));
+            }
+        }
+        if let Some(names) = &self.containers {
+            let found: Vec<&String> = run.after.containers.keys().collect();
+            let mut wanted: Vec<&String> = names.iter().collect();
+            wanted.sort();
+            if found != wanted {
+                wrong.push(format!("the containers are {found:?} and not {wanted:?}"));
+            }
+        }
+        if let Some(text) = self.warns.as_ref().filter(|text| !run.warnings().any(|said| said.contains(text.as_str())))
+        {
+            wrong.push(format!("it warns of nothing with `{text}`"));
+        }
+        let longest = run.spells.iter().skip_while(|spell| !spell.saw.is_good()).filter(|spell| !spell.saw.is_good());
+        let longest = longest.map(crate::world::sim::Spell::lasted_ms).max().unwrap_or(0);
+        if self.gap_max_ms.is_some_and(|most| longest > most) {
+            wrong.push(format!("nobody answered for {}", seconds(longest)));
+        }
+        wrong
+    }
+}

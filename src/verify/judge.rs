@@ -1,0 +1,206 @@
+//! Holds every property against one simulated run. Knows what came of it, and nothing of how it was made.
+
+use super::baseline::{Baseline, Form, Serving, comparable, difference, forms};
+use super::property::{Finding, Property};
+use super::rehearsal::{NOT_BEGUN, Rehearsed};
+use super::subject::Gap;
+use crate::effect::fault::{FaultKind, SLOW_MS};
+use crate::journal::entry::RunStatus;
+
+/// What an engine that restarts may take from visitors, or an app that ends or falls ill by itself: nobody can know
+/// before, and it takes a while to be noticed.
+const UNFORESEEN_MS: u64 = 10_000;
+
+/// Everything that did not hold.
+pub fn judge(baseline: &Baseline, gap: Option<Gap>, run: &Rehearsed) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if run.overrun {
+        let minutes = (run.ended_ms - run.began_ms) / 60_000;
+        found
+            .push(finding(Property::WaitsEnd, format!("the run went on for {minutes} minutes and was ended by force")));
+        return found;
+    }
+    // Where nobody served before, a run that is taken back leaves nobody.
+    let owed = baseline.old.image.is_some() || run.end.as_ref().is_ok_and(|end| end.committed);
+    let gap = gap.unwrap_or(Gap::stated(run.stated_gap_ms));
+    found.extend(owed.then(|| serving(gap, run)).flatten());
+    let by_itself = [FaultKind::Dies, FaultKind::FallsIll, FaultKind::DaemonRestarts];
+    if !by_itself.iter().any(|fault| run.attempt.has(*fault)) {
+        found.extend(run.misdirected.iter().map(|(at, target)| Finding {
+            property: Property::Targets,
+            what: format!("requests go to `{target}`, which answers none"),
+            at_ms: Some(at.saturating_sub(run.began_ms)),
+        }));
+    }
+    found.extend(run.cut_off.first().map(|(at, name)| Finding {
+        property: Property::CutOff,
+        what: format!("container `{name}` was killed while it answered visitors"),
+        at_ms: Some(at - run.began_ms),
+    }));
+    found.extend(rows(run));
+    found.extend(ending(baseline, run));
+    found.extend(run.done_twice().first().map(|what| finding(Property::NotTwice, format!("`{what}` was done twice"))));
+    if run.leaked {
+        found.push(finding(Property::Secrets, "the value of a secret is in the journal"));
+    }
+    found.extend(run.broken.iter().map(|broken| Finding {
+        property: Property::Expected,
+        what: match &broken.why {
+            None => format!("not so: {}", broken.sentence),
+            Some(why) => format!("nobody can tell: {} ({why})", broken.sentence),
+        },
+        at_ms: Some(broken.at_ms.saturating_sub(run.began_ms)),
+    }));
+    found
+}
+
+fn finding(property: Property, what: impl Into<String>) -> Finding {
+    Finding { property, what: what.into(), at_ms: None }
+}
+
+/// The first spell without a good answer that is longer than it may be.
+fn serving(gap: Gap, run: &Rehearsed) -> Option<Finding> {
+    let mishaps = &run.attempt.0;
+    let count = |wanted| u64::try_from(run.attempt.faults().filter(|(_, fault)| *fault == wanted).count()).unwrap_or(0);
+    let unforeseen = [FaultKind::DaemonRestarts, FaultKind::Dies, FaultKind::FallsIll].map(count).iter().sum::<u64>();
+    let forgiven = count(FaultKind::Slow) * SLOW_MS + unforeseen * UNFORESEEN_MS;
+    let allowed = if mishaps.is_empty() { gap.calm_ms } else { gap.troubled_ms + forgiven };
+    let from_first = run.spells.iter().skip_while(|spell| !spell.saw.is_good());
+    let mut outage: Option<(u64, u64, String)> = None;
+    let mut worst = None;
+    for spell in from_first {
+        if spell.saw.is_good() {
+            outage = None;
+            continue;
+        }
+        let (from, _, saw) = outage.unwrap_or_else(|| (spell.from_ms, spell.to_ms, spell.saw.to_string()));
+        if spell.to_ms - from > allowed && worst.is_none() {
+            worst = Some(from);
+        }
+        outage = Some((from, spell.to_ms, saw));
+    }
+    let at = |from: u64| Some(from.saturating_sub(run.began_ms));
+    if let Some((from, _, saw)) = outage {
+        let what = format!("{saw}, and nobody answers at the end");
+        return Some(Finding { property: Property::Serving, what, at_ms: at(from) });
+    }
+    let from = worst?;
+    let outage = run.spells.iter().filter(|spell| spell.from_ms >= from).take_while(|spell| !spell.saw.is_good());
+    let (mut lasted, mut saw) = (0, String::new());
+    for spell in outage {
+        lasted += spell.lasted_ms();
+        saw = spell.saw.to_string();
+    }
+    let what = format!("{saw} for {}", seconds(lasted));
+    Some(Finding { property: Property::Serving, what, at_ms: at(from) })
+}
+
+/// Milliseconds for people.
+pub fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
+}
+
+fn rows(run: &Rehearsed) -> Option<Finding> {
+    run.rows_before.iter().find_map(|((place, table), rows)| {
+        let now = run.rows_after.get(&(place.clone(), table.clone()));
+        let lost = rows.iter().filter(|row| now.is_none_or(|now| !now.contains(row))).count();
+        let what = || format!("{lost} of {} rows of `{table}` in {place} are gone", rows.len());
+        (lost > 0).then(|| finding(Property::Rows, what()))
+    })
+}
+
+fn ending(baseline: &Baseline, run: &Rehearsed) -> Vec<Finding> {
+    let end = match &run.end {
+        Ok(end) => end,
+        // Nobody knows of the run, and it did nothing.
+        Err(why) if why == NOT_BEGUN => return Vec::new(),
+        Err(why) => return vec![finding(Property::End, format!("the run stays open: {why}"))],
+    };
+    let now = Serving::after(run);
+    let serves_new = is_new(baseline, &now);
+    let told = |what: &str| {
+        let name = what.split('`').nth(1).unwrap_or_default();
+        run.warnings().any(|warning| {
+            warning.contains(&format!("'{name}'"))
+                || warning.contains(&format!("`{name}`"))
+                || warning.split_whitespace().any(|word| word.trim_matches(['`', '\'', ',', ':']) == name)
+        })
+    };
+    match end.status {
+        RunStatus::Stuck if end.remaining.iter().all(|remaining| remaining.command.is_none()) => {
+            vec![finding(Property::End, "the run ends stuck, and no command says what to do")]
+        }
+        RunStatus::Stuck => Vec::new(),
+        RunStatus::Running => vec![finding(Property::End, "the run stays open")],
+        _ if end.status == RunStatus::Succeeded || end.committed => {
+            if !serves_new {
+                let property = if now == baseline.old && end.status == RunStatus::Succeeded {
+                    Property::ExitCode
+                } else {
+                    Property::End
+                };
+                let who = now.image.as_deref().map_or("nobody answers".into(), |image| format!("{image} answers"));
+                return vec![finding(property, format!("the run {} and {who}", status_words(end.status)))];
+            }
+            // What an abort leaves after the point of no return goes with the next deploy.
+            if end.status == RunStatus::Aborted {
+                return Vec::new();
+            }
+            let left = left_after_success(baseline, run);
+            let untold: Vec<String> = left.into_iter().filter(|what| !told(what)).collect();
+            untold.first().map(|what| finding(Property::LeftOver, what.clone())).into_iter().collect()
+        }
+        _ => {
+            let changes = difference(&comparable(&run.before), &comparable(&run.after));
+            let untold: Vec<&String> = changes.iter().filter(|what| !told(what)).collect();
+            let Some(first) = untold.first() else { return Vec::new() };
+            if serves_new && !is_new(baseline, &baseline.old) && !run.warnings().any(|text| text.contains("serves")) {
+                let what = format!("the run {} and the new release answers", status_words(end.status));
+                return vec![finding(Property::ExitCode, what)];
+            }
+            if serves_new && !is_new(baseline, &baseline.old) {
+                return Vec::new();
+            }
+            let whole = run.before.containers.iter().all(|(name, was)| run.after.containers.get(name) == Some(was));
+            let property = if whole { Property::LeftOver } else { Property::End };
+            vec![finding(property, format!("the run {}, and {first}", status_words(end.status)))]
+        }
+    }
+}
+
+/// Whether it is the new release that answers.
+fn is_new(baseline: &Baseline, now: &Serving) -> bool {
+    let replaced = baseline.new.id != baseline.old.id;
+    now.image == baseline.new.image && (!replaced || now.id != baseline.old.id)
+}
+
+fn left_after_success(baseline: &Baseline, run: &Rehearsed) -> Vec<String> {
+    let (good, now) = (&baseline.forms, forms(&run.after));
+    let candidate =
+        |name: &String| now.get(name).is_some_and(Form::is_candidate) && !run.before.containers.contains_key(name);
+    let more = now
+        .keys()
+        .filter(|name| !good.contains_key(*name) || candidate(name))
+        .map(|name| format!("container `{name}` is left"));
+    let less = good.keys().filter(|name| !now.contains_key(*name)).map(|name| format!("container `{name}` is missing"));
+    let other = good.iter().filter(|(name, form)| now.get(*name).is_some_and(|now| now != *form));
+    let other = other.map(|(name, _)| format!("container `{name}` is not as a good run leaves it"));
+    let mut all: Vec<String> = more.chain(less).chain(other).collect();
+    let names = |what: &str, good: Vec<&String>, now: Vec<&String>| -> Vec<String> {
+        now.into_iter().filter(|name| !good.contains(name)).map(|name| format!("{what} `{name}` is left")).collect()
+    };
+    let after = comparable(&run.after);
+    let good = comparable(&baseline.after);
+    all.extend(names("image", good.images.keys().collect(), after.images.keys().collect()));
+    all.extend(names("volume", good.volumes.keys().collect(), after.volumes.keys().collect()));
+    all.extend(names("network", good.networks.keys().collect(), after.networks.keys().collect()));
+    all.extend(names("lock", good.locks.keys().collect(), after.locks.keys().collect()));
+    all
+}
+
+fn status_words(status: RunStatus) -> String {
+    match status {
+        RunStatus::Succeeded => "succeeds (exit 0)".into(),
+        other => format!("ends `{other}` (exit {})", other.exit_code()),
+    }
+}

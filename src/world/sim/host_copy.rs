@@ -1,0 +1,217 @@
+//! A copy of a real host as a scenario: what its engine tells, by reads alone. What nobody can tell by looking is assumed:
+//! apps boot in the default time, listen where they are asked, and come back when the engine restarts.
+//!
+//! Faults: none of its own.
+
+use std::collections::BTreeMap;
+
+use super::behaviour::Behaviour;
+use super::images::SimImage;
+use super::machine::Machine;
+use super::networks::SimNetwork;
+use super::scenario::{Placed, Scenario};
+use super::traffic::SimRoute;
+use super::volumes::SimVolume;
+use crate::base::port_mapping::PortMapping;
+use crate::base::text::Text;
+use crate::effect::container::{
+    Container, ContainerOutcome, ContainerSpec, ListContainers, PublishedPort, RestartPolicy,
+};
+use crate::effect::host::{HostDisk, HostMemory, HostOutcome};
+use crate::effect::image::{Image, ImageOutcome, ListImages};
+use crate::effect::network::{ListNetworks, Network, NetworkOutcome};
+use crate::effect::traffic::{ListRoutes, ShowRoute, Standing, TrafficOutcome};
+use crate::effect::volume::{ListVolumes, Volume, VolumeOutcome};
+use crate::effect::{Effect, EffectError, Outcome};
+use crate::world::{Call, World};
+
+/// The networks that every engine has.
+const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
+
+/// The host of this world, as far as it can be seen. Only reads.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn copy_host(world: &dyn World, call: &Call) -> Result<Scenario, EffectError> {
+    let mut scenario = Scenario { open: true, start_unix_ms: world.clock().unix_ms(), ..Scenario::bare() };
+    let containers = containers(world, call).await?;
+    let images = images(world, call).await?;
+    scenario.images = images.iter().map(image).collect();
+    for container in &containers {
+        if images.iter().all(|image| image.id != container.image_id) {
+            let names = vec![container.image.clone()];
+            let id = Some(container.image_id.clone());
+            scenario.images.push(SimImage { names, id, ..SimImage::new("", Behaviour::unknown()) });
+        }
+    }
+    scenario.volumes = volumes(world, call).await?;
+    scenario.networks = networks(world, call).await?;
+    for network in containers.iter().flat_map(|container| container.networks.keys()) {
+        if !BUILT_IN.contains(&network.as_str()) {
+            scenario.networks.entry(network.clone()).or_default();
+        }
+    }
+    scenario.routes = routes(world, call).await?;
+    scenario.machine = machine(world, call).await;
+    let used: u64 = containers.iter().filter(|container| container.is_running()).map(|_| MEMORY_MB).sum();
+    scenario.machine.memory_used_mb = scenario.machine.memory_used_mb.saturating_sub(used);
+    scenario.containers = containers.iter().map(placed).collect();
+    Ok(scenario)
+}
+
+/// What the simulation counts for an app that nobody has described.
+const MEMORY_MB: u64 = 64;
+
+fn unexpected(effect: &Effect) -> EffectError {
+    let message = format!("`{}` answered something else", effect.kind());
+    EffectError::new(crate::effect::ErrorKind::Internal, message)
+}
+
+async fn ask(world: &dyn World, call: &Call, effect: impl Into<Effect>) -> Result<(Effect, Outcome), EffectError> {
+    let effect = effect.into();
+    let outcome = world.perform(call, &effect).await?;
+    Ok((effect, outcome))
+}
+
+async fn containers(world: &dyn World, call: &Call) -> Result<Vec<Container>, EffectError> {
+    let all = ListContainers { all: true, ..ListContainers::default() };
+    match ask(world, call, all).await? {
+        (_, Outcome::Container(ContainerOutcome::List(found))) => Ok(found),
+        (effect, _) => Err(unexpected(&effect)),
+    }
+}
+
+async fn images(world: &dyn World, call: &Call) -> Result<Vec<Image>, EffectError> {
+    match ask(world, call, ListImages::default()).await? {
+        (_, Outcome::Image(ImageOutcome::List(found))) => Ok(found),
+        (effect, _) => Err(unexpected(&effect)),
+    }
+}
+
+async fn volumes(world: &dyn World, call: &Call) -> Result<BTreeMap<String, SimVolume>, EffectError> {
+    let labelled = |volume: Volume| (volume.name, SimVolume { labels: volume.labels, ..SimVolume::default() });
+    match ask(world, call, ListVolumes::default()).await? {
+        (_, Outcome::Volume(VolumeOutcome::List(found))) => Ok(found.into_iter().map(labelled).collect()),
+        (effect, _) => Err(unexpected(&effect)),
+    }
+}
+
+async fn networks(world: &dyn World, call: &Call) -> Result<BTreeMap<String, SimNetwork>, EffectError> {
+    let network = |found: Network| {
+        (found.name, SimNetwork { driver: found.driver, labels: found.labels, ..SimNetwork::default() })
+    };
+    match ask(world, call, ListNetworks::default()).await? {
+        (_, Outcome::Network(NetworkOutcome::List(found))) => {
+            Ok(found.into_iter().filter(|network| !BUILT_IN.contains(&network.name.as_str())).map(network).collect())
+        }
+        (effect, _) => Err(unexpected(&effect)),
+    }
+}
+
+/// Routes whose driver answers; of the others nobody knows.
+async fn routes(world: &dyn World, call: &Call) -> Result<BTreeMap<String, SimRoute>, EffectError> {
+    let listed = match ask(world, call, ListRoutes { container: None }).await? {
+        (_, Outcome::Traffic(TrafficOutcome::List(listed))) => listed,
+        (effect, _) => return Err(unexpected(&effect)),
+    };
+    let mut routes = BTreeMap::new();
+    for route in listed {
+        let show = ShowRoute { service: route.service.clone(), missing_ok: true };
+        if let Ok((_, Outcome::Traffic(TrafficOutcome::Show(Some(standing))))) = ask(world, call, show).await {
+            routes.insert(route.service, SimRoute::standing(standing));
+        }
+    }
+    Ok(routes)
+}
+
+/// The machine's figures, as far as it tells them: a remote one does not.
+async fn machine(world: &dyn World, call: &Call) -> Machine {
+    let mut machine = Machine::default();
+    if let Ok((_, Outcome::Host(HostOutcome::Memory(memory)))) = ask(world, call, HostMemory {}).await {
+        machine.memory_mb = memory.total_mb;
+        let available = memory.available_mb.unwrap_or(memory.total_mb);
+        machine.memory_used_mb = memory.total_mb.saturating_sub(available);
+    }
+    if let Ok((_, Outcome::Host(HostOutcome::Disk(disk)))) = ask(world, call, HostDisk { path: "/".into() }).await {
+        (machine.disk_mb, machine.disk_free_mb) = (disk.total_mb, disk.available_mb);
+    }
+    machine
+}
+
+fn image(image: &Image) -> SimImage {
+    SimImage {
+        names: image.tags.clone(),
+        size_mb: image.size >> 20,
+        labels: image.labels.clone(),
+        id: Some(image.id.clone()),
+        ..SimImage::new("", Behaviour::unknown())
+    }
+}
+
+fn placed(container: &Container) -> Placed {
+    let mut ports: Vec<PortMapping> = container.ports.iter().map(mapping).collect();
+    ports.sort();
+    ports.dedup_by_key(|mapping| (mapping.host_port, mapping.protocol));
+    let environment = container.environment.iter().map(|name| (name.clone(), Text::plain(""))).collect();
+    let spec = ContainerSpec {
+        name: container.name.clone(),
+        image: container.image.clone(),
+        command: None,
+        entrypoint: None,
+        environment,
+        ports,
+        volumes: container.mounts.iter().filter_map(|mount| mount.parse().ok()).collect(),
+        networks: container.networks.keys().cloned().collect(),
+        aliases: Vec::new(),
+        restart: RestartPolicy::UnlessStopped,
+        mem_limit: None,
+        cpus: None,
+        healthcheck: None,
+        labels: container.labels.clone(),
+        user: None,
+        working_dir: None,
+        hostname: None,
+        init: false,
+        read_only: false,
+        extra_hosts: Vec::new(),
+        stop_signal: None,
+        service: None,
+        role: None,
+        like: None,
+    };
+    Placed {
+        spec,
+        stopped: !container.is_running(),
+        id: Some(container.id.clone()),
+        image_id: Some(container.image_id.clone()),
+    }
+}
+
+fn mapping(port: &PublishedPort) -> PortMapping {
+    PortMapping {
+        address: port.address.parse().ok().filter(|address: &std::net::IpAddr| !address.is_unspecified()),
+        host_port: port.host_port,
+        container_port: port.container_port,
+        protocol: port.protocol,
+    }
+}
+
+impl SimRoute {
+    /// A real route as it stands.
+    fn standing(standing: Standing) -> Self {
+        let view = standing.view;
+        Self {
+            targets: view.step().targets,
+            driver: standing.driver,
+            route: view.route,
+            probe: standing.probe,
+            epoch: view.epoch,
+            sticky: view.sticky,
+            canary: view.canary,
+            mirror: view.mirror,
+            held_until: None,
+            draining: Default::default(),
+            served: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! `verify` in the simulated world: what it finds in the guides and in seeded mistakes, what it says of the shipped
+//! scripts, and that the same seed gives the same runs.
+
+mod guides;
+mod mutations;
+mod program;
+mod rig;
+mod scenes;
+mod shipped;

@@ -1,0 +1,135 @@
+//! The situations that the shipped scripts are made for.
+
+use std::collections::BTreeMap;
+
+use deployer::verify::subject::{Scenario, Subject};
+use deployer::world::sim::{Behaviour, Page, Placed, Project, Service, SimImage};
+use serde_json::{Value, json};
+
+use crate::rig::{Replaced, shipped, subject};
+
+/// A shipped script in a situation.
+pub struct Scene {
+    pub name: &'static str,
+    pub script: &'static str,
+    pub given: Value,
+    pub scenario: Scenario,
+}
+
+impl Scene {
+    pub fn subject(&self) -> Subject {
+        self.with(shipped(self.script), Replaced::default())
+    }
+
+    pub fn with(&self, text: &str, modules: Replaced) -> Subject {
+        subject(self.script, text, modules, self.given.clone(), self.scenario.clone())
+    }
+}
+
+fn says(body: &str) -> Behaviour {
+    Behaviour { page: Page { body: body.into(), ..Page::default() }, ..Behaviour::default() }
+}
+
+/// A container `web` on the public port, made by somebody else.
+pub fn placed(image: &str, more: Value) -> Placed {
+    let mut spec = json!({"name": "web", "image": image, "ports": ["8080:5000"], "restart": "unless-stopped"});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    Placed::new(serde_json::from_value(spec).unwrap())
+}
+
+pub fn with_blue(image: &str) -> Scenario {
+    Scenario { containers: vec![placed(image, json!({}))], ..Scenario::default() }
+}
+
+/// `web` as a compose project with one service.
+pub fn composed(labelled: bool) -> Scenario {
+    let service = json!({"name": "web", "image": "web:v2", "ports": ["8080:5000"], "restart": "unless-stopped"});
+    let service = Service {
+        container: serde_json::from_value(service).unwrap(),
+        depends_on: Vec::new(),
+        build: None,
+        behaviour: None,
+    };
+    let project =
+        Project { name: "site".into(), services: BTreeMap::from([("web".to_owned(), service)]), refused: None };
+    let labels = json!({"labels": {"com.docker.compose.project": "site", "com.docker.compose.service": "web"}});
+    let blue = placed("web:v1", if labelled { labels } else { json!({}) });
+    Scenario {
+        containers: vec![blue],
+        projects: BTreeMap::from([("docker-compose.yml".to_owned(), project)]),
+        ..Scenario::default()
+    }
+}
+
+fn committed(image: &str, commit: &str) -> Scenario {
+    let mut scenario = Scenario::default();
+    let mut old = SimImage::new(image, says("old"));
+    old.labels.insert("deployer.commit".into(), commit.repeat(40));
+    scenario.images.push(old);
+    scenario.containers.push(placed(image, json!({})));
+    scenario
+}
+
+pub fn bluegreen(name: &'static str, scenario: Scenario, more: Value) -> Scene {
+    let mut given = json!({"service": "web", "image": "web:v2", "bake": "3s"});
+    given.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    Scene { name, script: "bluegreen.rhai", given, scenario }
+}
+
+pub fn safe(name: &'static str, scenario: Scenario, more: Value) -> Scene {
+    let mut given = json!({"service": "web", "container_port": 5000, "port": 8080, "bake": "3s"});
+    given.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    Scene { name, script: "safe_deploy.rhai", given, scenario }
+}
+
+/// `web` behind a route that the proxy drives.
+pub fn behind_a_route(mut scenario: Scenario) -> Scenario {
+    let spec = &mut scenario.containers[0].spec;
+    *spec = serde_json::from_value(json!({
+        "name": "web", "image": spec.image, "ports": ["127.0.0.1:8081:5000"], "service": "web", "role": "live",
+        "restart": "unless-stopped", "labels": {"deployer.ports": "8081 8082"},
+    }))
+    .unwrap();
+    let route = json!({
+        "driver": "proxy",
+        "route": {"service": "web", "address": "0.0.0.0:8080", "check": {"path": "/"}},
+        "targets": [{"name": "blue", "address": "127.0.0.1:8081"}],
+    });
+    scenario.routes.insert("web".into(), serde_json::from_value(route).unwrap());
+    scenario
+}
+
+pub fn rollback() -> Scene {
+    let mut former = with_blue("web:v2");
+    former.images[0].names.push("web:rollback".into());
+    let given = json!({"service": "web", "bake": "3s"});
+    Scene { name: "rollback", script: "rollback.rhai", given, scenario: former }
+}
+
+pub fn scenes() -> Vec<Scene> {
+    let hook = json!([{"channel": "webhook", "url": "http://hooks.test/x"}]);
+    vec![
+        bluegreen("blue-green", with_blue("web:v1"), json!({"notify": hook})),
+        bluegreen("first", Scenario::default(), json!({})),
+        bluegreen(
+            "with a build and a database",
+            with_blue("web:v1"),
+            json!({"build": ".", "volumes": ["data:/data"], "memory_mb": 100,
+                "database": {"volume": "data", "path": "app.db", "seed": ["seed"]}}),
+        ),
+        bluegreen("compose takes over", composed(false), json!({"compose": {"file": "docker-compose.yml"}})),
+        bluegreen(
+            "routed",
+            behind_a_route(with_blue("web:v1")),
+            json!({"traffic": {"driver": "proxy", "keep_warm": "3s"}}),
+        ),
+        safe(
+            "safe: routed",
+            behind_a_route(committed("web:live", "a")),
+            json!({"new_port": 8081, "traffic": {"driver": "proxy", "keep_warm": "3s"}}),
+        ),
+        safe("safe: rebuild", committed("web:live", "a"), json!({})),
+        safe("safe: restart", committed("web:live", "b"), json!({"action": "restart"})),
+        rollback(),
+    ]
+}

@@ -1,5 +1,8 @@
 //! The composition root: the only file that names concrete worlds and stores together.
 
+mod dry_world;
+mod session;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -31,7 +31,7 @@
 //!   script/primitive.rs   arguments -> JSON -> StopContainer; unknown options end here, with a did-you-mean
 //!   script/host.rs        the place in the run (`Seq`), the line of the script (`Site`); blocks this thread on...
 //!   gateway/gate.rs       refuses when the run is cancelled; makes the Call: run, place, cancel, progress
-//!   gateway/stack.rs      trace > record > redact > retry > fence > deadline > fault >
+//!   gateway/stack.rs      trace > record > (ask >) redact > retry > fence > deadline > fault >
 //!   world/real.rs         containers, images, volumes, networks, locks: the engine; the rest: services
 //!   world/docker/stop.rs  the Engine API            (local/stop.rs: signals; sim/lifecycle.rs: a virtual clock)
 //! and back:
@@ -45,6 +45,7 @@
 //! |---|---|
 //! | [`gateway::trace`] | a span around everything, retries included |
 //! | [`gateway::record`] | reads the state before (`Facts::prior`), writes the intent with its undo, then the outcome |
+//! | [`gateway::consent`] | in a session: asks a person before what is live is stopped or removed |
 //! | [`gateway::redact`] | scrubs known secrets from what comes back |
 //! | [`gateway::retry`] | tries again after a passing fault, where `Recovery` says that twice does no harm |
 //! | [`gateway::fence`] | refuses every change once the run has lost its lock |
@@ -141,6 +142,7 @@
 //! | `run` | base, effect, journal, gateway, script, and of world the clock |
 //! | `verify` | base, effect, journal, gateway, script, run and world: the simulated one and the journal in memory by name |
 //! | `plan` | the same, and verify |
+//! | `repl` | base, effect, journal, gateway, script, run, report: a terminal, and what `cli` hands in |
 //! | `report` | base, effect, journal, gateway: events in, text out |
 //! | `cli` | all of these, and app |
 //! | `app` | everything: the only file that names concrete worlds and stores together |
@@ -183,6 +185,8 @@ pub mod verify;
 pub mod plan;
 
 pub mod report;
+
+pub mod repl;
 
 pub mod cli;
 

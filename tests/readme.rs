@@ -42,3 +42,28 @@ fn the_installation_is_the_one_of_this_package() {
     let rust = package["rust-version"].as_str().unwrap();
     assert!(current::package_file("README.md").contains(&format!("Rust {rust}")), "the README must say Rust {rust}");
 }
+
+/// What a reader types and writes, in order.
+fn typed(name: &str) -> Vec<(String, String)> {
+    let blocks = blocks(&current::package_file(name));
+    let typed = blocks.iter().filter(|block| block.language == "sh" || block.value("file").is_some());
+    typed.map(|block| (block.language.clone(), block.text.clone())).collect()
+}
+
+/// How deep each heading is, in order; what is in blocks is none.
+fn headings(name: &str) -> Vec<usize> {
+    let text = current::package_file(name);
+    let outside = text.split("```").step_by(2).flat_map(str::lines);
+    let depth = |line: &str| line.chars().take_while(|c| *c == '#').count();
+    outside.map(depth).filter(|depth| *depth > 0).collect()
+}
+
+#[test]
+fn the_japanese_readme_keeps_step() {
+    assert_eq!(headings("README.ja.md"), headings("README.md"), "the headings, by their depth");
+    let (here, there) = (typed("README.ja.md"), typed("README.md"));
+    for (here, there) in here.iter().zip(&there) {
+        assert_eq!(here.1, there.1, "a command or file of README.ja.md is another than README.md's");
+    }
+    assert_eq!(here.len(), there.len());
+}

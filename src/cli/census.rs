@@ -41,7 +41,7 @@ pub async fn look(args: &EngineArgs) -> Result<Found, Fault> {
 }
 
 /// Runs on this engine that have no good end, one entry for each service that they name.
-fn open_runs(journal: &dyn Journal, address: &str, here: &Holder) -> Result<Vec<OpenRun>, Fault> {
+pub fn open_runs(journal: &dyn Journal, address: &str, here: &Holder) -> Result<Vec<OpenRun>, Fault> {
     let mut open = Vec::new();
     // A later run of the service has dealt with what an earlier one left.
     let mut seen: BTreeSet<String> = BTreeSet::new();

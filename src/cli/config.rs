@@ -9,17 +9,19 @@ use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report, miette};
 use serde_json::{Map, Value};
 
 use super::fault::Fault;
+use super::project::{self, Project};
 use crate::script::params::{Declaration, ParamError};
 
 /// Given parameters, checked against what the script declares.
 ///
 /// # Errors
 /// Unreadable or unparsable file; unknown, missing or mistyped parameter, pointed at in the file where it stands there.
-pub fn given(declaration: &Declaration, config: Option<&Path>, sets: &[String]) -> Result<Value, Fault> {
-    let file = config.map(File::read).transpose()?;
-    let mut given = match &file {
-        Some(file) => file.values()?,
-        None => Value::Object(Map::new()),
+pub fn given(declaration: &Declaration, config: &Config, sets: &[String]) -> Result<Value, Fault> {
+    let file = config.file.as_ref();
+    let mut given = match (config.strict, &config.project.params) {
+        (_, Value::Null) => Value::Object(Map::new()),
+        (true, params) => params.clone(),
+        (false, _) => config.project.params_for(declaration),
     };
     for set in sets {
         let Some((key, value)) = set.split_once('=') else {
@@ -30,7 +32,7 @@ pub fn given(declaration: &Declaration, config: Option<&Path>, sets: &[String]) 
         }
         declaration.set(&mut given, key.trim(), value).map_err(|error| explain(&error, None))?;
     }
-    declaration.fill(&given).map_err(|error| explain(&error, file.as_ref()))?;
+    declaration.fill(&given).map_err(|error| explain(&error, file))?;
     Ok(given)
 }
 
@@ -46,6 +48,43 @@ pub fn plainly(error: &std::io::Error) -> String {
 /// What is wrong with bytes that should be text.
 pub fn not_text(error: Utf8Error) -> String {
     format!("it is not UTF-8: byte {} is part of no character; save it as UTF-8", error.valid_up_to() + 1)
+}
+
+/// The configuration that was named, or found in the folder.
+pub struct Config {
+    file: Option<File>,
+    pub project: Project,
+    /// Whether every key must be one that the script declares.
+    strict: bool,
+}
+
+impl Config {
+    /// Reads the file that was named, or `deployer.toml` where there is one. `script`: the one that was named.
+    ///
+    /// # Errors
+    /// Unreadable or unparsable file; no such environment in it.
+    pub fn read(named: Option<&Path>, environment: Option<&str>, script: Option<&str>) -> Result<Self, Fault> {
+        let found = project::found();
+        let Some(path) = named.or(found.as_deref()) else {
+            if let Some(environment) = environment {
+                let help = format!("`deployer init` writes a `{}` to begin with", project::FILE);
+                let text =
+                    miette!(help = help, "`--env {environment}`: there is no `{}` in this folder", project::FILE);
+                return Err(Fault::usage(text));
+            }
+            return Ok(Self { file: None, project: Project::default(), strict: true });
+        };
+        let file = File::read(path)?;
+        let project = Project::of(file.values()?, environment)?;
+        // A file that was found may be written for another script.
+        let strict = named.is_some() || script.is_none_or(|script| project.is_for(script));
+        Ok(Self { file: Some(file), project, strict })
+    }
+
+    /// What to ask where neither the command line nor this file names a script.
+    pub fn script(&self) -> Option<&str> {
+        self.project.script.as_deref()
+    }
 }
 
 struct File {

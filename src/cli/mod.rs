@@ -4,20 +4,31 @@ mod abort;
 mod approve;
 mod census;
 mod check;
+mod completions;
 mod config;
 mod demo;
 mod demo_app;
+mod doctor;
+mod exec;
 mod fault;
 mod folder_sources;
 mod gc;
+mod help;
+mod init;
 mod library_closure;
+mod live_names;
+mod logs;
 mod plan;
 mod planned;
+mod project;
 mod proxy;
 mod prune;
+mod releases;
 mod reopen;
+mod repl;
 mod resolve;
 mod resume;
+mod rollback;
 mod run;
 mod run_help;
 mod runs;
@@ -47,7 +58,7 @@ use fault::Fault;
 /// touched; 3 stuck, a person must act; 4 another run holds the lock; 5 a killed run must be resumed or aborted first;
 /// 130 cancelled, and everything was taken back.
 #[derive(Debug, Parser)]
-#[command(name = "deployer", version, max_term_width = 100)]
+#[command(name = "deployer", version, max_term_width = 100, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -64,6 +75,20 @@ enum Verb {
     Verify(Box<verify::VerifyArgs>),
     /// Run the cases of a folder: a host, a script, what goes wrong, and the end that is expected
     Test(test::TestArgs),
+    /// Begin a project: writes deployer.toml from what this folder holds
+    Init(init::InitArgs),
+    /// Put a copy of a shipped script here, to be changed
+    New(init::NewArgs),
+    /// Go back to the release before
+    Rollback(rollback::RollbackArgs),
+    /// List the releases of a service that are on the engine
+    Releases(releases::ReleasesArgs),
+    /// Show what a service wrote, or what happened in a run
+    Logs(logs::LogsArgs),
+    /// Run a program inside a service's container
+    Exec(exec::ExecArgs),
+    /// Find what is wrong with this machine and its engine
+    Doctor(doctor::DoctorArgs),
     /// Find what is wrong with a script without running it
     Check(check::CheckArgs),
     /// List past runs
@@ -88,6 +113,18 @@ enum Verb {
     Demo(demo::DemoArgs),
     /// Run, show or replace the embedded reverse proxy
     Proxy(proxy::ProxyArgs),
+    /// Ask and change an engine by hand, journalled and undoable
+    Repl(repl::ReplArgs),
+    /// Explain a verb, or a word or primitive of scripts
+    Help(help::HelpArgs),
+    /// Print the reference of the language of scripts
+    Reference(help::ReferenceArgs),
+    /// Print what makes a shell complete verbs, options and live names
+    Completions(completions::CompletionsArgs),
+    /// Write the manual pages
+    Man(completions::ManArgs),
+    /// Write definitions for editors with the Rhai language server
+    Definitions(help::DefinitionsArgs),
     #[command(hide = true)]
     LocalShim { folder: PathBuf },
     #[command(hide = true)]
@@ -134,6 +171,13 @@ impl StateArgs {
 }
 
 impl EngineArgs {
+    /// The engine of a project, where the command line names none.
+    fn or_host(&mut self, docker_host: Option<String>) {
+        if self.engine != Some(EngineChoice::Local) && self.docker_host.is_none() {
+            self.docker_host = docker_host;
+        }
+    }
+
     /// # Errors
     /// When they contradict each other.
     fn options(&self) -> Result<Options, Fault> {
@@ -147,6 +191,7 @@ impl EngineArgs {
 
 /// Parses the arguments, does what they ask, and says how it ended.
 pub fn main() -> ExitCode {
+    completions::answer_shell();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -190,6 +235,15 @@ async fn dispatch(verb: Verb) -> Result<u8, Fault> {
         Verb::Plan(args) => plan::plan(args).await,
         Verb::Verify(args) => verify::verify(*args).await,
         Verb::Test(args) => test::test(args).await,
+        Verb::Init(args) => init::init(args).await,
+        Verb::New(args) => init::new(&args),
+        Verb::Rollback(args) => rollback::rollback(args).await,
+        Verb::Releases(args) => releases::releases(args).await,
+        Verb::Logs(args) => logs::logs(args).await,
+        Verb::Exec(args) => exec::exec(args).await,
+        Verb::Doctor(args) => doctor::doctor(args).await,
+        Verb::Completions(args) => completions::completions(&args),
+        Verb::Man(args) => completions::man(&args),
         Verb::Check(args) => check::check(&args),
         Verb::Runs(args) => runs::runs(&args),
         Verb::Show(args) => show::show(&args),
@@ -202,6 +256,10 @@ async fn dispatch(verb: Verb) -> Result<u8, Fault> {
         Verb::Unlock(args) => unlock::unlock(args).await,
         Verb::Demo(args) => demo::demo(args).await,
         Verb::Proxy(args) => proxy::proxy(args).await,
+        Verb::Repl(args) => repl::repl(args).await,
+        Verb::Help(args) => help::help(&args),
+        Verb::Reference(args) => help::reference(&args),
+        Verb::Definitions(args) => help::write_definitions(&args),
         Verb::DemoApp => demo_app::serve().await,
         Verb::LocalShim { .. } => Ok(0),
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::IntoDiagnostic;
 
-use super::config::given;
+use super::config::{Config, given};
 use super::fault::Fault;
 use super::script_file::ScriptFile;
 use super::{EngineArgs, planned, terminal};
@@ -27,10 +27,12 @@ pub struct PlanArgs {
     format: Option<Format>,
 }
 
-pub async fn plan(args: PlanArgs) -> Result<u8, Fault> {
+pub async fn plan(mut args: PlanArgs) -> Result<u8, Fault> {
     let script = ScriptFile::find(&args.script)?;
     let declaration = planned::declaration(&script).await?;
-    let given = given(&declaration, args.config.as_deref(), &args.sets)?;
+    let config = Config::read(args.config.as_deref(), None, Some(&args.script))?;
+    let given = given(&declaration, &config, &args.sets)?;
+    args.engine.or_host(config.project.docker_host);
     let plan = planned::plan(&args.engine, &script, &declaration, given).await?;
     match args.format {
         Some(Format::Json) => terminal::print(&format!("{}\n", serde_json::to_string(&plan).into_diagnostic()?))?,

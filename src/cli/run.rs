@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{Args, CommandFactory};
+use clap_complete::engine::ArgValueCompleter;
 use miette::miette;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::config::given;
+use super::config::{Config, given};
 use super::fault::Fault;
 use super::planned::{self, declaration};
 use super::script_file::ScriptFile;
-use super::{EngineArgs, ShowAs, run_help, signals, terminal};
+use super::{EngineArgs, ShowAs, live_names, run_help, signals, terminal};
 use crate::app::{App, is_dead, new_run_id};
 use crate::base::duration_text::DurationText;
 use crate::base::run_id::RunId;
@@ -31,10 +32,15 @@ const LISTED: usize = 3;
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// A file, the name of a shipped script (bluegreen.rhai, safe_deploy.rhai, rollback.rhai), or - for standard input
+    /// [default: what `deployer.toml` says]
+    #[arg(add = ArgValueCompleter::new(live_names::scripts))]
     script: Option<String>,
-    /// Parameters of the script, as TOML
+    /// Parameters of the script, as TOML [default: deployer.toml, when it is in this folder]
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
+    /// The environment of the file that is meant: its table `[env.NAME]` lies over the rest
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
     /// One parameter; a.b=3 reaches nested ones, and wins over the file
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
@@ -56,8 +62,31 @@ pub struct RunArgs {
     help: bool,
 }
 
-pub async fn run(args: RunArgs) -> Result<u8, Fault> {
-    let script = match (&args.script, args.help) {
+impl RunArgs {
+    /// `deployer run SCRIPT --set ...` as other verbs ask for it.
+    pub fn of(script: &str, sets: Vec<String>, env: Option<String>, engine: EngineArgs, show_as: ShowAs) -> Self {
+        let script = Some(script.to_owned());
+        Self {
+            script,
+            config: None,
+            env,
+            sets,
+            engine,
+            show_as,
+            timeout: None,
+            plan_first: false,
+            lock_wait: None,
+            help: false,
+        }
+    }
+}
+
+pub async fn run(mut args: RunArgs) -> Result<u8, Fault> {
+    let config = Config::read(args.config.as_deref(), args.env.as_deref(), args.script.as_deref());
+    // Help is given without a file, and in spite of one that is wrong.
+    let config = if args.help { config.ok() } else { Some(config?) };
+    let named = args.script.clone().or_else(|| config.as_ref()?.script().map(str::to_owned));
+    let script = match (&named, args.help) {
         (Some(script), _) => ScriptFile::find(script)?,
         (None, true) => {
             let mut command = super::Cli::command();
@@ -68,7 +97,7 @@ pub async fn run(args: RunArgs) -> Result<u8, Fault> {
             return Ok(0);
         }
         (None, false) => {
-            let help = "`deployer run bluegreen.rhai --help` shows what one takes";
+            let help = "`deployer run bluegreen.rhai --help` shows what one takes; `deployer init` begins a project";
             return Err(Fault::usage(miette!(help = help, "which script? `deployer run SCRIPT`")));
         }
     };
@@ -77,7 +106,9 @@ pub async fn run(args: RunArgs) -> Result<u8, Fault> {
         terminal::print(&run_help::text(&script.source, &declaration))?;
         return Ok(0);
     }
-    let given = given(&declaration, args.config.as_deref(), &args.sets)?;
+    let Some(config) = config else { return Ok(0) };
+    let given = given(&declaration, &config, &args.sets)?;
+    args.engine.or_host(config.project.docker_host);
     let mut app = App::open(&args.engine.options()?).await?;
     app.lock_wait = args.lock_wait.unwrap_or_default().into();
     refuse_unfinished(&app, &declaration, &given)?;

@@ -3,9 +3,10 @@
 use std::io::IsTerminal;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::fault::Fault;
-use super::{EngineArgs, census, terminal};
+use super::{EngineArgs, census, live_names, terminal};
 use crate::report::Format;
 use crate::report::standing::StandingText;
 use crate::run::census::standing::Standing;
@@ -21,6 +22,7 @@ const NEEDS_A_PERSON: u8 = 1;
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Only this service
+    #[arg(add = ArgValueCompleter::new(live_names::services))]
     service: Option<String>,
     /// [default: pretty on a terminal, else plain]
     #[arg(long, value_enum)]

@@ -10,7 +10,7 @@ use miette::{IntoDiagnostic, miette};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 
-use super::config::{given, plainly};
+use super::config::{Config, given, plainly};
 use super::fault::Fault;
 use super::planned;
 use super::script_file::ScriptFile;
@@ -138,7 +138,8 @@ pub async fn verify(args: VerifyArgs) -> Result<u8, Fault> {
 
 async fn subject(args: &VerifyArgs, script: ScriptFile) -> Result<Subject, Fault> {
     let declaration = planned::declaration(&script).await?;
-    let given = given(&declaration, args.config.as_deref(), &args.sets)?;
+    let config = Config::read(args.config.as_deref(), None, args.script.as_deref())?;
+    let given = given(&declaration, &config, &args.sets)?;
     let scenario = match &args.scenario {
         Some(file) => read_toml::<Scenario>(file)?,
         None => planned::plan(&args.engine, &script, &declaration, given.clone()).await?.scenario,

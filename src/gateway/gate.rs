@@ -1,11 +1,12 @@
 //! The gateway itself: numbers effects, hands out tickets, refuses once the run is cancelled.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::consent::Consent;
 use super::fault::Faults;
 use super::held_locks::HeldLocks;
 use super::ledger::Ledger;
@@ -21,7 +22,7 @@ use crate::world::{Call, World};
 pub struct Gateway {
     door: Arc<dyn Door>,
     ledger: Arc<Ledger>,
-    cancel: Cancel,
+    cancel: RwLock<Cancel>,
     engine: &'static str,
     finishing: AtomicBool,
     locks: Arc<HeldLocks>,
@@ -40,10 +41,26 @@ pub struct Cancel {
 
 impl Gateway {
     pub fn new(world: Arc<dyn World>, ledger: Arc<Ledger>, cancel: Cancel, faults: Option<Arc<Faults>>) -> Self {
+        Self::with(world, ledger, cancel, faults, None)
+    }
+
+    /// A gateway that asks a person before it stops or removes what is live.
+    pub fn asking(world: Arc<dyn World>, ledger: Arc<Ledger>, cancel: Cancel, consent: Arc<dyn Consent>) -> Self {
+        Self::with(world, ledger, cancel, None, Some(consent))
+    }
+
+    fn with(
+        world: Arc<dyn World>,
+        ledger: Arc<Ledger>,
+        cancel: Cancel,
+        faults: Option<Arc<Faults>>,
+        consent: Option<Arc<dyn Consent>>,
+    ) -> Self {
         let engine = world.name();
         let finishing = AtomicBool::new(false);
         let locks = Arc::new(HeldLocks::default());
-        let door = stack(world.clone(), ledger.clone(), faults, locks.clone());
+        let door = stack(world.clone(), ledger.clone(), faults, consent, locks.clone());
+        let cancel = RwLock::new(cancel);
         Self { door, ledger, cancel, engine, finishing, locks, world, simulation: Simulation::default() }
     }
 
@@ -77,8 +94,14 @@ impl Gateway {
         &self.ledger
     }
 
-    pub fn cancel(&self) -> &Cancel {
-        &self.cancel
+    pub fn cancel(&self) -> Cancel {
+        self.cancel.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was cancelled stays so; what comes from now on listens to these alone. For a session, whose effects are
+    /// stopped one by one.
+    pub fn renew(&self, cancel: Cancel) {
+        *self.cancel.write().unwrap_or_else(PoisonError::into_inner) = cancel;
     }
 
     /// `docker`, `local` or `sim`.
@@ -99,7 +122,7 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::perform`].
     pub async fn perform_last(&self, seq: Seq, effect: Effect) -> Result<Outcome, EffectError> {
-        self.pass(seq, None, None, effect, &self.cancel.everything).await
+        self.pass(seq, None, None, effect, self.cancel().everything).await
     }
 
     /// Performs the effect that takes the effect at `undoes` back.
@@ -107,7 +130,7 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::perform`].
     pub async fn undo(&self, seq: Seq, undoes: Seq, effect: Effect) -> Result<Outcome, EffectError> {
-        self.pass(seq, None, Some(undoes), effect, &self.cancel.everything).await
+        self.pass(seq, None, Some(undoes), effect, self.cancel().everything).await
     }
 
     /// From now on only the second cancellation stops anything: the run is at its last words.
@@ -116,9 +139,9 @@ impl Gateway {
     }
 
     /// What stops the run where it is now: the first cancellation on its way forward, the second one afterwards.
-    pub fn stop(&self) -> &CancellationToken {
+    pub fn stop(&self) -> CancellationToken {
         let forward = !self.ledger.unwinding() && !self.finishing.load(Ordering::Acquire);
-        if forward { &self.cancel.forward } else { &self.cancel.everything }
+        if forward { self.cancel().forward } else { self.cancel().everything }
     }
 
     async fn pass(
@@ -127,7 +150,7 @@ impl Gateway {
         site: Option<Site>,
         undoes: Option<Seq>,
         effect: Effect,
-        stop: &CancellationToken,
+        stop: CancellationToken,
     ) -> Result<Outcome, EffectError> {
         if stop.is_cancelled() {
             let message = format!("the run was cancelled before `{}`", effect.kind());
@@ -135,7 +158,7 @@ impl Gateway {
         }
         let cancel = match effect.facts().interruptible() {
             true => stop.child_token(),
-            false => self.cancel.everything.child_token(),
+            false => self.cancel().everything.child_token(),
         };
         let ledger = self.ledger.clone();
         let told = seq.clone();

@@ -1,6 +1,7 @@
 //! The one door from scripts to worlds. Whatever must hold for every primitive is a layer here, written once.
 //! `stack` is the one place that orders the layers. Knows `trait World`, no concrete world, and no script.
 
+pub mod consent;
 pub mod deadline;
 pub mod fault;
 pub mod fence;

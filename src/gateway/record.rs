@@ -31,7 +31,7 @@ impl Record {
     /// The undo is found before the effect, from the state before: it must be on disk when the effect begins.
     async fn undo(&self, ticket: &Ticket, effect: &Effect) -> Result<Undo, EffectError> {
         // Nothing that is done while taking back is itself taken back.
-        if effect.facts().access() == Access::Read || self.ledger.unwinding() {
+        if effect.facts().access() == Access::Read || self.ledger.unwinding() || ticket.undoes.is_some() {
             return Ok(Undo::Nothing);
         }
         let prior = match effect.facts().prior() {

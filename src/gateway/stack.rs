@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::consent::{Ask, Consent};
 use super::deadline::Deadline;
 use super::fault::{Fault, Faults};
 use super::fence::Fence;
@@ -21,16 +22,18 @@ use crate::world::World;
 /// 1. trace: a span around everything, retries included;
 /// 2. replay: what a killed run had done already is answered from its journal;
 /// 3. record: intent before, outcome after; what it writes has passed redaction;
-/// 4. redact: known secrets are scrubbed from what comes back;
-/// 5. retry: passing faults of what is safe to repeat;
-/// 6. fence: each try of a change needs the run's locks to be the run's own still;
-/// 7. guard: nothing is taken down that a route still refers to;
-/// 8. deadline: each try ends in time, and at once when the run is cancelled;
-/// 9. fault: what tests and `verify` let go wrong, as close to the world as can be.
+/// 4. ask: in a session, a person is asked before what is live is stopped or removed;
+/// 5. redact: known secrets are scrubbed from what comes back;
+/// 6. retry: passing faults of what is safe to repeat;
+/// 7. fence: each try of a change needs the run's locks to be the run's own still;
+/// 8. guard: nothing is taken down that a route still refers to;
+/// 9. deadline: each try ends in time, and at once when the run is cancelled;
+/// 10. fault: what tests and `verify` let go wrong, as close to the world as can be.
 pub fn stack(
     world: Arc<dyn World>,
     ledger: Arc<Ledger>,
     faults: Option<Arc<Faults>>,
+    consent: Option<Arc<dyn Consent>>,
     locks: Arc<HeldLocks>,
 ) -> Arc<dyn Door> {
     let clock = world.clock();
@@ -44,6 +47,11 @@ pub fn stack(
     let door: Arc<dyn Door> = Arc::new(Fence::new(door, ledger.clone(), locks, clock.clone()));
     let door: Arc<dyn Door> = Arc::new(Retry::new(door, clock.clone()));
     let door: Arc<dyn Door> = Arc::new(Redact::new(door));
+    // Below the journal, which keeps what a person said no to; above the deadline, for people take their time.
+    let door: Arc<dyn Door> = match consent {
+        Some(consent) => Arc::new(Ask::new(door, ledger.clone(), consent)),
+        None => door,
+    };
     let door: Arc<dyn Door> = Arc::new(Record::new(door, ledger.clone(), clock));
     let door: Arc<dyn Door> = Arc::new(Replay::new(door, ledger));
     Arc::new(Trace::new(door))

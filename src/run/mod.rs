@@ -5,5 +5,6 @@ pub mod pinned_sources;
 pub mod remedy;
 pub mod reopen;
 pub mod runner;
+pub mod session_run;
 pub mod unfinished;
 pub mod unwind;

@@ -142,7 +142,7 @@ fn functions_of(program: &Program) -> Known {
 }
 
 /// Imports with a literal path: path, alias, place.
-fn imports(ast: &AST) -> Vec<(String, String, Position)> {
+pub(super) fn imports(ast: &AST) -> Vec<(String, String, Position)> {
     let mut imports = Vec::new();
     ast.walk(&mut |path| {
         if let Some(ASTNode::Stmt(Stmt::Import(parts, position))) = path.last()

@@ -2,23 +2,28 @@
 //! Asks the gateway for everything; knows no world, no journal and no file.
 //!
 //! Reading order: `primitive` (what one is), `family/` (all of them, with their documentation), `host` (what they talk
-//! to), `control` (the words that are no effects), `params`, `program` (compile and run), `check`, `diagnostic`,
-//! `reference` (all of it as Markdown).
+//! to), `control` (the words that are no effects), `params`, `program` (compile and run), `evaluator` (one input after
+//! the other), `check`, `diagnostic`,
+//! `page` (what there is to say of each), `reference` (all of it as Markdown), `definitions` (for editors).
 
 mod canary;
 pub mod catalogue;
 pub mod check;
 pub mod control;
+pub mod definitions;
 pub mod diagnostic;
 pub mod engine;
+pub mod evaluator;
 pub mod family;
 pub mod host;
+pub mod page;
 pub mod params;
 pub mod primitive;
 pub mod program;
 pub mod reference;
 pub mod reserved;
 pub mod secret;
+pub mod set_aside;
 pub mod source;
 pub mod stack;
 pub mod value;

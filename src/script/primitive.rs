@@ -18,6 +18,8 @@ pub struct Primitive {
     pub options: Vec<Opt>,
     /// What it returns.
     pub returns: &'static str,
+    /// The kinds of error of its own, besides those that every primitive may end with.
+    pub errors: &'static [ErrorKind],
     /// How it is taken back; empty for what only reads.
     pub undo: &'static str,
     /// A call that works.
@@ -45,6 +47,7 @@ impl Primitive {
             positional: &[],
             options: Vec::new(),
             returns: "nothing",
+            errors: &[],
             undo: "",
             example: "",
             decode: decode::<R>,
@@ -74,6 +77,11 @@ impl Primitive {
 
     pub fn returns(mut self, text: &'static str) -> Self {
         self.returns = text;
+        self
+    }
+
+    pub fn errors(mut self, kinds: &'static [ErrorKind]) -> Self {
+        self.errors = kinds;
         self
     }
 

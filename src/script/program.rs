@@ -154,13 +154,7 @@ impl Program {
     }
 
     fn failure(&self, error: &EvalAltResult) -> Failure {
-        let fatal = match self.host.take_halt() {
-            Some(Halt::Fatal(fatal)) if ended_from_outside(error) => Some(fatal),
-            _ => None,
-        };
-        let diagnostic = runtime_diagnostic(error, fatal.as_ref(), &self.source.name, &self.host.sources);
-        let error = diagnostic.error.clone();
-        Failure { diagnostic: Box::new(diagnostic), error }
+        failure_of(&self.host, error, &self.source.name)
     }
 }
 
@@ -186,6 +180,17 @@ fn compiled(engine: &Engine, source: &Source) -> Result<AST, ParseError> {
     Ok(ast)
 }
 
+/// How the source `name` ended, with what the host knows of it.
+pub(super) fn failure_of(host: &Host, error: &EvalAltResult, name: &str) -> Failure {
+    let fatal = match host.take_halt() {
+        Some(Halt::Fatal(fatal)) if ended_from_outside(error) => Some(fatal),
+        _ => None,
+    };
+    let diagnostic = runtime_diagnostic(error, fatal.as_ref(), name, &host.sources);
+    let error = diagnostic.error.clone();
+    Failure { diagnostic: Box::new(diagnostic), error }
+}
+
 /// Whether the host ended the script, past every `catch`.
 fn ended_from_outside(error: &EvalAltResult) -> bool {
     match error {
@@ -196,7 +201,7 @@ fn ended_from_outside(error: &EvalAltResult) -> bool {
     }
 }
 
-fn remember_closures(host: &Host, ast: &AST, source: &str) {
+pub(super) fn remember_closures(host: &Host, ast: &AST, source: &str) {
     for function in ast.iter_functions() {
         if function.name.starts_with("anon$") {
             host.sources.add_closure(function.name, source);

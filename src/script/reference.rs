@@ -1,15 +1,17 @@
-//! The reference of the language of scripts, as Markdown, made from what every word and primitive says of itself.
+//! The reference of the language of scripts, as Markdown, JSON and help, made from the pages.
 //! Text from data: performs nothing, reads no file.
 
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use rhai::{Dynamic, Engine, Map};
+use serde_json::{Value, json};
 
-use super::control::{WORDS, Word};
-use super::family;
-use super::primitive::Primitive;
-use crate::effect::{Access, Effect, ErrorKind, Recovery};
+use super::page::{COMMON_ERRORS, Page, WORDS_CHAPTER, pages};
+use crate::effect::ErrorKind;
+
+/// Stands where another option has its default.
+const MUST_BE_GIVEN: &str = "must be given";
+/// Columns of the words in front of what is said of a primitive.
+const FACT: usize = 13;
 
 const HEAD: &str = "\
 # Reference
@@ -27,6 +29,8 @@ functions. Not there: Rhai's own `sleep`, `timestamp` and everything else that w
 - **Durations** are texts: `250ms`, `30s`, `5m`, `1h30m`. **Sizes** too: `512m`, `2g`; or a number of bytes.
 - **Results** are plain maps and lists, or `()`.
 - **Secrets** are values that print and are stored as their names. Join them to text with `+`.
+- **Errors** are the kinds that a primitive itself ends with. Every one may also end with `invalid`, `unavailable`,
+  `timeout`, `cancelled`, `journal` and `internal`; [all kinds](#errors).
 - **Taken back** says what the run does to an effect when it fails or is cancelled, unless `commit()` came in between.
 - **After a crash** says what becomes of an effect that was begun and whose end nobody wrote down: *repeated*, since
   doing it twice does no harm; *looked up*, by asking the engine whether it happened; or *left to a person*.
@@ -80,30 +84,23 @@ const KINDS: [ErrorKind; 24] = [
     ErrorKind::Internal,
 ];
 
-/// The whole reference.
+/// The whole reference as Markdown.
 pub fn reference() -> String {
-    let primitives = family::all();
-    let mut out = String::from(HEAD);
-    let mut chapter = "";
+    let pages = pages();
     let mut chapters: Vec<(&str, String)> = Vec::new();
-    for primitive in &primitives {
-        let effect = asked_by_example(primitive, &primitives);
-        let title = effect.as_ref().map_or(chapter, chapter_of);
-        if title != chapter {
-            chapters.push((title, String::new()));
-            chapter = title;
+    for page in &pages {
+        if chapters.last().is_none_or(|(title, _)| *title != page.chapter) {
+            chapters.push((page.chapter, String::new()));
         }
         if let Some((_, text)) = chapters.last_mut() {
-            describe(text, primitive, effect.as_ref());
+            describe(text, page);
         }
     }
-    let _ = writeln!(out, "\nChapters: [Words](#words){}, [Errors](#errors).", links(&chapters));
-    let _ = writeln!(out, "\n## Words\n\nThey steer the run itself and touch nothing outside.");
-    for word in WORDS {
-        describe_word(&mut out, word);
-    }
+    let mut out = String::from(HEAD);
+    let links: Vec<String> = chapters.iter().map(|(title, _)| link(title)).collect();
+    let _ = writeln!(out, "\nChapters: {}, {}.", links.join(", "), link("Errors"));
     for (title, text) in &chapters {
-        let _ = write!(out, "\n## {title}\n{text}");
+        let _ = write!(out, "\n## {title}\n{}{text}", chapter_head(title));
     }
     let _ = write!(out, "\n{ERRORS}");
     for kind in KINDS {
@@ -112,108 +109,114 @@ pub fn reference() -> String {
     out
 }
 
-fn links(chapters: &[(&str, String)]) -> String {
-    chapters
-        .iter()
-        .map(|(title, _)| format!(", [{title}](#{})", title.to_lowercase().replace(' ', "-").replace(',', "")))
-        .collect()
+/// The whole reference for programs: `{"version", "common_errors", "errors", "pages"}`.
+pub fn reference_json() -> Value {
+    let errors: serde_json::Map<String, Value> =
+        KINDS.iter().map(|kind| (kind.to_string(), meaning(*kind).into())).collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "common_errors": COMMON_ERRORS,
+        "errors": errors,
+        "pages": pages(),
+    })
 }
 
-fn describe_word(out: &mut String, word: &Word) {
-    let _ = writeln!(out, "\n### {}\n\n{}\n\n```rhai\n{}\n```", word.name, word.summary, word.example);
+fn link(title: &str) -> String {
+    format!("[{title}](#{})", title.to_lowercase().replace(' ', "-").replace(',', ""))
 }
 
-fn describe(out: &mut String, primitive: &Primitive, effect: Option<&Effect>) {
-    let _ = writeln!(out, "\n### {}\n\n{}\n", primitive.name, primitive.summary);
-    let _ = writeln!(out, "```rhai\n{}\n```\n", primitive.example);
-    if !primitive.options.is_empty() {
-        let _ = writeln!(out, "| {} | type | default | meaning |\n|---|---|---|---|", heading(primitive));
-        for option in &primitive.options {
-            let position = primitive.positional.iter().position(|name| *name == option.name);
-            let place = position.map(|index| format!(" ({})", index + 1)).unwrap_or_default();
-            let default = option.default.map_or("must be given".into(), cell);
-            let _ = writeln!(out, "| `{}`{place} | {} | {default} | {} |", option.name, option.kind, cell(option.doc));
+fn chapter_head(title: &str) -> &'static str {
+    if title == WORDS_CHAPTER { "\nThey steer the run itself and touch nothing outside.\n" } else { "" }
+}
+
+/// The part of a page that follows its heading.
+fn describe(out: &mut String, page: &Page) {
+    let _ = writeln!(out, "\n### {}\n\n{}\n\n```rhai\n{}\n```", page.name, page.summary, page.example);
+    if page.access.is_none() {
+        return;
+    }
+    let _ = writeln!(out);
+    if !page.options.is_empty() {
+        let by_position = page.options.iter().any(|option| option.position.is_some());
+        let heading = if by_position { "option (position)" } else { "option" };
+        let _ = writeln!(out, "| {heading} | type | default | meaning |\n|---|---|---|---|");
+        for option in &page.options {
+            let place = option.position.map(|position| format!(" ({position})")).unwrap_or_default();
+            let default = option.default.map_or(MUST_BE_GIVEN.into(), cell);
+            let _ =
+                writeln!(out, "| `{}`{place} | {} | {default} | {} |", option.name, option.kind, cell(option.meaning));
         }
         let _ = writeln!(out);
     }
-    let _ = writeln!(out, "- Returns: {}", primitive.returns);
-    let Some(facts) = effect.map(Effect::facts) else { return };
-    let undo = match facts.access() {
-        Access::Read => "nothing to take back: it only reads",
-        Access::Write if primitive.undo.is_empty() => "nothing to take back",
-        Access::Write => primitive.undo,
-    };
-    let _ = writeln!(out, "- Taken back: {undo}");
-    let recovery = match facts.recovery() {
-        Recovery::Repeat => "repeated",
-        Recovery::Observe => "looked up",
-        Recovery::Ask => "left to a person",
-    };
-    let _ = writeln!(out, "- After a crash: {recovery}");
+    for (word, text) in facts(page) {
+        let _ = writeln!(out, "- {word}: {text}");
+    }
 }
 
-/// What the first column holds.
-fn heading(primitive: &Primitive) -> &'static str {
-    if primitive.positional.is_empty() { "option" } else { "option (position)" }
+/// What is said of a primitive besides its options.
+fn facts(page: &Page) -> Vec<(&'static str, String)> {
+    let errors: Vec<String> = page.errors.iter().map(|kind| format!("`{kind}`")).collect();
+    let mut facts = vec![("Returns", page.returns.to_owned())];
+    if !errors.is_empty() {
+        facts.push(("Errors", errors.join(", ")));
+    }
+    facts.push(("Taken back", page.undo.to_owned()));
+    facts.extend(page.recovery.map(|recovery| ("After a crash", recovery.to_owned())));
+    facts
+}
+
+/// A page for a terminal of so many columns.
+pub fn help(page: &Page, width: usize) -> String {
+    let mut out = format!("{}\n", page.signature);
+    for line in wrap(page.summary, width.saturating_sub(2)) {
+        let _ = writeln!(out, "  {line}");
+    }
+    if !page.options.is_empty() {
+        let _ = writeln!(out, "\nOptions");
+    }
+    let longest = page.options.iter().map(|option| option.name.len()).max().unwrap_or(0);
+    for option in &page.options {
+        let default = option.default.map_or(MUST_BE_GIVEN.to_owned(), |default| format!("default {default}"));
+        let text = format!("{}, {default}: {}", option.kind, option.meaning);
+        for (at, line) in wrap(&text, width.saturating_sub(longest + 4)).iter().enumerate() {
+            let name = if at == 0 { option.name } else { "" };
+            let _ = writeln!(out, "  {name:longest$}  {line}");
+        }
+    }
+    if page.access.is_some() {
+        let _ = writeln!(out);
+        for (word, text) in facts(page) {
+            for (at, line) in wrap(&text, width.saturating_sub(FACT + 2)).iter().enumerate() {
+                let word = if at == 0 { word } else { "" };
+                let _ = writeln!(out, "{word:FACT$}  {line}");
+            }
+        }
+    }
+    let _ = writeln!(out, "\nExample");
+    for line in page.example.lines() {
+        let _ = writeln!(out, "  {line}");
+    }
+    out
+}
+
+/// Words on lines of so many columns; a word that is longer has a line of its own.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Text as it may stand in a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
-}
-
-/// The chapter of an effect. Closed: whoever adds a family names its chapter here.
-fn chapter_of(effect: &Effect) -> &'static str {
-    match effect {
-        Effect::Container(_) => "Containers",
-        Effect::Image(_) => "Images",
-        Effect::Volume(_) => "Volumes",
-        Effect::Network(_) => "Networks",
-        Effect::Compose(_) => "Compose",
-        Effect::Health(_) => "Health",
-        Effect::Http(_) => "HTTP",
-        Effect::Git(_) => "Git",
-        Effect::Sqlite(_) => "SQLite",
-        Effect::Object(_) => "Storage",
-        Effect::Notify(_) => "Notifications",
-        Effect::Exec(_) => "Programs",
-        Effect::Host(_) => "The machine",
-        Effect::Time(_) => "Time",
-        Effect::Approval(_) => "Approvals",
-        Effect::Lock(_) => "Locks",
-        Effect::Traffic(_) => "Traffic",
-    }
-}
-
-/// The effect that a primitive's own example asks for: the example is run with primitives that only listen.
-fn asked_by_example(primitive: &Primitive, all: &[Primitive]) -> Option<Effect> {
-    let asked = Arc::new(Mutex::new(None));
-    let mut engine = Engine::new_raw();
-    for known in all {
-        let known = Arc::new(known.clone());
-        let (asked, wanted) = (asked.clone(), known.name == primitive.name);
-        let listen = {
-            let known = known.clone();
-            move |args: &[Dynamic]| {
-                if wanted && let Ok(effect) = known.effect(args) {
-                    *asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(effect);
-                }
-                // What passes for a container, wherever the example hands it on.
-                Map::from([("id".into(), "1".into()), ("name".into(), "web".into())])
-            }
-        };
-        for arity in known.arities() {
-            let listen = listen.clone();
-            match arity {
-                0 => engine.register_fn(known.name, move || listen(&[])),
-                1 => engine.register_fn(known.name, move |a: Dynamic| listen(&[a])),
-                2 => engine.register_fn(known.name, move |a: Dynamic, b: Dynamic| listen(&[a, b])),
-                _ => engine.register_fn(known.name, move |a: Dynamic, b: Dynamic, c: Dynamic| listen(&[a, b, c])),
-            };
-        }
-    }
-    engine.run(primitive.example).ok()?;
-    asked.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 fn meaning(kind: ErrorKind) -> &'static str {
@@ -250,15 +253,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_example_asks_for_its_own_effect() {
-        let primitives = family::all();
-        for primitive in &primitives {
-            let effect = asked_by_example(primitive, &primitives);
-            assert_eq!(effect.map(|effect| effect.kind()), Some(primitive.name));
-        }
-    }
-
-    #[test]
     fn every_kind_of_error_is_listed() {
         // Serde names all of them when it meets one that it does not know.
         let error = serde_json::from_str::<ErrorKind>("\"no such kind\"").unwrap_err().to_string();
@@ -275,5 +269,23 @@ mod tests {
         chapters.sort_unstable();
         chapters.dedup();
         assert_eq!(chapters.len(), count);
+    }
+
+    #[test]
+    fn the_head_names_the_errors_of_all() {
+        let head = HEAD.replace('\n', " ");
+        let named = head.split("may also end with").nth(1).and_then(|rest| rest.split(';').next()).unwrap();
+        let named: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
+        assert_eq!(named, COMMON_ERRORS.map(|kind| kind.to_string()));
+    }
+
+    #[test]
+    fn help_stays_in_its_columns() {
+        for page in pages() {
+            let text = help(&page, 60);
+            let told = text.lines().skip(1).take_while(|line| *line != "Example");
+            let long = told.filter(|line| line.chars().count() > 60 && line.trim().contains(' ')).collect::<Vec<_>>();
+            assert!(long.is_empty(), "{}: {long:?}", page.name);
+        }
     }
 }

@@ -8,6 +8,7 @@ fn place(path: &str) -> PathBuf {
 }
 
 #[track_caller]
+#[allow(dead_code, reason = "the screens of sessions are made, but not read")]
 pub fn package_file(path: &str) -> String {
     fs::read_to_string(place(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

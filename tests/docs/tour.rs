@@ -54,7 +54,7 @@ impl Tour {
         let engine = if on_docker { "" } else { " --engine local" };
         // As at a terminal: that is what the README shows.
         let program = format!(
-            "#!/bin/sh\ncase $1 in\n  run) set -- \"$@\" --format pretty{engine} ;;\n  plan|verify) set -- \"$@\"{engine} ;;\n  show|demo|abort|resume) set -- \"$@\" --format pretty ;;\nesac\nexec '{}' \"$@\"\n",
+            "#!/bin/sh\ncase $1 in\n  run) set -- \"$@\" --format pretty{engine} ;;\n  plan|verify|repl|init|doctor) set -- \"$@\"{engine} ;;\n  show|demo|abort|resume) set -- \"$@\" --format pretty ;;\nesac\nexec '{}' \"$@\"\n",
             env!("CARGO_BIN_EXE_deployer")
         );
         fs::write(tour.path("bin/deployer"), program).unwrap();

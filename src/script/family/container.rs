@@ -1,6 +1,7 @@
 //! Containers.
 
 use super::{BOOL, CONTAINER, DONE_WHEN, DURATION, FLOAT, IDEMPOTENT, INT, LIST, MAP, NO_TIMEOUT_HARM, SIZE, STRING};
+use crate::effect::ErrorKind::{Conflict, DiskFull, Failed, MissingSecret, NameTaken, NotFound, PortTaken};
 use crate::effect::container::{
     CreateContainer, ExecInContainer, InspectContainer, KillContainer, ListContainers, ReadLogs, ReadStats,
     RemoveContainer, RenameContainer, RunContainer, StartContainer, StopContainer, WaitContainer,
@@ -49,16 +50,19 @@ pub fn primitives() -> Vec<Primitive> {
         spec(Primitive::of::<RunContainer>("Creates a container and starts it."))
             .returns(CONTAINER_MAP)
             .undo("removes it")
+            .errors(&[NotFound, NameTaken, PortTaken, DiskFull, MissingSecret, Failed])
             .example("docker_run(#{name: \"web\", image: \"web:v1\", ports: [\"8080:5000\"]})"),
         spec(Primitive::of::<CreateContainer>("Creates a container and leaves it stopped, ready to start."))
             .returns(CONTAINER_MAP)
             .undo("removes it")
+            .errors(&[NotFound, NameTaken, DiskFull, MissingSecret])
             .example("docker_create(#{name: \"web\", image: \"web:v1\", ports: [\"8080:5000\"]})"),
         Primitive::of::<StartContainer>("Starts a stopped container; a running one is left as it is.")
             .positional(&["container"])
             .required("container", CONTAINER, A_CONTAINER)
             .returns(CONTAINER_MAP)
             .undo("stops it, if it did not run before")
+            .errors(&[NotFound, PortTaken, Failed])
             .example("docker_create(#{name: \"web\", image: \"web:v1\"});\ndocker_start(\"web\")"),
         Primitive::of::<StopContainer>("Asks a container to end, and kills it when `grace` is over.")
             .positional(&["container"])
@@ -68,12 +72,14 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("missing_ok", BOOL, "false", "does nothing when there is no such container")
             .returns("exit_code, and killed: whether the grace was not enough")
             .undo("starts it again, if it ran before")
+            .errors(&[NotFound])
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_stop(\"web\", #{grace: \"30s\"})"),
         Primitive::of::<KillContainer>("Sends a signal to a container.")
             .positional(&["container"])
             .required("container", CONTAINER, A_CONTAINER)
             .optional("signal", STRING, "\"SIGKILL\"", "the signal's name")
             .undo("starts it again, if it ran before")
+            .errors(&[NotFound, Conflict])
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_kill(\"web\", #{signal: \"SIGTERM\"})"),
         Primitive::of::<RemoveContainer>("Removes a container and its anonymous volumes; named volumes stay.")
             .positional(&["container"])
@@ -84,6 +90,7 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("disposable", BOOL, "false", "nobody will miss it: the run can be taken back without it")
             .returns("removed: whether there was one")
             .undo("none: its own files are gone; a run that fails afterwards is stuck, unless `disposable`, or this run made it")
+            .errors(&[NotFound, Conflict])
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_remove(\"web\", #{force: true})"),
         Primitive::of::<RenameContainer>("Gives a container another name.")
             .positional(&["container", "name"])
@@ -91,12 +98,14 @@ pub fn primitives() -> Vec<Primitive> {
             .required("name", STRING, "the new name")
             .returns(CONTAINER_MAP)
             .undo("gives the old name back")
+            .errors(&[NotFound, NameTaken])
             .example("docker_run(#{name: \"web-new\", image: \"web:v1\"});\ndocker_rename(\"web-new\", \"web\")"),
         Primitive::of::<InspectContainer>("Looks at one container. Environment values are left out: they may be secrets.")
             .positional(&["container"])
             .required("container", CONTAINER, A_CONTAINER)
             .optional("missing_ok", BOOL, "false", "returns () when there is no such container")
             .returns(CONTAINER_MAP)
+            .errors(&[NotFound])
             .example("docker_inspect(\"web\", #{missing_ok: true})"),
         Primitive::of::<ListContainers>("Lists containers, newest first.")
             .optional("all", BOOL, "false", "stopped ones too")
@@ -112,6 +121,7 @@ pub fn primitives() -> Vec<Primitive> {
             .required("container", CONTAINER, A_CONTAINER)
             .optional("tail", INT, "100", "how many lines")
             .returns("lines: a list of strings, oldest first")
+            .errors(&[NotFound])
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_logs(\"web\", #{tail: 20})"),
         Primitive::of::<ExecInContainer>("Runs a program inside a running container. No shell reads the arguments.")
             .positional(&["container", "command"])
@@ -127,17 +137,20 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("done_when", LIST, "none", DONE_WHEN)
             .returns("exit_code, stdout, stderr, truncated")
             .undo("none: what a program did only another program can undo, see `on_rollback`")
+            .errors(&[NotFound, Conflict, Failed, MissingSecret])
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_exec(\"web\", [\"true\"])"),
         Primitive::of::<ReadStats>("Measures what a running container uses, over half a second.")
             .positional(&["container"])
             .required("container", CONTAINER, A_CONTAINER)
             .returns("cpu_percent (100 is one processor), memory, memory_limit, processes, network_in, network_out, disk_read, disk_written; bytes, or () where they are not known")
+            .errors(&[NotFound, Conflict])
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_stats(\"web\")"),
         Primitive::of::<WaitContainer>("Waits until a container ends.")
             .positional(&["container"])
             .required("container", CONTAINER, A_CONTAINER)
             .optional("timeout", DURATION, "\"5m\"", NO_TIMEOUT_HARM)
             .returns("exit_code")
+            .errors(&[NotFound])
             .example("docker_create(#{name: \"web\", image: \"web:v1\"});\ndocker_start(\"web\");\ndocker_stop(\"web\");\ndocker_wait(\"web\")"),
     ]
 }

@@ -1,6 +1,7 @@
 //! Git.
 
 use super::{DURATION, NO_TIMEOUT_HARM, STRING};
+use crate::effect::ErrorKind::{Conflict, Failed, NotFound, Refused};
 use crate::effect::git::{GitChanged, GitHead, GitPull};
 use crate::script::primitive::Primitive;
 
@@ -13,11 +14,13 @@ pub fn primitives() -> Vec<Primitive> {
         .optional("repo", STRING, "\".\"", "a folder of the repository")
         .optional("to", STRING, "\"HEAD\"", "any revision")
         .returns("from and to (commits), files (path, old_path, change), paths (every path concerned, sorted)")
+        .errors(&[NotFound])
         .example("git_changed(#{from: \"HEAD~1\"})"),
         Primitive::of::<GitHead>("Tells where a repository stands.")
             .positional(&["repo"])
             .optional("repo", STRING, "\".\"", "a folder of the repository")
             .returns("commit, short, branch, message, time, dirty")
+            .errors(&[NotFound])
             .example("git_head()"),
         Primitive::of::<GitPull>("Fetches a branch and moves the checked-out one forward to it. Never merges.")
             .positional(&["repo"])
@@ -27,6 +30,7 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("timeout", DURATION, "\"2m\"", NO_TIMEOUT_HARM)
             .returns("from and to (commits), updated")
             .undo("moves the branch back")
+            .errors(&[NotFound, Conflict, Refused, Failed])
             .example("git_pull()"),
     ]
 }

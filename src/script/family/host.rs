@@ -1,6 +1,7 @@
 //! The machine.
 
 use super::{INT, STRING};
+use crate::effect::ErrorKind::{MissingSecret, NotFound};
 use crate::effect::host::{CheckSecret, HostDisk, HostMemory, PortFree, ReadEnv};
 use crate::script::primitive::Primitive;
 
@@ -13,6 +14,7 @@ pub fn primitives() -> Vec<Primitive> {
             .positional(&["path"])
             .required("path", STRING, "any path")
             .returns("total_mb, available_mb")
+            .errors(&[NotFound])
             .example("host_disk(\"/\")"),
         Primitive::of::<PortFree>("Tells whether nobody listens on a TCP port of the machine that the containers run on.")
             .positional(&["port"])
@@ -28,6 +30,7 @@ pub fn primitives() -> Vec<Primitive> {
             .positional(&["name"])
             .required("name", STRING, "the secret's name")
             .returns("a secret; join it to text with `+`")
+            .errors(&[MissingSecret])
             .example("secret(\"DEPLOY_TOKEN\")"),
     ]
 }

@@ -1,6 +1,7 @@
 //! Networks.
 
 use super::{BOOL, CONTAINER, LIST, MAP, STRING};
+use crate::effect::ErrorKind::{Conflict, NotFound};
 use crate::effect::network::{ConnectNetwork, CreateNetwork, ListNetworks, RemoveNetwork};
 use crate::script::primitive::Primitive;
 
@@ -14,6 +15,7 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("labels", MAP, "#{}", "labels besides deployer's own")
             .returns("id, name, driver, created (false: it was there), labels")
             .undo("removes it, if this run made it")
+            .errors(&[Conflict])
             .example("network_create(\"backend\")"),
         Primitive::of::<ListNetworks>("Lists networks by name.")
             .positional(&["name"])
@@ -27,6 +29,7 @@ pub fn primitives() -> Vec<Primitive> {
             .required("container", CONTAINER, "its name, its id, or the map that another primitive returned")
             .optional("aliases", LIST, "[]", "other names of the container there")
             .undo("takes it off again")
+            .errors(&[NotFound])
             .example("network_create(\"backend\");\ndocker_run(#{name: \"web\", image: \"web:v1\"});\nnetwork_connect(\"backend\", \"web\")"),
         Primitive::of::<RemoveNetwork>("Removes a network. Refused while a container is on it.")
             .positional(&["name"])
@@ -35,6 +38,7 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("disposable", BOOL, "false", "nobody will miss it: the run can be taken back without it")
             .returns("removed: whether there was one")
             .undo("makes one of the same name, with the driver `bridge`")
+            .errors(&[NotFound, Conflict])
             .example("network_create(\"backend\");\nnetwork_remove(\"backend\")"),
     ]
 }

@@ -1,6 +1,7 @@
 //! Named volumes.
 
 use super::{BOOL, DURATION, INT, MAP, NO_TIMEOUT_HARM, STRING};
+use crate::effect::ErrorKind::{Conflict, NotFound};
 use crate::effect::volume::{
     CloneVolume, CreateVolume, ListVolumes, MeasureVolume, PruneVolumes, RemoveVolume, RestoreVolume, SnapshotVolume,
     SwapVolumes,
@@ -49,6 +50,7 @@ fn makers() -> Vec<Primitive> {
             .optional("disposable", BOOL, "false", "nobody will miss it: the run can be taken back without it")
             .returns("removed: whether there was one")
             .undo("none: the files are gone")
+            .errors(&[NotFound, Conflict])
             .example("volume_create(\"scratch\");\nvolume_remove(\"scratch\")"),
     ]
 }

@@ -13,7 +13,7 @@ use crate::effect::EffectError;
 use crate::effect::traffic::{AskStats, ErrorCounts, Latency, Target, TargetStats, Totals, TrafficStats, latency_step};
 
 /// Visits of one service so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Visits {
     /// Up to this instant of the clock; none before the first look.
     until: Option<u64>,
@@ -21,7 +21,7 @@ pub(super) struct Visits {
 }
 
 /// Visits come at a rate, so that parts of one count.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tally {
     judged: f64,
     failed: f64,

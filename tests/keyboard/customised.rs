@@ -1,0 +1,143 @@
+//! The customised scripts of `examples/customised`, each run on local engines.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::deployer::Deployer;
+use crate::support::http;
+use crate::support::ports::free_port;
+use crate::support::until;
+
+/// Answers with its version; `none` never listens.
+const APP: &str = r"
+import os, signal, sys, time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class App(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(os.environ['VERSION'].encode())
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+if os.environ['VERSION'] == 'none':
+    sys.exit(1)
+HTTPServer(('127.0.0.1', int(os.environ['PORT'])), App).serve_forever()
+";
+
+struct Stage {
+    deployer: Deployer,
+}
+
+impl Stage {
+    /// An engine with the images `app:v1`, `app:v2` and `app:none`.
+    fn new() -> Self {
+        let stage = Self { deployer: Deployer::local() };
+        let app = stage.deployer.home().join("app");
+        fs::create_dir(&app).unwrap();
+        fs::write(app.join("app.py"), APP).unwrap();
+        let file = "FROM scratch\nARG VERSION\nENV VERSION=${VERSION}\nCOPY app.py /app/\nCMD [\"python3\", \"-u\", \"/app/app.py\"]\n";
+        fs::write(app.join("Dockerfile"), file).unwrap();
+        let build = "for v in [\"v1\", \"v2\", \"none\"] { docker_build(#{context: \"app\", tag: `app:${v}`, args: #{VERSION: v}}); }";
+        stage.deployer.file("build.rhai", build);
+        stage.deployer.run("build.rhai", &[]).ok();
+        stage
+    }
+
+    fn serves(&self, port: u16) -> String {
+        until("an answer", || http::get(port, "/").ok()).body
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.deployer.file(
+            "sweep.rhai",
+            "for it in docker_list(#{all: true}) { docker_remove(it, #{force: true, disposable: true}); }",
+        );
+        self.deployer.run("sweep.rhai", &[]);
+    }
+}
+
+fn example(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/customised").join(name).to_str().unwrap().to_owned()
+}
+
+fn set(key: &str, value: impl std::fmt::Display) -> [String; 2] {
+    ["--set".into(), format!("{key}={value}")]
+}
+
+fn strs(parts: &[String]) -> Vec<&str> {
+    parts.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn the_gate_waits_for_a_yes_and_takes_back_after_a_no() {
+    let stage = Stage::new();
+    let (port, proof) = (free_port(), free_port());
+    let given = |image: &str, tries: u32| {
+        let sets = [set("service", "web"), set("image", image), set("port", port), set("proof_port", proof)];
+        let more = [set("tries", tries), set("pause", "100ms")];
+        sets.into_iter().chain(more).flatten().collect::<Vec<_>>()
+    };
+    fs::write(stage.deployer.home().join("approved"), "").unwrap();
+    stage.deployer.run(&example("gate.rhai"), &strs(&given("app:v1", 3))).ok();
+    assert_eq!(stage.serves(port), "v1");
+    fs::remove_file(stage.deployer.home().join("approved")).unwrap();
+    stage.deployer.run(&example("gate.rhai"), &strs(&given("app:v2", 3))).code(1);
+    assert_eq!(stage.serves(port), "v1");
+    let run = stage.deployer.start_run(&example("gate.rhai"), &strs(&given("app:v2", 600)));
+    assert_eq!(stage.serves(proof), "v2");
+    assert_eq!(stage.serves(port), "v1");
+    fs::write(stage.deployer.home().join("approved"), "").unwrap();
+    run.wait().ok();
+    assert_eq!(stage.serves(port), "v2");
+}
+
+#[test]
+fn services_go_together_and_come_back_together() {
+    let stage = Stage::new();
+    let (web, api) = (free_port(), free_port());
+    let services = |web_image: &str, api_image: &str| {
+        let list = serde_json::json!([
+            {"name": "web", "image": web_image, "port": web},
+            {"name": "api", "image": api_image, "port": api},
+        ]);
+        [set("services", list), set("patience", "10s")].concat()
+    };
+    stage.deployer.run(&example("together.rhai"), &strs(&services("app:v1", "app:v1"))).ok();
+    stage.deployer.run(&example("together.rhai"), &strs(&services("app:v2", "app:none"))).code(1);
+    assert_eq!((stage.serves(web), stage.serves(api)), ("v1".into(), "v1".into()));
+    stage.deployer.run(&example("together.rhai"), &strs(&services("app:v2", "app:v2"))).ok();
+    assert_eq!((stage.serves(web), stage.serves(api)), ("v2".into(), "v2".into()));
+}
+
+#[test]
+fn hosts_are_deployed_at_the_same_time() {
+    let stage = Stage::new();
+    let home = stage.deployer.home().to_owned();
+    // Two engines more, each with a folder of its own.
+    let folders = ["a", "b"].map(|name| home.join(name).display().to_string());
+    fs::write(
+        home.join("one.rhai"),
+        "let p = params(#{ name: required(\"string\", \"of the volume\") });\nvolume_create(p.name);\n",
+    )
+    .unwrap();
+    fs::write(home.join("one.toml"), "name = \"made\"\n").unwrap();
+    let bin = Path::new(env!("CARGO_BIN_EXE_deployer")).parent().unwrap().display().to_string();
+    let hosts = format!("local:{},local:{}", folders[0], folders[1]);
+    let sets = [set("hosts", hosts), set("script", "one.rhai"), set("config", "one.toml"), set("service", "made")];
+    let mut args: Vec<String> = vec!["run".into(), example("hosts.rhai"), "--engine".into(), "local".into()];
+    args.extend(sets.concat());
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    let output = stage.deployer.command(&strs(&args)).env("PATH", &path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for folder in &folders {
+        assert!(Path::new(folder).join("local/volumes/made").is_dir(), "{folder}");
+    }
+    // One that fails makes the whole a failure, and says where.
+    fs::write(home.join("one.toml"), "nome = \"made\"\n").unwrap();
+    let output = stage.deployer.command(&strs(&args)).env("PATH", &path).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("2 of 2 hosts failed"));
+}

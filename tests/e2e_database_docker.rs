@@ -10,9 +10,9 @@ use std::process::Command;
 
 use rusqlite::Connection;
 use support::apps;
+use support::proxy_process::ProxyProcess;
 use support::s3_server::{ACCESS_KEY, BUCKET, REGION, S3Server, SECRET_KEY};
 use support::scene::Scene;
-use support::until;
 use support::writer::{Writer, assert_kept};
 
 const PAGE: u64 = 4096;
@@ -145,10 +145,7 @@ fn requests_wait_while_a_migration_takes_things_away() {
     let mut scene = Scene::new();
     let home = scene.deployer.home().to_owned();
     fs::create_dir(home.join("backups")).unwrap();
-    let (control, state) = (home.join("proxy.sock"), home.join("proxy.json"));
-    let (control, state) = (control.to_str().unwrap(), state.to_str().unwrap());
-    let _proxy = scene.deployer.start(&["proxy", "run", "--control", control, "--state", state]);
-    until("the proxy's control socket", || Path::new(control).exists().then_some(()));
+    let proxy = ProxyProcess::start();
     let mut acknowledged = Vec::new();
     for (version, mode) in [("v1", ""), ("v2", "mode = \"clone\""), ("v3", "mode = \"hold\"")] {
         scene.tables = format!(
@@ -165,12 +162,10 @@ for row in database.execute("PRAGMA table_info(manuals)").fetchall():
 database.execute("ALTER TABLE manuals ADD COLUMN only_{version} TEXT")
 ''']
 
-[traffic]
-driver = "proxy"
-keep_warm = "500ms"
-options = {{ control = "{control}" }}
+{}
 "#,
-            home.display()
+            home.display(),
+            proxy.table()
         );
         let image = apps::manual(&scene.docker, version);
         let writer = (version != "v1").then(|| Writer::start(scene.port, ROWS_PER_SECOND));

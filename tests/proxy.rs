@@ -3,6 +3,7 @@
 #[path = "support/deadline.rs"]
 mod deadline;
 #[path = "support/ports.rs"]
+#[allow(dead_code, reason = "every test file uses a part of it")]
 mod ports;
 
 #[path = "proxy/cutover.rs"]
@@ -18,6 +19,7 @@ mod hold_and_drain;
 #[path = "proxy/hostile.rs"]
 mod hostile;
 #[path = "proxy/load.rs"]
+#[allow(dead_code, reason = "every test file uses a part of it")]
 mod load;
 #[path = "proxy/restart.rs"]
 mod restart;

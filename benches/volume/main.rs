@@ -1,7 +1,8 @@
 //! What a copy of a volume costs: `cargo bench --bench volume [-- MEGABYTES]`. Needs Docker and root.
 //!
 //! Against `docker run ... cp -a` and `cp -a --reflink=auto`, each on the same two volumes: one large file, and many
-//! small ones. Rounds alternate between the sides. The last table is the memory of the whole program at its peak.
+//! small ones; backup and check of a database against the sqlite3 program. Rounds alternate between the sides. The last
+//! table is the memory of the whole program at its peak.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +12,8 @@ const IMAGE: &str = "deployer-volume-bench:1";
 const ROUNDS: usize = 3;
 const SMALL_FILES: usize = 20_000;
 const DEFAULT_MB: u64 = 2_048;
+/// Rows of 1 kB of the database.
+const ROWS: u32 = 200_000;
 
 fn main() {
     let mb = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(DEFAULT_MB);
@@ -44,11 +47,51 @@ fn main() {
         }
         println!("{name:34}{:>14}{:>14}", best[0], best[1]);
     }
+    databases(&scene);
     println!("\n{:34}{:>14}", "peak memory, kB", format!("{mb} MB"));
     for (name, _) in SIDES {
         if let Some((_, peak)) = peaks.iter().filter(|(side, _)| *side == name).max_by_key(|(_, peak)| *peak) {
             println!("{name:34}{peak:>14}");
         }
+    }
+}
+
+/// Backup and quick_check of the same database by both programs, their starts included.
+fn databases(scene: &Scene) {
+    let path = scene.state.path().join("bench.db");
+    let fill = format!(
+        "PRAGMA journal_mode = WAL; CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) \
+         INSERT INTO notes SELECT i, hex(randomblob(500)) FROM n;"
+    );
+    let (database, copy) = (path.to_str().unwrap(), scene.state.path().join("copy.db"));
+    sh("sqlite3", &[database, &fill]);
+    let backup = format!("sqlite_backup(\"{database}\", #{{to: \"file://{}\"}})", copy.display());
+    let check = format!("sqlite_check(\"{database}\")");
+    let theirs = format!(".backup '{}'", copy.display());
+    println!("\n{:34}{:>14}{:>14}", "milliseconds, best of 3", "backup", "quick_check");
+    let mut best = [[u128::MAX; 2]; 2];
+    for _ in 0..ROUNDS {
+        for (ours, way) in [true, false].into_iter().zip(best.iter_mut()) {
+            let _ = std::fs::remove_file(&copy);
+            let begin = Instant::now();
+            if ours {
+                scene.run(&backup);
+            } else {
+                sh("sqlite3", &[database, &theirs]);
+            }
+            way[0] = way[0].min(begin.elapsed().as_millis());
+            let begin = Instant::now();
+            if ours {
+                scene.run(&check);
+            } else {
+                sh("sqlite3", &[database, "PRAGMA quick_check"]);
+            }
+            way[1] = way[1].min(begin.elapsed().as_millis());
+        }
+    }
+    for (name, best) in ["deployer, copy checked", "sqlite3"].into_iter().zip(best) {
+        println!("{name:34}{:>14}{:>14}", best[0], best[1]);
     }
 }
 
@@ -109,10 +152,14 @@ impl Scene {
         sh("docker", &["volume", "rm", "--force", &self.name(volume)]);
     }
 
-    /// Runs the program with a script of one line; returns the most memory that it had, in kB.
+    /// Clones the volume of that name; returns the most memory that the program had, in kB.
     fn deployer(&self, from: &str, options: &str) -> u64 {
-        let script = self.state.path().join("clone.rhai");
-        let line = format!("volume_clone(\"{}\", \"{}\", #{{{options}}})", self.name(from), self.name("copy"));
+        self.run(&format!("volume_clone(\"{}\", \"{}\", #{{{options}}})", self.name(from), self.name("copy")))
+    }
+
+    /// Runs the program with this line; returns the most memory that it had, in kB.
+    fn run(&self, line: &str) -> u64 {
+        let script = self.state.path().join("line.rhai");
         std::fs::write(&script, line).unwrap();
         let peak = self.state.path().join("peak");
         let output = Command::new("python3")

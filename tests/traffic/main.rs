@@ -4,6 +4,7 @@
 #[path = "../support/deadline.rs"]
 mod deadline;
 #[path = "../support/ports.rs"]
+#[allow(dead_code, reason = "every test file uses a part of it")]
 mod ports;
 #[path = "../support/twin_engine.rs"]
 #[allow(dead_code, reason = "every test file uses a part of it")]

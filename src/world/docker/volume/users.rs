@@ -1,13 +1,19 @@
 //! The containers that use a volume: who they are, who writes, and halting them.
 
+use std::time::Duration;
+
 use bollard::models::{ContainerState, ContainerSummary, ContainerSummaryStateEnum as State, MountPoint};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 
 use super::ROLE_OF_COPIES;
 use crate::base::labels;
 use crate::effect::{EffectError, ErrorKind};
+use crate::world::clock::Clock;
 use crate::world::docker::DockerEngine;
 use crate::world::docker::error::{About, ask, found};
+
+/// Between tries to halt a container: the kernel gives up on processes that are just starting others.
+const FREEZE_PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// One container that mounts a volume.
 #[derive(Clone, Debug)]
@@ -66,10 +72,12 @@ impl DockerEngine {
 
     pub(super) async fn pause(&self, users: &[User]) -> Result<(), EffectError> {
         for user in users {
-            if let Err(error) = ask(About::Container(&user.name), self.docker.pause_container(&user.id)).await
+            let mut pauses = FREEZE_PAUSES.iter();
+            while let Err(error) = ask(About::Container(&user.name), self.docker.pause_container(&user.id)).await
                 && self.runs(&user.id).await?
             {
-                return Err(error);
+                let Some(pause) = pauses.next() else { return Err(error) };
+                self.clock.sleep(*pause).await;
             }
         }
         Ok(())

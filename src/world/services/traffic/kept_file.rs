@@ -4,6 +4,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::wait::lost_thread;
@@ -19,7 +20,7 @@ const SIZE_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// The right to change the files of a folder; ends when dropped, and with the process.
 pub(super) struct FolderLock {
-    _folder: File,
+    folder: Arc<File>,
 }
 
 /// Waits for the right to change the files beside `file`. The folder itself is locked, so that nothing is left behind.
@@ -29,7 +30,7 @@ pub(super) async fn lock_folder(call: &Call, clock: &dyn Clock, file: &Path) -> 
     loop {
         let open = File::open(folder).map_err(|why| wrong("open", folder, &why).not_applied())?;
         match open.try_lock() {
-            Ok(()) => return Ok(FolderLock { _folder: open }),
+            Ok(()) => return Ok(FolderLock { folder: Arc::new(open) }),
             Err(TryLockError::Error(why)) => return Err(wrong("lock", folder, &why).not_applied()),
             Err(TryLockError::WouldBlock) => {}
         }
@@ -57,34 +58,50 @@ pub(super) fn read(file: &Path) -> Result<Option<String>, EffectError> {
     }
 }
 
-/// Puts the text in place of what is there.
-pub(super) async fn write(file: &Path, text: &str) -> Result<(), EffectError> {
-    let (file, text) = (file.to_owned(), text.to_owned());
-    off_thread(move || {
-        let new = beside(&file, "new");
-        let written = File::create(&new).and_then(|mut draft| {
-            draft.write_all(text.as_bytes())?;
-            draft.sync_all()?;
-            fs::rename(&new, &file)?;
-            sync_folder(&file)
-        });
-        written.map_err(|why| {
-            let _ = fs::remove_file(&new);
-            wrong("write", &file, &why)
+impl FolderLock {
+    /// Puts the text in place of what is there.
+    pub(super) async fn write(&self, file: &Path, text: &str) -> Result<(), EffectError> {
+        let (file, text) = (file.to_owned(), text.to_owned());
+        self.off_thread(move || {
+            let new = beside(&file, "new");
+            let written = File::create(&new).and_then(|mut draft| {
+                draft.write_all(text.as_bytes())?;
+                draft.sync_all()?;
+                fs::rename(&new, &file)?;
+                sync_folder(&file)
+            });
+            written.map_err(|why| {
+                let _ = fs::remove_file(&new);
+                wrong("write", &file, &why)
+            })
         })
-    })
-    .await
-}
+        .await
+    }
 
-/// False when there was none.
-pub(super) async fn remove(file: &Path) -> Result<bool, EffectError> {
-    let file = file.to_owned();
-    off_thread(move || match fs::remove_file(&file).and_then(|()| sync_folder(&file)) {
-        Ok(()) => Ok(true),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(why) => Err(wrong("remove", &file, &why)),
-    })
-    .await
+    /// False when there was none.
+    pub(super) async fn remove(&self, file: &Path) -> Result<bool, EffectError> {
+        let file = file.to_owned();
+        self.off_thread(move || match fs::remove_file(&file).and_then(|()| sync_folder(&file)) {
+            Ok(()) => Ok(true),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(why) => Err(wrong("remove", &file, &why)),
+        })
+        .await
+    }
+
+    /// The lock lasts until the work is done, also when nobody waits for it any more.
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, EffectError> + Send + 'static,
+    ) -> Result<T, EffectError> {
+        let held = Arc::clone(&self.folder);
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(held);
+            done
+        });
+        done.await.unwrap_or_else(|error| Err(lost_thread(&error)))
+    }
 }
 
 /// `FILE.ENDING`, in the same folder.
@@ -93,12 +110,6 @@ pub(super) fn beside(file: &Path, ending: &str) -> PathBuf {
     name.push(".");
     name.push(ending);
     name.into()
-}
-
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, EffectError> + Send + 'static,
-) -> Result<T, EffectError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(lost_thread(&error)))
 }
 
 fn folder_of(file: &Path) -> &Path {
@@ -127,14 +138,15 @@ mod tests {
     async fn a_file_is_replaced_whole_and_leaves_nothing_beside_it() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("kept");
+        let lock = FolderLock { folder: Arc::new(File::open(folder.path()).unwrap()) };
         assert_eq!(read(&file).unwrap(), None);
-        assert!(!remove(&file).await.unwrap());
-        write(&file, "one").await.unwrap();
-        write(&file, "two").await.unwrap();
+        assert!(!lock.remove(&file).await.unwrap());
+        lock.write(&file, "one").await.unwrap();
+        lock.write(&file, "two").await.unwrap();
         assert_eq!(read(&file).unwrap().as_deref(), Some("two"));
-        assert!(remove(&file).await.unwrap());
+        assert!(lock.remove(&file).await.unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         let nowhere = folder.path().join("not/here");
-        assert_eq!(write(&nowhere, "").await.unwrap_err().kind, ErrorKind::NotFound);
+        assert_eq!(lock.write(&nowhere, "").await.unwrap_err().kind, ErrorKind::NotFound);
     }
 }

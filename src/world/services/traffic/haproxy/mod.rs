@@ -5,14 +5,14 @@ mod runtime;
 mod slots;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
 use super::driver::{Answer, Proof, TrafficDriver};
-use super::kept_file::{self, beside, lock_folder};
+use super::kept_file::{self, FolderLock, beside, lock_folder};
 use super::kept_route::{KeptRoute, longest, plain_step};
 use super::patience::Patience;
 use crate::effect::traffic::{DrainTarget, Drained, HaproxyDriver, Route, RouteView, Targets};
@@ -86,7 +86,7 @@ impl HaproxyRuntime {
     ) -> Result<(), EffectError> {
         let backend = self.backend(service)?;
         let file = self.file(backend);
-        let _alone = lock_folder(call, self.clock.as_ref(), &file).await?;
+        let lock = lock_folder(call, self.clock.as_ref(), &file).await?;
         let former = self.read(backend)?;
         if let Some(other) = former.as_ref().filter(|former| former.kept.route.service != service) {
             let message = format!("the backend `{backend}` belongs to service `{}`", other.kept.route.service);
@@ -109,7 +109,7 @@ impl HaproxyRuntime {
         next.place(backend, &there)?;
         let commands = next.commands(backend, &there)?;
         if stays {
-            self.write(&file, &next).await?;
+            write(&lock, &file, &next).await?;
         }
         let said = self.runtime.tell(call, self.clock.as_ref(), &commands).await?;
         let now = self.slots(call, backend).await?;
@@ -122,9 +122,9 @@ impl HaproxyRuntime {
                 .hint("the socket needs `level admin`")
                 .detail(said.trim()));
         }
-        self.save(call).await?;
+        self.save(call, &lock).await?;
         if !stays {
-            kept_file::remove(&file).await?;
+            lock.remove(&file).await?;
         }
         Ok(())
     }
@@ -135,18 +135,11 @@ impl HaproxyRuntime {
         known.map(|kept| KeptRoute { targets: Vec::new(), ..kept }).ok_or_else(|| gone(service))
     }
 
-    async fn write(&self, file: &std::path::Path, placed: &Placed) -> Result<(), EffectError> {
-        let text = serde_json::to_string(placed).map_err(|why| {
-            EffectError::new(ErrorKind::Internal, format!("the route cannot be kept: {why}")).not_applied()
-        })?;
-        kept_file::write(file, &text).await.map_err(EffectError::not_applied)
-    }
-
     /// Writes what HAProxy reads when it is started or reloaded.
-    async fn save(&self, call: &Call) -> Result<(), EffectError> {
+    async fn save(&self, call: &Call, lock: &FolderLock) -> Result<(), EffectError> {
         let Some(file) = &self.state_file else { return Ok(()) };
         let state = self.runtime.ask(call, self.clock.as_ref(), "show servers state").await?;
-        kept_file::write(file, state.trim_start()).await
+        lock.write(file, state.trim_start()).await
     }
 
     async fn view(&self, call: &Call, service: &str) -> Result<Option<RouteView>, EffectError> {
@@ -204,6 +197,13 @@ impl HaproxyRuntime {
             )
             .not_applied())
     }
+}
+
+async fn write(lock: &FolderLock, file: &Path, placed: &Placed) -> Result<(), EffectError> {
+    let text = serde_json::to_string(placed).map_err(|why| {
+        EffectError::new(ErrorKind::Internal, format!("the route cannot be kept: {why}")).not_applied()
+    })?;
+    lock.write(file, &text).await.map_err(EffectError::not_applied)
 }
 
 fn gone(service: &str) -> EffectError {

@@ -33,7 +33,7 @@ impl Placed {
             let address = socket(target)?;
             let own = |slot: &&Slot| slot.address == Some(address) && former.get(&target.name) == Some(&slot.name);
             let same = |slot: &&Slot| slot.address == Some(address) && !slot.in_maintenance;
-            match free.iter().position(|slot| own(slot)).or_else(|| free.iter().position(|slot| same(slot))) {
+            match free.iter().position(own).or_else(|| free.iter().position(same)) {
                 Some(at) => drop(self.slots.insert(target.name.clone(), free.remove(at).name.clone())),
                 None => homeless.push(target.name.clone()),
             }

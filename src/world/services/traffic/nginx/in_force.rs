@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::super::program::{Program, evidence};
 use super::super::driver::PROBE_HEADER;
-use super::super::kept_file::{self, beside};
+use super::super::kept_file::{FolderLock, beside};
 use super::super::patience::Patience;
 use super::super::probe::from_here;
 use super::text::Written;
@@ -109,15 +109,22 @@ impl NginxInclude {
     }
 
     /// Has the former text in force again after `error`, cancelled or not.
-    pub(super) async fn put_back(&self, call: &Call, file: &Path, former: &str, error: EffectError) -> EffectError {
+    pub(super) async fn put_back(
+        &self,
+        call: &Call,
+        lock: &FolderLock,
+        file: &Path,
+        former: &str,
+        error: EffectError,
+    ) -> EffectError {
         let call = Call { cancel: CancellationToken::new(), ..call.clone() };
         let restored = async {
             if former.is_empty() {
-                kept_file::remove(file).await?;
+                lock.remove(file).await?;
             } else {
-                kept_file::write(file, former).await?;
+                lock.write(file, former).await?;
             }
-            kept_file::remove(&beside(file, "last")).await?;
+            lock.remove(&beside(file, "last")).await?;
             if error.applied != Applied::No {
                 self.run(&call, &self.reload, "did not reload").await?;
             }

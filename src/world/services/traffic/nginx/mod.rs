@@ -58,7 +58,7 @@ impl NginxInclude {
     ) -> Result<(), EffectError> {
         let file = self.file(service)?;
         let last = beside(&file, "last");
-        let _alone = lock_folder(call, self.clock.as_ref(), &file).await?;
+        let lock = lock_folder(call, self.clock.as_ref(), &file).await?;
         let (there, proved) = (kept_file::read(&file)?, kept_file::read(&last)?);
         let found = there.as_deref().and_then(Written::parse);
         if there.is_some() && found.is_none() {
@@ -89,7 +89,7 @@ impl NginxInclude {
             (Some(next), Some(found)) if working.is_some() && !unfinished => {
                 let same = Written { kept: next.kept.clone(), token: found.token.clone() };
                 if same.body()? == found.body()? {
-                    return kept_file::write(&file, &same.text()?).await;
+                    return lock.write(&file, &same.text()?).await;
                 }
             }
             _ => {}
@@ -102,17 +102,17 @@ impl NginxInclude {
         if let Some(next) = &next {
             self.refuse_neighbours(&file, &next.kept.route)?;
         }
-        kept_file::write(&last, &former).await?;
+        lock.write(&last, &former).await?;
         let done = async {
             match &text {
-                Some(text) => kept_file::write(&file, text).await?,
-                None => drop(kept_file::remove(&file).await?),
+                Some(text) => lock.write(&file, text).await?,
+                None => drop(lock.remove(&file).await?),
             }
             self.take_into_use(call, next.as_ref(), found.as_ref(), &old).await
         };
         match done.await {
-            Ok(()) => kept_file::remove(&last).await.map(drop),
-            Err(error) => Err(self.put_back(call, &file, &former, error).await),
+            Ok(()) => lock.remove(&last).await.map(drop),
+            Err(error) => Err(self.put_back(call, &lock, &file, &former, error).await),
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod support;
 
+#[allow(dead_code, reason = "shared with the tests of the drivers")]
 #[path = "proxy/load.rs"]
 mod load;
 #[allow(dead_code, reason = "shared with the tests of the proxy alone")]

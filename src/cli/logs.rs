@@ -76,7 +76,10 @@ pub fn container_of(census: &Census, name: &str) -> Option<Container> {
 async fn of_container(args: &LogsArgs, world: &dyn World, container: &Container) -> Result<u8, Fault> {
     let mut seen = read(world, container, args.lines).await.map_err(report)?;
     print(&seen)?;
-    while args.follow {
+    if !args.follow {
+        return Ok(0);
+    }
+    loop {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => return Ok(0),
             () = world.clock().sleep(PAUSE) => {}
@@ -85,7 +88,6 @@ async fn of_container(args: &LogsArgs, world: &dyn World, container: &Container)
         print(&now[known(&seen, &now)..])?;
         seen = now;
     }
-    Ok(0)
 }
 
 /// How many of the lines of now were there before: the longest beginning of them that is an end of those.

@@ -13,6 +13,7 @@ mod exec;
 mod fault;
 mod folder_sources;
 mod gc;
+mod hangup;
 mod help;
 mod init;
 mod library_closure;

@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::census::open_runs;
 use super::fault::Fault;
 use super::script_file::ScriptFile;
-use super::{EngineArgs, terminal};
+use super::{EngineArgs, hangup, terminal};
 use crate::app::App;
 use crate::base::seq::Branch;
 use crate::effect::EffectError;
@@ -122,6 +122,7 @@ fn sit(opening: Opening, script: Option<ScriptFile>, person: bool, history: Opti
         let (mut input, mut data, mut talk) = (std::io::stdin().lock(), std::io::stdout(), std::io::stderr());
         return Ok(pipe::run(&mut session, Streams { input: &mut input, data: &mut data, talk: &mut talk }));
     }
+    hangup::end_with_terminal();
     let sat = editor::run(&mut session, history.as_deref(), &mut std::io::stdout());
     let end = session.finish();
     sat.map(|()| end)

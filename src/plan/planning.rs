@@ -32,6 +32,9 @@ const MISSING: &str = "not-set";
 /// Changes that nobody outside sees.
 const UNSEEN: [&str; 3] = ["lock", "unlock", "notify"];
 
+/// Asks for the value of a secret.
+pub type SecretLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// What a plan is made from.
 pub struct Planning {
     pub real: Arc<dyn World>,
@@ -42,7 +45,7 @@ pub struct Planning {
     pub given: Value,
     pub header: RunHeader,
     /// The value of a secret, where it is set.
-    pub secret: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub secret: SecretLookup,
     /// Whether a program is installed here.
     pub has_program: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     pub render: Render,

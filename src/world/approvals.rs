@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(approvals.ask(&run, &seq, question("go on?", 5)).unwrap(), question("go on?", 5));
         assert_eq!(approvals.ask(&run, &seq, question("go on?", 900)).unwrap().until_unix_ms, 1_005);
         assert_eq!(approvals.open(&run).unwrap(), [(seq.clone(), question("go on?", 5))]);
-        assert_eq!(approvals.runs().unwrap(), [run.clone()]);
+        assert_eq!(approvals.runs().unwrap(), std::slice::from_ref(&run));
         assert_eq!(approvals.answered(&run, &seq).unwrap(), None);
         let yes = Approval { approved: true, ..Approval::timed_out(7) };
         assert!(approvals.answer(&run, &seq, &yes).unwrap());

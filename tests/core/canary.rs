@@ -25,7 +25,7 @@ pub fn site(new: Page, visitors_per_second: u64) -> Scenario {
     });
     let mut scenario = Scenario {
         images: vec![SimImage::new("web:v1", app("v1", page(20))), SimImage::new("web:v2", app("v2", new))],
-        containers: vec![Placed { spec: serde_json::from_value(spec).unwrap(), stopped: false }],
+        containers: vec![Placed::new(serde_json::from_value(spec).unwrap())],
         visitors_per_second,
         ..Scenario::default()
     };

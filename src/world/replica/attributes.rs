@@ -13,6 +13,9 @@ use super::broken;
 use super::digest::Head;
 use crate::effect::EffectError;
 
+/// Name and value of an extended attribute.
+type Attribute = (Vec<u8>, Vec<u8>);
+
 /// The kernel's own limits for the list of names and for one value.
 const ATTRIBUTE_LIMIT: usize = 64 << 10;
 /// What only the mounted file system can say, and which every file gets anew.
@@ -58,7 +61,7 @@ impl Place<'_> {
         })
     }
 
-    fn attributes(self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+    fn attributes(self) -> Result<Vec<Attribute>, Errno> {
         let mut list = Vec::new();
         let listed = sized(&mut list, |room| match self {
             Self::Open(file) => flistxattr(file, room),

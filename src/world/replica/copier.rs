@@ -194,7 +194,7 @@ impl Copier<'_> {
                     name: name.to_owned(),
                     inode: made.st_ino,
                     digest: content,
-                    names_left: u64::from(stat.st_nlink).saturating_sub(1),
+                    names_left: stat.st_nlink.saturating_sub(1),
                 },
             );
         }

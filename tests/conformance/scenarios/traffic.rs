@@ -71,10 +71,10 @@ pub async fn routes(stage: &Stage<'_>) {
         let listed = stage.must::<ListRoutes>(json!({ "container": stage.name(word) })).await;
         listed.into_iter().map(|route| route.service).collect::<Vec<_>>()
     };
-    assert_eq!(refers("blue").await, [service.clone()]);
+    assert_eq!(refers("blue").await, std::slice::from_ref(&service));
     stage.must::<SetTargets>(targets(vec![with(&green, 1)])).await;
     assert!(refers("blue").await.is_empty());
-    assert_eq!(refers("green").await, [service.clone()]);
+    assert_eq!(refers("green").await, std::slice::from_ref(&service));
     let stats = stage.must::<AskStats>(json!({ "service": service, "window": "1m" })).await;
     assert!(stats.targets.contains_key("green"));
     assert!(stage.must::<ForgetRoute>(of_shop.clone()).await.removed);

@@ -107,15 +107,14 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
         } else if !line.is_empty() {
             line.push(' ');
         }
-        let mut used = columns(&line);
         for c in word.chars() {
-            let room = columns(c.encode_utf8(&mut [0; 4]));
-            if used + room > width && used > 0 {
-                lines.push(std::mem::take(&mut line));
-                used = 0;
-            }
             line.push(c);
-            used += room;
+            // The whole line, for a character can widen the one before it.
+            if columns(&line) > width && line.chars().count() > 1 {
+                line.pop();
+                lines.push(std::mem::take(&mut line));
+                line.push(c);
+            }
         }
     }
     lines.push(line);

@@ -28,8 +28,12 @@ fn sample(primitive: &Primitive, option: &Opt) -> Value {
         (_, "like") => json!("other"),
         (_, "while_written") => json!("allow"),
         (_, "way") => json!("engine"),
+        ("traffic_route", "driver") => json!("caddy"),
+        ("traffic_route", "check") => json!({"path": "/well"}),
+        ("traffic_set", "targets") => json!([{"address": "127.0.0.1:80"}]),
+        ("traffic_set", "canary") => json!({"target": "web", "by": "header", "name": "X-Canary"}),
         _ => match option.kind {
-            "container" | "string" | "string or secret" => json!("some-text"),
+            "container" | "target" | "string" | "string or secret" => json!("some-text"),
             "int" => json!(7),
             "bool" => json!(option.default != Some("true")),
             "float" => json!(1.5),
@@ -86,6 +90,7 @@ fn other(value: &Value) -> Value {
         Value::String(text) if text == "7m" => json!("8m"),
         Value::String(text) => json!(format!("{text}-2")),
         Value::Number(_) => json!(8),
+        Value::Array(items) if items[0].is_object() => json!([{"address": "127.0.0.1:81"}]),
         Value::Array(_) => json!(["y"]),
         other => panic!("{other}"),
     }

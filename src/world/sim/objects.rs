@@ -89,7 +89,7 @@ impl SimHost {
         let url = if request.to.is_folder() { request.to.join(&name) } else { request.to.clone() };
         let facts = ArchiveContainer::facts_url(&url);
         let log = SimObject { size, ..SimObject::default() };
-        let Stored { url, size, sha256 } = self.transfer(url, log, request.overwrite)?;
+        let Stored { url, size, sha256 } = self.transfer(url, log, request.overwrite || request.to.is_folder())?;
         self.store(&facts, SimObject { size: SMALL, ..SimObject::default() }, true)?;
         Ok(Archived { url, facts, size, sha256 })
     }

@@ -125,12 +125,12 @@ fn a_taken_name() {
     Advice: deployer::script::below
 
       ☞ which came from `std/release`
-        ╭─[std/release:87:13]
-     86 │         if left.labels.get("deployer.service") != service {
-     87 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
+        ╭─[std/release:88:13]
+     87 │         if left.labels.get("deployer.service") != service {
+     88 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
         ·             ──┬─
         ·               ╰── here
-     88 │         }
+     89 │         }
         ╰────
     end   failed before anything was changed, in TIME
           run: RUN
@@ -157,12 +157,12 @@ fn an_app_that_never_gets_healthy() {
     Advice: deployer::script::below
 
       ☞ which came from `std/cutover`
-        ╭─[std/cutover:51:5]
-     50 │ fn healthy(container, health, port) {
-     51 │     health_wait(container, question(health, port));
+        ╭─[std/cutover:55:5]
+     54 │ fn healthy(container, health, port) {
+     55 │     health_wait(container, question(health, port));
         ·     ─────┬─────
         ·          ╰── here
-     52 │ }
+     56 │ }
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
@@ -190,12 +190,12 @@ fn an_app_that_dies_at_start() {
     Advice: deployer::script::below
 
       ☞ which came from `std/cutover`
-        ╭─[std/cutover:51:5]
-     50 │ fn healthy(container, health, port) {
-     51 │     health_wait(container, question(health, port));
+        ╭─[std/cutover:55:5]
+     54 │ fn healthy(container, health, port) {
+     55 │     health_wait(container, question(health, port));
         ·     ─────┬─────
         ·          ╰── here
-     52 │ }
+     56 │ }
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN

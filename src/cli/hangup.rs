@@ -6,9 +6,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-/// 128 and the number of SIGHUP, as shells count.
-const HUNG_UP: i32 = 129;
+use nix::sys::signal::{Signal, raise};
 
 /// Watches from now on, beside everything else.
 pub fn end_with_terminal() {
@@ -18,7 +16,8 @@ pub fn end_with_terminal() {
         let mut ends = [PollFd::new(input.as_fd(), PollFlags::empty())];
         loop {
             match poll(&mut ends, PollTimeout::NONE) {
-                Ok(_) => std::process::exit(HUNG_UP),
+                // One that cannot be ignored: whoever started this may have ignored SIGHUP.
+                Ok(_) => drop(raise(Signal::SIGKILL)),
                 Err(Errno::EINTR) => {}
                 Err(_) => return,
             }

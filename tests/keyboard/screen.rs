@@ -53,6 +53,15 @@ impl Terminal {
         assert!(seen.is_ok(), "never `{wanted}` on\n{last}");
     }
 
+    /// Waits until the program of the terminal has ended.
+    fn ended(&self) {
+        let program = self.tmux(&["list-panes", "-F", "#{pane_pid}"]).trim().to_owned();
+        until("the end of the session", PATIENCE, || {
+            let state = std::fs::read_to_string(format!("/proc/{program}/stat")).unwrap_or_default();
+            (state.is_empty() || state.contains(") Z ")).then_some(())
+        });
+    }
+
     fn keys(&self, keys: &[&str]) {
         let mut args = vec!["send-keys"];
         args.extend(keys);
@@ -136,7 +145,7 @@ fn session(columns: u16) {
     }
     terminal.keys(&["-l", ":quit"]);
     terminal.keys(&["Enter"]);
-    terminal.shows("Pane is dead");
+    terminal.ended();
     deployer.call(&["check", "session.rhai"]).ok().says("sound");
     let there = piped(&deployer, &[], "docker_list(#{all: true}).map(|c| c.name)").ok().stdout;
     assert!(there.contains("shop-old\n") && !there.contains("removed"), "{there}");
@@ -186,7 +195,7 @@ fn tab_completes_ctrl_c_stops_the_effect_and_secrets_are_not_remembered() {
     terminal.line("total + 1", "\n43\n");
     terminal.line("let password = \"abc-not-for-disk\";", "local>");
     terminal.keys(&["C-d"]);
-    terminal.shows("Pane is dead");
+    terminal.ended();
     let history = std::fs::read_to_string(deployer.state().join("repl_history")).unwrap();
     assert!(history.contains("total + 1") && !history.contains("abc-not-for-disk"), "{history}");
     piped(&deployer, &["--yes"], "docker_remove(\"shop\", #{force: true})").ok();

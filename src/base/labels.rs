@@ -24,5 +24,7 @@ pub const COPY_PAUSED: &str = "deployer.copy.paused";
 pub const SNAPSHOT_OF: &str = "deployer.snapshot.of";
 /// When the snapshot was taken: RFC 3339, UTC.
 pub const SNAPSHOT_AT: &str = "deployer.snapshot.at";
+/// The same, as OCI names it: what builders other than deployer write.
+pub const REVISION: &str = "org.opencontainers.image.revision";
 /// The name that an image was built under: one of the names that are deployer's to take away.
 pub const IMAGE: &str = "deployer.image";

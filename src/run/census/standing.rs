@@ -227,7 +227,7 @@ fn instance(census: &Census, role: Role, container: &Container) -> Instance {
         image: container.image.clone(),
         image_id: container.image_id.clone(),
         release: image.map(|image| image.tags.clone()).unwrap_or_default(),
-        commit: label(labels::COMMIT),
+        commit: label(labels::COMMIT).or_else(|| label(labels::REVISION)),
         run: container.labels.get(labels::RUN).cloned(),
         state: container.state,
         exit_code: container.exit_code,

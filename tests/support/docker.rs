@@ -62,7 +62,16 @@ impl Docker {
     pub fn build(&self, folder: &Path, name: &str, tag: &str) -> String {
         let image = format!("{}:{tag}", self.name(name));
         let version = format!("APP_VERSION={tag}");
-        self.cli(&["build", "--quiet", "--tag", &image, "--build-arg", &version, folder.to_str().unwrap()]);
+        self.cli(&[
+            "build",
+            "--no-cache",
+            "--quiet",
+            "--tag",
+            &image,
+            "--build-arg",
+            &version,
+            folder.to_str().unwrap(),
+        ]);
         image
     }
 
@@ -73,7 +82,7 @@ impl Docker {
         let dockerfile = format!("FROM {base}\nENV APP_VERSION={tag}\n{instructions}\n");
         std::fs::write(folder.path().join("Dockerfile"), dockerfile).unwrap();
         let image = format!("{}:{tag}", base.split(':').next().unwrap());
-        self.cli(&["build", "--quiet", "--tag", &image, folder.path().to_str().unwrap()]);
+        self.cli(&["build", "--no-cache", "--quiet", "--tag", &image, folder.path().to_str().unwrap()]);
         image
     }
 

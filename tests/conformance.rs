@@ -5,6 +5,8 @@
 mod host;
 #[path = "conformance/hosts/mod.rs"]
 mod hosts;
+#[path = "support/own_errors.rs"]
+mod own_errors;
 #[path = "conformance/scenarios/mod.rs"]
 mod scenarios;
 #[path = "conformance/stage.rs"]

@@ -194,6 +194,7 @@ fn asked_by_example(primitive: &Primitive, all: &[Primitive]) -> Option<Effect> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::effect::fault::FaultKind;
 
     #[test]
     fn every_example_asks_for_its_own_effect() {
@@ -209,6 +210,34 @@ mod tests {
         assert_eq!(page("docker_run").unwrap().chapter, "Containers");
         assert_eq!(page("step").unwrap().chapter, WORDS_CHAPTER);
         assert_eq!(page("dokcer_run").unwrap_err(), "did you mean `docker_run`?");
+    }
+
+    #[test]
+    fn what_can_strike_a_primitive_is_on_its_page() {
+        let primitives = family::all();
+        for primitive in &primitives {
+            let effect = asked_by_example(primitive, &primitives).unwrap();
+            let strikes = [(FaultKind::Refused, ErrorKind::Refused), (FaultKind::DiskFull, ErrorKind::DiskFull)];
+            for (fault, kind) in strikes {
+                let told = primitive.errors.contains(&kind);
+                assert!(told || !fault.strikes(&effect), "`{}` does not tell of `{kind}`", primitive.name);
+            }
+        }
+        // What only deployer itself knows cannot fail, or says how.
+        let silent: Vec<&str> =
+            primitives.iter().filter(|known| known.errors.is_empty()).map(|known| known.name).collect();
+        assert_eq!(silent, ["env", "sleep", "now"]);
+    }
+
+    #[test]
+    fn every_page_says_what_comes_back_and_how_it_is_taken_back() {
+        for page in pages().iter().filter(|page| page.access.is_some()) {
+            assert!(!page.summary.is_empty() && !page.returns.is_empty() && !page.undo.is_empty(), "{}", page.name);
+            assert!(page.recovery.is_some() && page.example.contains(page.name), "{}", page.name);
+            if page.access == Some("write") {
+                assert_ne!(page.undo, "nothing to take back: it only reads", "{}", page.name);
+            }
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use deployer::world::{Call, World};
 use serde_json::{Value, json};
 
 use crate::host::{App, Host};
+use crate::own_errors::assert_told;
 
 /// Where one scenario plays.
 pub struct Stage<'a> {
@@ -74,7 +75,8 @@ impl<'a> Stage<'a> {
     }
 
     pub async fn ask_as<R: Request>(&self, run: &RunId, args: Value) -> Result<R::Reply, EffectError> {
-        ask_world::<R>(self.host.world(), &self.call(run), args).await
+        let answer = ask_world::<R>(self.host.world(), &self.call(run), args).await;
+        answer.inspect_err(|error| assert_told(R::KIND, error))
     }
 
     /// Asks and expects success.

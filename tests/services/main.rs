@@ -26,6 +26,7 @@ use deployer::world::clock::{Clock, SystemClock};
 use deployer::world::services::Services;
 use deployer::world::{Call, Progress};
 use serde_json::Value;
+use support::own_errors::assert_told;
 use support::twin_engine::TwinEngine;
 
 /// Services over a twin engine, asked in the journal's form.
@@ -58,7 +59,8 @@ impl Bench {
 
     async fn ask(&self, kind: &str, args: Value) -> Result<Value, EffectError> {
         let effect = Effect::decode(kind, args).unwrap_or_else(|error| panic!("{kind}: {error}"));
-        self.services.perform(&self.call, &effect).await.map(|outcome| outcome.value())
+        let answer = self.services.perform(&self.call, &effect).await.map(|outcome| outcome.value());
+        answer.inspect_err(|error| assert_told(kind, error))
     }
 
     async fn refused(&self, kind: &str, args: Value) -> EffectError {

@@ -11,6 +11,7 @@ pub mod forwarder;
 pub mod git_repo;
 pub mod http;
 pub mod logo;
+pub mod own_errors;
 pub mod planned;
 pub mod planted;
 pub mod ports;

@@ -1,6 +1,7 @@
 //! Asking a person.
 
 use super::{DURATION, STRING};
+use crate::effect::ErrorKind::{Failed, Refused, Unsupported};
 use crate::effect::approval::AwaitApproval;
 use crate::script::primitive::Primitive;
 
@@ -16,6 +17,7 @@ pub fn primitives() -> Vec<Primitive> {
         .optional("timeout", DURATION, "\"30m\"", "from the first time it was asked; at most 7 days")
         .returns("approved, timed_out, by (`user@host`), note, at_unix_ms")
         .undo("none: it was answered")
-        .example("if !approval_wait(\"go on to 10 %?\", #{timeout: \"10m\"}).approved { log(\"nobody said yes\"); }"),
+        .errors(&[Refused, Failed, Unsupported])
+            .example("if !approval_wait(\"go on to 10 %?\", #{timeout: \"10m\"}).approved { log(\"nobody said yes\"); }"),
     ]
 }

@@ -1,7 +1,9 @@
 //! Compose projects.
 
 use super::{BOOL, DURATION, LIST, MAP, NO_TIMEOUT_HARM, STRING};
-use crate::effect::ErrorKind::{Failed, MissingTool, NotFound};
+use crate::effect::ErrorKind::{
+    Conflict, DiskFull, Failed, MissingSecret, MissingTool, NotFound, PortTaken, Refused, Unsupported,
+};
 use crate::effect::compose::{ComposeConfig, ComposePs, ComposeStop, ComposeUp};
 use crate::script::primitive::Primitive;
 
@@ -23,24 +25,34 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("timeout", DURATION, "\"10m\"", NO_TIMEOUT_HARM)
             .returns("a list of the services' containers")
             .undo("stops and removes them, if none were there before")
-            .errors(&[NotFound, Failed, MissingTool])
+            .errors(&[
+                NotFound,
+                PortTaken,
+                Conflict,
+                Refused,
+                Failed,
+                MissingTool,
+                MissingSecret,
+                DiskFull,
+                Unsupported,
+            ])
             .example("compose_up(\"docker-compose.yml\", #{services: [\"web\"]})"),
         project(Primitive::of::<ComposeStop>("Stops services of a compose file."))
             .optional("services", LIST, "all", "names of services")
             .optional("remove", BOOL, "false", "removes their containers too")
             .undo("starts them again, if they ran before")
-            .errors(&[NotFound, Failed, MissingTool])
+            .errors(&[NotFound, Refused, Failed, MissingTool, MissingSecret, Unsupported])
             .example("compose_stop(\"docker-compose.yml\", #{services: [\"web\"]})"),
         project(Primitive::of::<ComposePs>("Lists the containers of a compose project, stopped ones too."))
             .optional("services", LIST, "all", "names of services")
             .returns("a list of containers")
-            .errors(&[NotFound, Failed, MissingTool])
+            .errors(&[NotFound, Refused, Failed, MissingTool, MissingSecret, Unsupported])
             .example("compose_ps(\"docker-compose.yml\")"),
         project(Primitive::of::<ComposeConfig>(
             "Reads a compose file as compose understands it, less environment values: they may be secrets.",
         ))
         .returns("the file as a map")
-        .errors(&[NotFound, Failed, MissingTool])
+        .errors(&[NotFound, Refused, Failed, MissingTool, MissingSecret, Unsupported])
         .example("compose_config(\"docker-compose.yml\")"),
     ]
 }

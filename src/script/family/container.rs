@@ -1,7 +1,9 @@
 //! Containers.
 
 use super::{BOOL, CONTAINER, DONE_WHEN, DURATION, FLOAT, IDEMPOTENT, INT, LIST, MAP, NO_TIMEOUT_HARM, SIZE, STRING};
-use crate::effect::ErrorKind::{Conflict, DiskFull, Failed, MissingSecret, NameTaken, NotFound, PortTaken};
+use crate::effect::ErrorKind::{
+    Conflict, DiskFull, Failed, MissingSecret, NameTaken, NotFound, PortTaken, Refused, Unsupported,
+};
 use crate::effect::container::{
     CreateContainer, ExecInContainer, InspectContainer, KillContainer, ListContainers, ReadLogs, ReadStats,
     RemoveContainer, RenameContainer, RunContainer, StartContainer, StopContainer, WaitContainer,
@@ -50,19 +52,19 @@ pub fn primitives() -> Vec<Primitive> {
         spec(Primitive::of::<RunContainer>("Creates a container and starts it."))
             .returns(CONTAINER_MAP)
             .undo("removes it")
-            .errors(&[NotFound, NameTaken, PortTaken, DiskFull, MissingSecret, Failed])
+            .errors(&[NotFound, NameTaken, PortTaken, Conflict, Refused, Failed, MissingSecret, DiskFull, Unsupported])
             .example("docker_run(#{name: \"web\", image: \"web:v1\", ports: [\"8080:5000\"]})"),
         spec(Primitive::of::<CreateContainer>("Creates a container and leaves it stopped, ready to start."))
             .returns(CONTAINER_MAP)
             .undo("removes it")
-            .errors(&[NotFound, NameTaken, DiskFull, MissingSecret])
+            .errors(&[NotFound, NameTaken, Conflict, Refused, Failed, MissingSecret, DiskFull, Unsupported])
             .example("docker_create(#{name: \"web\", image: \"web:v1\", ports: [\"8080:5000\"]})"),
         Primitive::of::<StartContainer>("Starts a stopped container; a running one is left as it is.")
             .positional(&["container"])
             .required("container", CONTAINER, A_CONTAINER)
             .returns(CONTAINER_MAP)
             .undo("stops it, if it did not run before")
-            .errors(&[NotFound, PortTaken, Failed])
+            .errors(&[NotFound, PortTaken, Conflict, Refused, Failed])
             .example("docker_create(#{name: \"web\", image: \"web:v1\"});\ndocker_start(\"web\")"),
         Primitive::of::<StopContainer>("Asks a container to end, and kills it when `grace` is over.")
             .positional(&["container"])
@@ -72,14 +74,14 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("missing_ok", BOOL, "false", "does nothing when there is no such container")
             .returns("exit_code, and killed: whether the grace was not enough")
             .undo("starts it again, if it ran before")
-            .errors(&[NotFound])
+            .errors(&[NotFound, Conflict, Refused, Failed])
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_stop(\"web\", #{grace: \"30s\"})"),
         Primitive::of::<KillContainer>("Sends a signal to a container.")
             .positional(&["container"])
             .required("container", CONTAINER, A_CONTAINER)
             .optional("signal", STRING, "\"SIGKILL\"", "the signal's name")
             .undo("starts it again, if it ran before")
-            .errors(&[NotFound, Conflict])
+            .errors(&[NotFound, Conflict, Refused, Failed])
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_kill(\"web\", #{signal: \"SIGTERM\"})"),
         Primitive::of::<RemoveContainer>("Removes a container and its anonymous volumes; named volumes stay.")
             .positional(&["container"])
@@ -90,7 +92,7 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("disposable", BOOL, "false", "nobody will miss it: the run can be taken back without it")
             .returns("removed: whether there was one")
             .undo("none: its own files are gone; a run that fails afterwards is stuck, unless `disposable`, or this run made it")
-            .errors(&[NotFound, Conflict])
+            .errors(&[NotFound, Conflict, Refused, Failed])
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_remove(\"web\", #{force: true})"),
         Primitive::of::<RenameContainer>("Gives a container another name.")
             .positional(&["container", "name"])
@@ -98,14 +100,14 @@ pub fn primitives() -> Vec<Primitive> {
             .required("name", STRING, "the new name")
             .returns(CONTAINER_MAP)
             .undo("gives the old name back")
-            .errors(&[NotFound, NameTaken])
+            .errors(&[NotFound, NameTaken, Refused, Failed])
             .example("docker_run(#{name: \"web-new\", image: \"web:v1\"});\ndocker_rename(\"web-new\", \"web\")"),
         Primitive::of::<InspectContainer>("Looks at one container. Environment values are left out: they may be secrets.")
             .positional(&["container"])
             .required("container", CONTAINER, A_CONTAINER)
             .optional("missing_ok", BOOL, "false", "returns () when there is no such container")
             .returns(CONTAINER_MAP)
-            .errors(&[NotFound])
+            .errors(&[NotFound, Refused, Failed])
             .example("docker_inspect(\"web\", #{missing_ok: true})"),
         Primitive::of::<ListContainers>("Lists containers, newest first.")
             .optional("all", BOOL, "false", "stopped ones too")
@@ -115,13 +117,14 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("service", STRING, "any", "of this service")
             .optional("role", STRING, "any", "with this role")
             .returns("a list of containers")
+            .errors(&[Refused, Failed])
             .example("docker_list(#{service: \"web\", all: true})"),
         Primitive::of::<ReadLogs>("Reads the last lines that a container wrote.")
             .positional(&["container"])
             .required("container", CONTAINER, A_CONTAINER)
             .optional("tail", INT, "100", "how many lines")
             .returns("lines: a list of strings, oldest first")
-            .errors(&[NotFound])
+            .errors(&[NotFound, Refused, Failed])
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_logs(\"web\", #{tail: 20})"),
         Primitive::of::<ExecInContainer>("Runs a program inside a running container. No shell reads the arguments.")
             .positional(&["container", "command"])
@@ -137,20 +140,20 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("done_when", LIST, "none", DONE_WHEN)
             .returns("exit_code, stdout, stderr, truncated")
             .undo("none: what a program did only another program can undo, see `on_rollback`")
-            .errors(&[NotFound, Conflict, Failed, MissingSecret])
+            .errors(&[NotFound, Conflict, Refused, Failed, MissingSecret, Unsupported])
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_exec(\"web\", [\"true\"])"),
         Primitive::of::<ReadStats>("Measures what a running container uses, over half a second.")
             .positional(&["container"])
             .required("container", CONTAINER, A_CONTAINER)
             .returns("cpu_percent (100 is one processor), memory, memory_limit, processes, network_in, network_out, disk_read, disk_written; bytes, or () where they are not known")
-            .errors(&[NotFound, Conflict])
+            .errors(&[NotFound, Conflict, Refused, Failed])
             .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ndocker_stats(\"web\")"),
         Primitive::of::<WaitContainer>("Waits until a container ends.")
             .positional(&["container"])
             .required("container", CONTAINER, A_CONTAINER)
             .optional("timeout", DURATION, "\"5m\"", NO_TIMEOUT_HARM)
             .returns("exit_code")
-            .errors(&[NotFound])
+            .errors(&[NotFound, Refused, Failed])
             .example("docker_create(#{name: \"web\", image: \"web:v1\"});\ndocker_start(\"web\");\ndocker_stop(\"web\");\ndocker_wait(\"web\")"),
     ]
 }

@@ -1,7 +1,7 @@
 //! Programs on the machine that runs deployer.
 
 use super::{BOOL, DONE_WHEN, DURATION, IDEMPOTENT, LIST, MAP, SECRET, SIZE, STRING};
-use crate::effect::ErrorKind::{Failed, MissingSecret, NotFound};
+use crate::effect::ErrorKind::{Failed, MissingSecret, MissingTool, NotFound, Refused};
 use crate::effect::exec::Exec;
 use crate::script::primitive::Primitive;
 
@@ -21,7 +21,7 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("done_when", LIST, "none", DONE_WHEN)
             .returns("exit_code, stdout, stderr, truncated")
             .undo("none: what a program did only another program can undo, see `on_rollback`")
-            .errors(&[NotFound, Failed, MissingSecret])
+            .errors(&[NotFound, Refused, Failed, MissingTool, MissingSecret])
             .example("exec([\"true\"])"),
     ]
 }

@@ -14,13 +14,13 @@ pub fn primitives() -> Vec<Primitive> {
         .optional("repo", STRING, "\".\"", "a folder of the repository")
         .optional("to", STRING, "\"HEAD\"", "any revision")
         .returns("from and to (commits), files (path, old_path, change), paths (every path concerned, sorted)")
-        .errors(&[NotFound])
+        .errors(&[NotFound, Refused, Failed])
         .example("git_changed(#{from: \"HEAD~1\"})"),
         Primitive::of::<GitHead>("Tells where a repository stands.")
             .positional(&["repo"])
             .optional("repo", STRING, "\".\"", "a folder of the repository")
             .returns("commit, short, branch, message, time, dirty")
-            .errors(&[NotFound])
+            .errors(&[NotFound, Refused, Failed])
             .example("git_head()"),
         Primitive::of::<GitPull>("Fetches a branch and moves the checked-out one forward to it. Never merges.")
             .positional(&["repo"])

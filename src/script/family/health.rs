@@ -1,7 +1,7 @@
 //! Waiting for health.
 
 use super::{CONTAINER, DURATION, INT, LIST, MAP, SECRET, STRING};
-use crate::effect::ErrorKind::{ContainerDied, NotFound, Unhealthy};
+use crate::effect::ErrorKind::{ContainerDied, Failed, MissingSecret, NotFound, Refused, Unhealthy};
 use crate::effect::health::WaitHealthy;
 use crate::script::primitive::Primitive;
 
@@ -26,7 +26,7 @@ pub fn primitives() -> Vec<Primitive> {
         .optional("request_timeout", DURATION, "\"5s\"", "of one try")
         .optional("timeout", DURATION, "\"60s\"", "of all together")
         .returns("attempts, waited_ms, status")
-        .errors(&[NotFound, Unhealthy, ContainerDied])
+        .errors(&[NotFound, Refused, Failed, Unhealthy, ContainerDied, MissingSecret])
         .example("let web = docker_run(#{name: \"web\", image: \"web:v1\", ports: [\"8080:5000\"]});\nhealth_wait(web, #{path: \"/\", timeout: \"30s\"})"),
     ]
 }

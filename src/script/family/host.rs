@@ -1,7 +1,7 @@
 //! The machine.
 
 use super::{INT, STRING};
-use crate::effect::ErrorKind::{MissingSecret, NotFound};
+use crate::effect::ErrorKind::{Failed, MissingSecret, Refused, Unsupported};
 use crate::effect::host::{CheckSecret, HostDisk, HostMemory, PortFree, ReadEnv};
 use crate::script::primitive::Primitive;
 
@@ -9,17 +9,19 @@ pub fn primitives() -> Vec<Primitive> {
     vec![
         Primitive::of::<HostMemory>("Tells the memory of the machine that the containers run on, in MiB.")
             .returns("total_mb, available_mb (() where a remote engine cannot tell)")
+            .errors(&[Refused, Failed])
             .example("host_memory()"),
         Primitive::of::<HostDisk>("Tells the room on the file system that holds a path, in MiB.")
             .positional(&["path"])
             .required("path", STRING, "any path")
             .returns("total_mb, available_mb")
-            .errors(&[NotFound])
+            .errors(&[Refused, Failed, Unsupported])
             .example("host_disk(\"/\")"),
         Primitive::of::<PortFree>("Tells whether nobody listens on a TCP port of the machine that the containers run on.")
             .positional(&["port"])
             .required("port", INT, "the port")
             .returns("free, container (who published it, where it is one)")
+            .errors(&[Refused, Failed])
             .example("port_free(8081)"),
         Primitive::of::<ReadEnv>("Reads an environment variable of deployer's own process. It goes to the journal: for anything secret use `secret`.")
             .positional(&["name"])

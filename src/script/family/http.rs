@@ -1,7 +1,7 @@
 //! HTTP requests.
 
 use super::{BOOL, DURATION, FLOAT, IDEMPOTENT, INT, LIST, MAP, NO_TIMEOUT_HARM, SECRET, STRING};
-use crate::effect::ErrorKind::{Failed, MissingSecret};
+use crate::effect::ErrorKind::{Failed, MissingSecret, Refused};
 use crate::effect::http::{HttpGet, HttpPost};
 use crate::effect::load::LoadTest;
 use crate::script::primitive::Primitive;
@@ -21,14 +21,14 @@ fn request(primitive: Primitive) -> Primitive {
 pub fn primitives() -> Vec<Primitive> {
     vec![
         request(Primitive::of::<HttpGet>("Sends a GET request."))
-            .errors(&[Failed])
+            .errors(&[Refused, Failed, MissingSecret])
             .example("http_get(\"http://localhost:9/\", #{check: false, timeout: \"5s\"})"),
         request(Primitive::of::<HttpPost>("Sends a POST request with a text or a JSON body."))
             .optional("body", SECRET, "none", "the body as it is")
             .optional("json", MAP, "none", "the body as a value, sent as application/json")
             .optional("idempotent", BOOL, "false", IDEMPOTENT)
             .undo("none: the other side has it")
-            .errors(&[Failed, MissingSecret])
+            .errors(&[Refused, Failed, MissingSecret])
             .example("http_post(\"http://localhost:9/hook\", #{json: #{text: \"hello\"}, check: false})"),
         load(),
     ]
@@ -57,5 +57,6 @@ fn load() -> Primitive {
     .optional("status", LIST, "below 400", "status codes that are expected")
     .returns(REPORT)
     .undo("none: the other side has them")
+    .errors(&[Refused, Failed, MissingSecret])
     .example("let load = load_test(\"http://localhost:9/\", #{rate: 50, duration: \"1s\"});")
 }

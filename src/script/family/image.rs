@@ -1,7 +1,9 @@
 //! Images.
 
 use super::{BOOL, DURATION, MAP, NO_TIMEOUT_HARM, SECRET, STRING};
-use crate::effect::ErrorKind::{Conflict, DiskFull, Failed, MissingSecret, NotFound, Refused};
+use crate::effect::ErrorKind::{
+    Conflict, DiskFull, Failed, MissingSecret, MissingTool, NotFound, Refused, Unsupported,
+};
 use crate::effect::image::{BuildImage, ListImages, LoadImage, PullImage, PushImage, RemoveImage, TagImage};
 use crate::script::primitive::Primitive;
 
@@ -21,7 +23,7 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("timeout", DURATION, "\"30m\"", NO_TIMEOUT_HARM)
             .returns(IMAGE_MAP)
             .undo("gives the name back to the image that had it, else takes the name away")
-            .errors(&[NotFound, Failed, DiskFull, MissingSecret])
+            .errors(&[NotFound, Refused, Failed, MissingSecret, DiskFull, Unsupported])
             .example("docker_build(#{context: \".\", tag: \"web:v3\"})"),
         Primitive::of::<PullImage>("Fetches an image from its registry.")
             .positional(&["image"])
@@ -31,7 +33,7 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("timeout", DURATION, "\"30m\"", NO_TIMEOUT_HARM)
             .returns(IMAGE_MAP)
             .undo("gives the name back to the image that had it")
-            .errors(&[NotFound, Refused, DiskFull])
+            .errors(&[NotFound, Refused, Failed, MissingTool, MissingSecret, DiskFull, Unsupported])
             .example("docker_pull(\"web:v1\")"),
         Primitive::of::<PushImage>("Sends an image to its registry.")
             .positional(&["image"])
@@ -41,20 +43,21 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("timeout", DURATION, "\"30m\"", NO_TIMEOUT_HARM)
             .returns("digest")
             .undo("none: others may have fetched it")
-            .errors(&[NotFound, Refused])
+            .errors(&[NotFound, Refused, Failed, MissingTool, MissingSecret, Unsupported])
             .example("docker_push(\"web:v1\")"),
         Primitive::of::<TagImage>("Gives an image one more name. The name moves if another image had it.")
             .positional(&["image", "tag"])
             .required("image", STRING, "name or id")
             .required("tag", STRING, "the new name, \"web:rollback\"")
             .undo("gives the name back to the image that had it, else takes the name away")
-            .errors(&[NotFound])
+            .errors(&[NotFound, Refused, Failed])
             .example("docker_tag(\"web:v1\", \"web:rollback\")"),
         Primitive::of::<ListImages>("Lists images, newest first.")
             .positional(&["name"])
             .optional("name", STRING, "any", "a repository (\"web\": all its tags), a full name or an id")
             .optional("labels", MAP, "#{}", "carrying all these labels")
             .returns("a list of images")
+            .errors(&[Refused, Failed])
             .example("docker_images(\"web\")"),
         Primitive::of::<RemoveImage>("Takes a name away from an image, and removes the image with its last name.")
             .positional(&["image"])
@@ -64,7 +67,7 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("disposable", BOOL, "false", "nobody will miss it: the run can be taken back without it")
             .returns("removed: whether there was one")
             .undo("gives the name back if the image has another one; an image that is gone cannot be taken back")
-            .errors(&[NotFound, Conflict])
+            .errors(&[NotFound, Conflict, Refused, Failed])
             .example("docker_image_remove(\"web:old\", #{missing_ok: true})"),
         Primitive::of::<LoadImage>("Reads images from an archive that `docker save` wrote.")
             .positional(&["file"])
@@ -72,7 +75,7 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("timeout", DURATION, "\"30m\"", NO_TIMEOUT_HARM)
             .returns("a list of images")
             .undo("none: an image that nobody uses does no harm")
-            .errors(&[NotFound, Failed, DiskFull])
+            .errors(&[NotFound, Refused, Failed, DiskFull, Unsupported])
             .example("docker_load(\"web.tar\")"),
     ]
 }

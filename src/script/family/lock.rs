@@ -1,7 +1,7 @@
 //! The lock of a service.
 
 use super::{DURATION, STRING};
-use crate::effect::ErrorKind::{Locked, Unfinished};
+use crate::effect::ErrorKind::{Failed, Locked, Refused, Unfinished};
 use crate::effect::lock::{AcquireLock, ListLocks};
 use crate::script::primitive::Primitive;
 
@@ -15,10 +15,11 @@ pub fn primitives() -> Vec<Primitive> {
         .optional("wait", DURATION, "\"0s\"", "how long to wait for another run to let go")
         .returns("taken_over_from: the killed run that held it, or (); epoch: its number, greater than before")
         .undo("let go of when the run ends, however it ends")
-        .errors(&[Locked, Unfinished])
+        .errors(&[Refused, Failed, Locked, Unfinished])
         .example("lock(\"web\")"),
         Primitive::of::<ListLocks>("Lists the locks that are held, by service.")
             .returns("a list of: service, run, host, pid, since, dead (the process is certainly gone)")
+            .errors(&[Refused, Failed])
             .example("lock_list()"),
     ]
 }

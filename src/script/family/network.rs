@@ -1,7 +1,7 @@
 //! Networks.
 
 use super::{BOOL, CONTAINER, LIST, MAP, STRING};
-use crate::effect::ErrorKind::{Conflict, NotFound};
+use crate::effect::ErrorKind::{Conflict, Failed, NotFound, Refused};
 use crate::effect::network::{ConnectNetwork, CreateNetwork, ListNetworks, RemoveNetwork};
 use crate::script::primitive::Primitive;
 
@@ -15,13 +15,14 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("labels", MAP, "#{}", "labels besides deployer's own")
             .returns("id, name, driver, created (false: it was there), labels")
             .undo("removes it, if this run made it")
-            .errors(&[Conflict])
+            .errors(&[Conflict, Refused, Failed])
             .example("network_create(\"backend\")"),
         Primitive::of::<ListNetworks>("Lists networks by name.")
             .positional(&["name"])
             .optional("name", STRING, "any", "exactly this name")
             .optional("labels", MAP, "#{}", "carrying all these labels")
             .returns("a list of networks")
+            .errors(&[Refused, Failed])
             .example("network_list()"),
         Primitive::of::<ConnectNetwork>("Puts a container on one more network.")
             .positional(&["network", "container"])
@@ -29,7 +30,7 @@ pub fn primitives() -> Vec<Primitive> {
             .required("container", CONTAINER, "its name, its id, or the map that another primitive returned")
             .optional("aliases", LIST, "[]", "other names of the container there")
             .undo("takes it off again")
-            .errors(&[NotFound])
+            .errors(&[NotFound, Conflict, Refused, Failed])
             .example("network_create(\"backend\");\ndocker_run(#{name: \"web\", image: \"web:v1\"});\nnetwork_connect(\"backend\", \"web\")"),
         Primitive::of::<RemoveNetwork>("Removes a network. Refused while a container is on it.")
             .positional(&["name"])
@@ -38,7 +39,7 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("disposable", BOOL, "false", "nobody will miss it: the run can be taken back without it")
             .returns("removed: whether there was one")
             .undo("makes one of the same name, with the driver `bridge`")
-            .errors(&[NotFound, Conflict])
+            .errors(&[NotFound, Conflict, Refused, Failed])
             .example("network_create(\"backend\");\nnetwork_remove(\"backend\")"),
     ]
 }

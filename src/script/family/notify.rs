@@ -1,7 +1,7 @@
 //! Notifications.
 
 use super::{DURATION, LIST, MAP, SECRET, STRING};
-use crate::effect::ErrorKind::{Failed, MissingSecret};
+use crate::effect::ErrorKind::{Failed, MissingSecret, Refused};
 use crate::effect::notify::Notify;
 use crate::script::primitive::Primitive;
 
@@ -31,7 +31,7 @@ pub fn primitives() -> Vec<Primitive> {
         .optional("timeout", DURATION, "\"10s\"", "after which it counts as failed")
         .returns("delivered, error")
         .undo("none: people have read it")
-        .errors(&[MissingSecret, Failed])
+        .errors(&[Refused, Failed, MissingSecret])
         .example(
             "notify(#{channel: \"webhook\", url: \"http://localhost:9/hook\", event: \"succeeded\", service: \"web\"})",
         ),

@@ -1,7 +1,7 @@
 //! Objects on storage.
 
 use super::{BOOL, CONTAINER, DURATION, INT, NO_TIMEOUT_HARM, S3, S3_DOC, STRING, URL};
-use crate::effect::ErrorKind::{DiskFull, MissingSecret, NotFound, Refused};
+use crate::effect::ErrorKind::{DiskFull, Failed, MissingSecret, NameTaken, NotFound, Refused};
 use crate::effect::object::{ArchiveContainer, DeleteObject, GetObject, ListObjects, PruneObjects, PutObject};
 use crate::script::primitive::Primitive;
 
@@ -27,7 +27,7 @@ pub fn primitives() -> Vec<Primitive> {
         )
         .returns("url, size, sha256")
         .undo("deletes the object; one that was replaced is not brought back")
-        .errors(&[NotFound, Refused, DiskFull, MissingSecret])
+        .errors(&[NotFound, NameTaken, Refused, Failed, MissingSecret, DiskFull])
         .example("object_put(\"report.txt\", \"file:///var/backups/\")"),
         reached(
             Primitive::of::<GetObject>("Fetches an object into a file, and checks that it arrived as it was stored.")
@@ -39,7 +39,7 @@ pub fn primitives() -> Vec<Primitive> {
         )
         .returns("url, size, sha256")
         .undo("deletes the file; one that was replaced is not brought back")
-        .errors(&[NotFound, Refused, DiskFull, MissingSecret])
+        .errors(&[NotFound, NameTaken, Refused, Failed, MissingSecret, DiskFull])
         .example(
             "object_put(\"report.txt\", \"file:///var/backups/\");\nobject_get(\"file:///var/backups/report.txt\", \"again.txt\")",
         ),
@@ -51,7 +51,7 @@ pub fn primitives() -> Vec<Primitive> {
             ASK,
         )
         .returns("a list of url, name, size, modified_ms")
-        .errors(&[NotFound, Refused, MissingSecret])
+        .errors(&[NotFound, Refused, Failed, MissingSecret])
         .example("object_list(\"file:///var/backups/app-\")"),
         reached(
             Primitive::of::<DeleteObject>("Deletes one object.")
@@ -63,7 +63,7 @@ pub fn primitives() -> Vec<Primitive> {
         )
         .returns("removed: whether there was one")
         .undo("none: a run that fails afterwards is stuck, unless `disposable`")
-        .errors(&[Refused, MissingSecret])
+        .errors(&[NotFound, Refused, Failed, MissingSecret, DiskFull])
         .example(
             "object_put(\"report.txt\", \"file:///var/backups/\");\nobject_delete(\"file:///var/backups/report.txt\")",
         ),
@@ -79,7 +79,7 @@ pub fn primitives() -> Vec<Primitive> {
         )
         .returns("url, facts (the address of the `.json`), size, sha256")
         .undo("none: an archive outlives the run that made it; `object_prune` removes old ones")
-        .errors(&[NotFound, Refused, DiskFull, MissingSecret])
+        .errors(&[NotFound, NameTaken, Refused, Failed, MissingSecret, DiskFull])
         .example("docker_run(#{name: \"web\", image: \"web:v1\"});\ncontainer_archive(\"web\", \"file:///var/log/web/\")"),
         reached(
             Primitive::of::<PruneObjects>(
@@ -93,7 +93,7 @@ pub fn primitives() -> Vec<Primitive> {
         )
         .returns("deleted (a list of addresses), kept (how many)")
         .undo("none: what is deleted is gone")
-        .errors(&[Refused, MissingSecret])
+        .errors(&[NotFound, Refused, Failed, MissingSecret, DiskFull])
         .example("object_prune(\"file:///var/backups/app-\", #{keep: 7, older_than: \"30d\"})"),
     ]
 }

@@ -1,7 +1,9 @@
 //! SQLite databases.
 
 use super::{BOOL, CONTAINER, DURATION, LIST, MAP, NO_TIMEOUT_HARM, S3, S3_DOC, STRING, URL};
-use crate::effect::ErrorKind::{Conflict, DatabaseCorrupt, DiskFull, Failed, NotFound, Refused};
+use crate::effect::ErrorKind::{
+    Conflict, DatabaseCorrupt, DiskFull, Failed, MissingSecret, NameTaken, NotFound, Refused, Unsupported,
+};
 use crate::effect::sqlite::{
     BackUpSqlite, CheckSqlite, DiffSchema, DryRunMigration, FindUsers, QuerySqlite, ReadSchema, RestoreSqlite,
     SeedSqlite,
@@ -34,19 +36,19 @@ fn reading() -> Vec<Primitive> {
         .optional("missing_ok", BOOL, "false", "one that does not exist counts as sound and empty")
         .optional("digest", BOOL, "false", "reads every row into a digest: alike for databases that hold the same")
         .returns("exists, empty (no table has a row), tables (name to rows), journal_mode, size, digest (when asked for)")
-            .errors(&[NotFound, DatabaseCorrupt, Refused])
+            .errors(&[NotFound, Conflict, Refused, Failed, DatabaseCorrupt, Unsupported])
         .example("sqlite_check(\"app.db\", #{volume: \"data\", missing_ok: true})"),
         database(Primitive::of::<QuerySqlite>("Returns the rows of a SELECT; anything that writes is refused."), READ)
             .required("sql", STRING, "one statement")
             .optional("params", LIST, "[]", "values for the ? in it")
             .returns("a list of maps, column to value; at most 10,000")
-            .errors(&[NotFound, DatabaseCorrupt, Refused, Failed])
+            .errors(&[NotFound, Conflict, Refused, Failed, DatabaseCorrupt, Unsupported])
             .example("sqlite_query(\"app.db\", #{volume: \"data\", sql: \"SELECT count(*) AS n FROM notes\"})"),
         database(Primitive::of::<ReadSchema>("Reads what a database is made of, also while an app writes to it."), READ)
             .returns(
                 "tables (name to columns and sql), indexes, triggers, views, user_version; a column has name, type, not_null, default, primary_key, generated",
             )
-            .errors(&[NotFound, DatabaseCorrupt, Refused])
+            .errors(&[NotFound, Conflict, Refused, Failed, DatabaseCorrupt, Unsupported])
             .example("sqlite_schema(\"app.db\", #{volume: \"data\"})"),
         Primitive::of::<DiffSchema>(
             "Compares two schemas, and says of every change whether it may lose values (`destructive`) or make a version fail that knows the former schema (`breaking`), and why. A renamed column is one removed and one added.",
@@ -56,13 +58,13 @@ fn reading() -> Vec<Primitive> {
         .required("after", MAP, "the same for the schema that it becomes")
         .optional("timeout", DURATION, READ, NO_TIMEOUT_HARM)
         .returns("changes (a list of change, name, column, destructive, breaking, why), destructive, breaking")
-        .errors(&[NotFound, DatabaseCorrupt, Refused])
+        .errors(&[NotFound, Conflict, Refused, Failed, DatabaseCorrupt, Unsupported])
         .example("sqlite_schema_diff(#{path: \"app.db\", volume: \"data\"}, #{path: \"app.db\", volume: \"data-green\"})"),
         database(Primitive::of::<FindUsers>(
             "Finds who has a database: containers whose mounts hold it, and processes that have it open. Processes are seen only on this machine, and all of them only by root.",
         ), READ)
         .returns("in_use, containers (a list of name, id, running, read_only), processes (a list of pid, command, container), id")
-        .errors(&[NotFound, Refused])
+        .errors(&[NotFound, Conflict, Refused, Failed, DatabaseCorrupt, Unsupported])
         .example("sqlite_writers(\"app.db\", #{volume: \"data\"})"),
     ]
 }
@@ -78,7 +80,7 @@ fn changing() -> Vec<Primitive> {
         .optional("full", BOOL, "false", "PRAGMA integrity_check of the copy instead of quick_check")
         .returns("url, size, sha256, tables (name to rows)")
         .undo("none: a backup outlives the run that made it; `object_prune` removes old ones")
-        .errors(&[NotFound, DatabaseCorrupt, DiskFull, Refused])
+        .errors(&[NotFound, NameTaken, Conflict, Refused, Failed, DatabaseCorrupt, MissingSecret, DiskFull, Unsupported])
         .example("sqlite_backup(\"app.db\", #{volume: \"data\", to: \"file:///var/backups/\"})"),
         database(Primitive::of::<RestoreSqlite>(
             "Puts a copy in the place of a database that nobody uses, after it was checked. What was there stays beside it as `NAME.replaced-ID`.",
@@ -88,7 +90,7 @@ fn changing() -> Vec<Primitive> {
         .optional("s3", S3, "#{}", S3_DOC)
         .returns("kept (where the database is that was there before, or ()), tables (name to rows), size")
         .undo("puts back what was there; what is there by then stays beside it as `NAME.undone-ID`")
-        .errors(&[NotFound, DatabaseCorrupt, Conflict, DiskFull, Refused])
+        .errors(&[NotFound, Conflict, Refused, Failed, DatabaseCorrupt, MissingSecret, DiskFull, Unsupported])
         .example("sqlite_restore(\"app.db\", #{volume: \"data\", from: \"s3://backups/app.db\"})"),
         database(Primitive::of::<SeedSqlite>(
             "Runs SQL in one transaction, only in a database that has no row. One that is missing is made. BEGIN and COMMIT of a dump are passed over.",
@@ -97,7 +99,7 @@ fn changing() -> Vec<Primitive> {
         .optional("file", STRING, "none", "a file of this machine with the statements, in place of `sql`")
         .returns("seeded (false when there were rows already), tables (name to rows)")
         .undo("none: the rows stay, since an app may have written more; a database with rows is never seeded again")
-        .errors(&[NotFound, DatabaseCorrupt, Failed])
+        .errors(&[NotFound, Conflict, Refused, Failed, DatabaseCorrupt, DiskFull, Unsupported])
         .example("sqlite_seed(\"app.db\", #{volume: \"data\", sql: \"CREATE TABLE IF NOT EXISTS notes(text)\"})"),
         database(Primitive::of::<DryRunMigration>(
             "Tries a migration on a copy of a database: the app's own command in a container of its image that is thrown away, or SQL. Fails when the migration fails or leaves the copy damaged.",
@@ -111,7 +113,7 @@ fn changing() -> Vec<Primitive> {
         .optional("file", STRING, "none", "a file of this machine with statements, in place of `sql`")
         .returns("diff (see sqlite_schema_diff), rows (table to before and after, where they differ), destructive, elapsed_ms, output (lines)")
         .undo("nothing to take back: copy, container and volume are removed at its end")
-        .errors(&[NotFound, DatabaseCorrupt, Failed, DiskFull, Refused])
+        .errors(&[NotFound, Conflict, Refused, Failed, DatabaseCorrupt, MissingSecret, DiskFull, Unsupported])
         .example("sqlite_migrate_dry_run(\"app.db\", #{volume: \"data\", sql: \"CREATE TABLE IF NOT EXISTS tags(name)\"})"),
     ]
 }

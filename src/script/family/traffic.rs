@@ -1,7 +1,7 @@
 //! Who gets the requests of a service: routes, weights, switches, drains, holds, figures.
 
 use super::{BOOL, CONTAINER, DURATION, INT, LIST, MAP, STRING};
-use crate::effect::ErrorKind::{Conflict, NotFound, PortTaken, Unhealthy, Unsupported};
+use crate::effect::ErrorKind::{Conflict, DiskFull, Failed, NotFound, PortTaken, Refused, Unhealthy, Unsupported};
 use crate::effect::traffic::{
     AskStats, DeclareRoute, DrainTarget, ForgetRoute, HoldTraffic, ListRoutes, MirrorTraffic, ReleaseTraffic,
     SetTargets, ShowRoute, SwitchTraffic,
@@ -28,7 +28,7 @@ pub fn primitives() -> Vec<Primitive> {
         .optional("probe", STRING, "the address with the path of `check`", "URL that is asked after each change")
         .returns(ROUTE)
         .undo("the route as it was; one that was not there is forgotten")
-        .errors(&[PortTaken, Conflict, Unsupported])
+        .errors(&[NotFound, PortTaken, Conflict, Refused, Failed, DiskFull, Unsupported])
         .example("traffic_route(#{service: \"web\", address: \"0.0.0.0:80\", check: #{path: \"/\"}})"),
         Primitive::of::<ForgetRoute>("Takes a route away: nobody answers at its address any more.")
             .positional(&["service"])
@@ -36,7 +36,7 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("missing_ok", BOOL, "false", "no error when there is none")
             .returns("removed")
             .undo("cannot be taken back; the error names its targets")
-            .errors(&[NotFound])
+            .errors(&[NotFound, Conflict, Refused, Failed, DiskFull])
             .example("traffic_forget(\"web\", #{missing_ok: true})"),
         Primitive::of::<SetTargets>(
             "Sets the targets of a service and their weights, all of them; reads back what the driver has, and proves it by a request through the public address.",
@@ -49,7 +49,7 @@ pub fn primitives() -> Vec<Primitive> {
         .optional("back_to", TARGET, "as it was", "who gets everything, in one switch, when this is taken back")
         .returns(ROUTE)
         .undo("the targets and weights as they were; with `back_to` one switch")
-        .errors(&[NotFound])
+        .errors(&[NotFound, Conflict, Refused, Failed, Unhealthy, DiskFull, Unsupported])
         .example("let web = docker_run(#{name: \"web\", image: \"web:v1\", ports: [\"127.0.0.1:8081:5000\"]});\nhealth_wait(web, #{path: \"/\"});\ntraffic_route(#{service: \"web\", address: \"0.0.0.0:80\"});\ntraffic_set(\"web\", [#{container: web, port: 5000}])"),
         Primitive::of::<SwitchTraffic>(
             "Lets all requests go to one target from now on; the others stay warm, with weight 0, and get requests when it is not well. Reads back and proves it.",
@@ -59,7 +59,7 @@ pub fn primitives() -> Vec<Primitive> {
         .required("target", TARGET, TARGET_DOC)
         .returns(ROUTE)
         .undo("the targets and weights as they were")
-        .errors(&[NotFound, Unhealthy])
+        .errors(&[NotFound, Conflict, Refused, Failed, Unhealthy, DiskFull])
         .example("let blue = docker_run(#{name: \"blue\", image: \"web:v1\", ports: [\"127.0.0.1:8081:5000\"]});\nlet green = docker_run(#{name: \"green\", image: \"web:v2\", ports: [\"127.0.0.1:8082:5000\"]});\nhealth_wait(blue, #{path: \"/\"});\nhealth_wait(green, #{path: \"/\"});\ntraffic_route(#{service: \"web\", address: \"0.0.0.0:80\"});\ntraffic_set(\"web\", [#{container: blue}, #{container: green, weight: 0}]);\ntraffic_switch(\"web\", green)"),
         Primitive::of::<DrainTarget>(
             "Gives a target no new requests, waits until it has none left, and cuts those that are left at the deadline.",
@@ -71,7 +71,7 @@ pub fn primitives() -> Vec<Primitive> {
         .optional("streams_deadline", DURATION, "the same", "of upgraded streams (WebSocket)")
         .returns("waited_ms, requests_cut, streams_cut")
         .undo("the target gets requests again")
-        .errors(&[NotFound])
+        .errors(&[NotFound, Conflict, Refused, Failed, DiskFull, Unsupported])
         .example("let blue = docker_run(#{name: \"blue\", image: \"web:v1\", ports: [\"127.0.0.1:8081:5000\"]});\nlet green = docker_run(#{name: \"green\", image: \"web:v2\", ports: [\"127.0.0.1:8082:5000\"]});\nhealth_wait(green, #{path: \"/\"});\ntraffic_route(#{service: \"web\", address: \"0.0.0.0:80\"});\ntraffic_set(\"web\", [#{container: green}, #{container: blue, weight: 0}]);\ntraffic_drain(\"web\", blue, #{deadline: \"10s\"})"),
         Primitive::of::<HoldTraffic>(
             "Lets new requests wait, so that an app of which only one may run can be stopped and started without a failure. Ends by itself.",
@@ -82,14 +82,14 @@ pub fn primitives() -> Vec<Primitive> {
         .optional("max_wait", DURATION, "\"30s\"", "after that those who wait are answered 503, and new ones go on")
         .returns(ROUTE)
         .undo("`traffic_release`")
-        .errors(&[NotFound])
+        .errors(&[NotFound, Conflict, Refused, Failed, Unsupported])
         .example("traffic_route(#{service: \"web\", address: \"0.0.0.0:80\"});\ntraffic_hold(\"web\", #{max_wait: \"10s\"});\ntraffic_release(\"web\")"),
         Primitive::of::<ReleaseTraffic>("Lets the requests go on that `traffic_hold` made wait; nothing happens when none does.")
             .positional(&["service"])
             .required("service", STRING, SERVICE_DOC)
             .returns("waiting: requests that go on now; turned_away: those that were answered 503")
             .undo("nothing to take back")
-            .errors(&[NotFound])
+            .errors(&[NotFound, Conflict, Refused, Failed, Unsupported])
             .example("traffic_route(#{service: \"web\", address: \"0.0.0.0:80\"});\ntraffic_release(\"web\")"),
         Primitive::of::<MirrorTraffic>(
             "Sends copies of safe requests without a body to another address too, and drops its answers; without `address` that ends.",
@@ -100,25 +100,26 @@ pub fn primitives() -> Vec<Primitive> {
         .optional("percent", INT, "100", "of a hundred requests")
         .returns(ROUTE)
         .undo("whoever got copies before")
-        .errors(&[NotFound, Unsupported])
+        .errors(&[NotFound, Conflict, Refused, Failed, Unsupported])
         .example("traffic_route(#{service: \"web\", address: \"0.0.0.0:80\"});\ntraffic_mirror(\"web\", \"127.0.0.1:8082\", #{percent: 10})"),
         Primitive::of::<AskStats>("Tells what each target did lately.")
             .positional(&["service"])
             .required("service", STRING, SERVICE_DOC)
             .optional("window", DURATION, "\"60s\"", "how far it looks back; at most 10m")
             .returns("service, window, targets: by name requests, in_flight, streams, errors (connect, timeout, broken, cut, client), statuses (\"2xx\" ...), latency (p50_ms, p90_ms, p99_ms, max_ms), total (since it was first reached: what `canary_since` takes)")
-            .errors(&[NotFound])
+            .errors(&[NotFound, Refused, Failed, Unsupported])
             .example("traffic_route(#{service: \"web\", address: \"0.0.0.0:80\"});\ntraffic_stats(\"web\", #{window: \"30s\"})"),
         Primitive::of::<ShowRoute>("Shows the route of a service as its driver has it: targets, weights, health, requests in flight.")
             .positional(&["service"])
             .required("service", STRING, SERVICE_DOC)
             .optional("missing_ok", BOOL, "false", "() instead of an error when there is none")
             .returns(ROUTE)
-            .errors(&[NotFound])
+            .errors(&[NotFound, Conflict, Refused, Failed])
             .example("traffic_show(\"web\", #{missing_ok: true})"),
         Primitive::of::<ListRoutes>("Lists the routes of the host; with `container`, those that refer to it.")
             .optional("container", CONTAINER, "all routes", "who must be among the targets")
             .returns("a list of: service, driver, view (as `traffic_show`; () when the driver does not answer), error")
+            .errors(&[Refused, Failed])
             .example("traffic_list()"),
     ]
 }

@@ -1,7 +1,7 @@
 //! Named volumes.
 
 use super::{BOOL, DURATION, INT, MAP, NO_TIMEOUT_HARM, STRING};
-use crate::effect::ErrorKind::{Conflict, NotFound};
+use crate::effect::ErrorKind::{Conflict, DiskFull, Failed, Locked, NameTaken, NotFound, Refused, Unsupported};
 use crate::effect::volume::{
     CloneVolume, CreateVolume, ListVolumes, MeasureVolume, PruneVolumes, RemoveVolume, RestoreVolume, SnapshotVolume,
     SwapVolumes,
@@ -36,12 +36,14 @@ fn makers() -> Vec<Primitive> {
             .optional("service", STRING, "none", "service it belongs to: the label deployer.service")
             .returns("name, driver, mountpoint, labels, created_at, content_id (where it can be seen)")
             .undo("removes it, if this run made it")
+            .errors(&[Conflict, Refused, Failed, DiskFull])
             .example("volume_create(\"uploads\")"),
         Primitive::of::<ListVolumes>("Lists named volumes by name; one that is being copied is not there yet.")
             .positional(&["name"])
             .optional("name", STRING, "any", "exactly this name")
             .optional("labels", MAP, "#{}", "carrying all these labels")
             .returns("a list of volumes")
+            .errors(&[Refused, Failed])
             .example("volume_list()"),
         Primitive::of::<RemoveVolume>("Removes a volume and all that is in it. Refused while a container uses it.")
             .positional(&["name"])
@@ -50,7 +52,7 @@ fn makers() -> Vec<Primitive> {
             .optional("disposable", BOOL, "false", "nobody will miss it: the run can be taken back without it")
             .returns("removed: whether there was one")
             .undo("none: the files are gone")
-            .errors(&[NotFound, Conflict])
+            .errors(&[NotFound, Conflict, Refused, Failed])
             .example("volume_create(\"scratch\");\nvolume_remove(\"scratch\")"),
     ]
 }
@@ -70,7 +72,8 @@ fn copies() -> Vec<Primitive> {
         .optional("service", STRING, "none", "service it belongs to: the label deployer.service")
         .returns("name, of, bytes, files, shared (bytes that the file system shares), way, digest")
         .undo("removes the copy, and what there is of a half one; halted containers go on")
-        .example("volume_create(\"data\");\nvolume_clone(\"data\", \"data-copy\", #{while_written: \"pause\"})"),
+        .errors(&[NotFound, NameTaken, Conflict, Refused, Failed, DiskFull, Locked, Unsupported])
+            .example("volume_create(\"data\");\nvolume_clone(\"data\", \"data-copy\", #{while_written: \"pause\"})"),
         Primitive::of::<SwapVolumes>(
             "Two volumes exchange their contents, in one step; no running container may use either. Where the folders of the volumes cannot be reached from here it is refused.",
         )
@@ -79,7 +82,8 @@ fn copies() -> Vec<Primitive> {
         .required("other", STRING, "the other")
         .returns("swapped: whether it was necessary")
         .undo("exchanges them again")
-        .example("volume_create(\"data\");\nvolume_create(\"data-green\");\nvolume_swap(\"data\", \"data-green\")"),
+        .errors(&[NotFound, Conflict, Refused, Failed, Unsupported])
+            .example("volume_create(\"data\");\nvolume_create(\"data-green\");\nvolume_swap(\"data\", \"data-green\")"),
         Primitive::of::<MeasureVolume>(
             "Counts what is in a volume. Where its folder cannot be reached from here all of it is read through the engine.",
         )
@@ -87,7 +91,8 @@ fn copies() -> Vec<Primitive> {
         .required("volume", STRING, "the volume")
         .optional("timeout", DURATION, "\"5m\"", NO_TIMEOUT_HARM)
         .returns("bytes (a file with several names counts once), files (names of all that is no folder)")
-        .example("volume_create(\"data\");\nvolume_size(\"data\").bytes"),
+        .errors(&[NotFound, Refused, Failed, Unsupported])
+            .example("volume_create(\"data\");\nvolume_size(\"data\").bytes"),
     ]
 }
 
@@ -102,7 +107,8 @@ fn snapshots() -> Vec<Primitive> {
         .optional("labels", MAP, "#{}", "labels besides deployer's own")
         .returns("name, of, at, bytes, files, shared, way, digest")
         .undo("a whole snapshot stays, to go back to; of a half one nothing stays, and halted containers go on")
-        .example("volume_create(\"data\");\nvolume_snapshot(\"data\")"),
+        .errors(&[NotFound, Conflict, Refused, Failed, DiskFull, Locked, Unsupported])
+            .example("volume_create(\"data\");\nvolume_snapshot(\"data\")"),
         copying(
             Primitive::of::<RestoreVolume>(
                 "Puts a copy of a snapshot, or of any volume, in the place of what a volume holds; that is kept as a snapshot itself. No running container may use the volume; without access to its folder not even a stopped one may, for it is made anew.",
@@ -113,7 +119,8 @@ fn snapshots() -> Vec<Primitive> {
         )
         .returns(RESTORED)
         .undo("puts back what was replaced")
-        .example("volume_create(\"data\");\nvolume_create(\"data-saved\");\nvolume_restore(\"data-saved\", #{to: \"data\"})"),
+        .errors(&[NotFound, Conflict, Refused, Failed, DiskFull, Locked, Unsupported])
+            .example("volume_create(\"data\");\nvolume_create(\"data-saved\");\nvolume_restore(\"data-saved\", #{to: \"data\"})"),
         Primitive::of::<PruneVolumes>(
             "Removes old snapshots, and what killed runs left half copied; never what a container uses. With neither `keep` nor `older_than` no snapshot goes.",
         )
@@ -123,7 +130,8 @@ fn snapshots() -> Vec<Primitive> {
         .optional("older_than", DURATION, "any age", "only those that are older go")
         .returns("removed, unfinished (half copies), in_use (due, but used): lists of names")
         .undo("none: what was due is gone")
-        .example("volume_prune(\"data\", #{keep: 5, older_than: \"30d\"})"),
+        .errors(&[Conflict, Refused, Failed, DiskFull, Locked, Unsupported])
+            .example("volume_prune(\"data\", #{keep: 5, older_than: \"30d\"})"),
     ]
 }
 

@@ -21,7 +21,7 @@ use crate::effect::traffic::{
     DeclareRoute, DrainTarget, Drained, Driver, ForgetRoute, HoldTraffic, ListRoutes, Listed, MirrorTraffic, Released,
     RouteView, SetTargets, ShowRoute, Standing, SwitchTraffic, Targets, TrafficEffect, TrafficOutcome,
 };
-use crate::effect::{EffectError, ErrorKind};
+use crate::effect::{Applied, EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::engine::RouteNote;
 use caddy::CaddyAdmin;
@@ -59,7 +59,7 @@ impl Services {
     async fn declare_route(&self, call: &Call, request: &DeclareRoute) -> Result<Standing, EffectError> {
         let service = &request.service;
         let former = self.note(service).await?;
-        if let Some(former) = former.filter(|former| former.driver.kind() != request.driver.kind()) {
+        if let Some(former) = former.as_ref().filter(|former| former.driver.kind() != request.driver.kind()) {
             let message = format!("the route of `{service}` is driven by `{}`", former.driver);
             return Err(EffectError::new(ErrorKind::Conflict, message)
                 .hint(format!("take it away first: `traffic_forget(\"{service}\")`"))
@@ -69,7 +69,13 @@ impl Services {
         // First of all: what was declared and is not written down could not be taken back.
         self.engine.keep_route(call, &note).await?;
         let known = Known { driver: self.driver_of(&note.driver)?, note };
-        known.driver.declare(call, &request.route(), request.anew).await?;
+        if let Err(error) = known.driver.declare(call, &request.route(), request.anew).await {
+            // A driver that was never told has no route: a note of one would keep everybody from its containers.
+            if former.is_none() && error.applied == Applied::No {
+                self.engine.drop_route(service).await?;
+            }
+            return Err(error);
+        }
         self.standing(call, known).await
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use super::super::reason::reason;
 use super::driver::{Answer, Proof, TrafficDriver};
 use crate::base::duration_text::DurationText;
 use crate::effect::traffic::{
@@ -29,13 +30,17 @@ impl ProxyControl {
     async fn ask(&self, command: &Command, patience: Duration) -> Result<Reply, EffectError> {
         let path = self.client.path().display();
         let answer = self.client.ask(command, patience).await.map_err(|error| {
+            // Nobody was there to be told.
+            let unheard = matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused);
             let kind = match error.kind() {
                 std::io::ErrorKind::TimedOut => ErrorKind::Timeout,
                 std::io::ErrorKind::PermissionDenied => ErrorKind::Refused,
                 _ => ErrorKind::Unavailable,
             };
-            EffectError::new(kind, format!("no proxy answers at `{path}`: {error}"))
-                .hint(format!("start one: `deployer proxy run --control {path}`; see `deployer proxy status`"))
+            let message = format!("no proxy answers at `{path}`: {}", reason(&error));
+            let error = EffectError::new(kind, message)
+                .hint(format!("start one: `deployer proxy run --control {path}`; see `deployer proxy status`"));
+            if unheard { error.not_applied() } else { error }
         })?;
         answer.map_err(|refusal| refused(&refusal))
     }

@@ -85,6 +85,17 @@ impl Config {
     pub fn script(&self) -> Option<&str> {
         self.project.script.as_deref()
     }
+
+    /// The script that was named, else the one that the file is for. `verb`: what is to be done with it.
+    ///
+    /// # Errors
+    /// When neither says.
+    pub fn script_or<'a>(&'a self, named: Option<&'a str>, verb: &str) -> Result<&'a str, Fault> {
+        named.or(self.script()).ok_or_else(|| {
+            let help = "`deployer run bluegreen.rhai --help` shows what one takes; `deployer init` begins a project";
+            Fault::usage(miette!(help = help, "which script? `deployer {verb} SCRIPT`"))
+        })
+    }
 }
 
 struct File {

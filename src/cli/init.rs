@@ -73,6 +73,9 @@ pub fn new(args: &NewArgs) -> Result<u8, Fault> {
     let path = args.file.clone().unwrap_or_else(|| PathBuf::from(name));
     write_new(&path, text)?;
     terminal::say(format!("{}: yours to change; run it: `deployer run {}`", path.display(), in_folder(&path)));
+    if super::project::found().is_some() {
+        terminal::say(format!("to have it run by `deployer run` alone: `script = \"{}\"` in {FILE}", in_folder(&path)));
+    }
     Ok(0)
 }
 

@@ -18,23 +18,27 @@ const RUNS: usize = 20;
 
 /// Services on the engine.
 pub fn services(typed: &OsStr) -> Vec<CompletionCandidate> {
-    let Some(census) = census() else { return Vec::new() };
-    let mut names: Vec<String> = census.own_containers().map(|(_, service)| service.to_owned()).collect();
-    names.sort_unstable();
-    names.dedup();
-    beginning(typed, names)
+    beginning(typed, census().iter().flat_map(services_of).collect())
 }
 
 /// Services, containers, and the latest runs.
 pub fn services_and_runs(typed: &OsStr) -> Vec<CompletionCandidate> {
-    let mut found = services(typed);
-    let containers = census().map(|census| census.containers.into_iter().map(|container| container.name).collect());
-    found.extend(beginning(typed, containers.unwrap_or_default()));
+    let census = census();
+    let mut names: Vec<String> = census.iter().flat_map(services_of).collect();
+    let containers = census.into_iter().flat_map(|census| census.containers).map(|container| container.name);
+    let others: Vec<String> = containers.filter(|name| !names.contains(name)).collect();
+    names.extend(others);
     let journal = App::journal(None).ok().flatten();
     let runs = journal.and_then(|journal| journal.runs(RUNS).ok()).unwrap_or_default();
-    found.extend(beginning(typed, runs.into_iter().map(|run| run.run.to_string()).collect()));
-    found.dedup_by(|a, b| a.get_value() == b.get_value());
-    found
+    names.extend(runs.into_iter().map(|run| run.run.to_string()));
+    beginning(typed, names)
+}
+
+fn services_of(census: &Census) -> Vec<String> {
+    let mut names: Vec<String> = census.own_containers().map(|(_, service)| service.to_owned()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Scripts that come along, and those in the folder.

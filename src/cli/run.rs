@@ -85,20 +85,19 @@ pub async fn run(mut args: RunArgs) -> Result<u8, Fault> {
     let config = Config::read(args.config.as_deref(), args.env.as_deref(), args.script.as_deref());
     // Help is given without a file, and in spite of one that is wrong.
     let config = if args.help { config.ok() } else { Some(config?) };
-    let named = args.script.clone().or_else(|| config.as_ref()?.script().map(str::to_owned));
-    let script = match (&named, args.help) {
-        (Some(script), _) => ScriptFile::find(script)?,
-        (None, true) => {
+    let named = match &config {
+        Some(config) if !args.help => Some(config.script_or(args.script.as_deref(), "run")?),
+        config => args.script.as_deref().or(config.as_ref().and_then(Config::script)),
+    };
+    let script = match named {
+        Some(script) => ScriptFile::find(script)?,
+        None => {
             let mut command = super::Cli::command();
             // So that the usage line names the whole command.
             command.build();
             let run = command.find_subcommand_mut("run").map(|run| run.render_long_help());
             terminal::print(&format!("{}\n", run.unwrap_or_default()))?;
             return Ok(0);
-        }
-        (None, false) => {
-            let help = "`deployer run bluegreen.rhai --help` shows what one takes; `deployer init` begins a project";
-            return Err(Fault::usage(miette!(help = help, "which script? `deployer run SCRIPT`")));
         }
     };
     let declaration = declaration(&script).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{ArgAction, Args};
+use clap_complete::engine::ArgValueCompleter;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::{IntoDiagnostic, miette};
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use super::config::{Config, given, plainly};
 use super::fault::Fault;
 use super::planned;
 use super::script_file::ScriptFile;
-use super::{EngineArgs, terminal};
+use super::{EngineArgs, live_names, terminal};
 use crate::base::duration_text::DurationText;
 use crate::effect::EffectError;
 use crate::report::Format;
@@ -31,12 +32,15 @@ const TOLD: usize = 20;
 
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// A file, the name of a shipped script, or - for standard input
-    #[arg(required_unless_present = "replay")]
+    /// A file, the name of a shipped script, or - for standard input [default: what `deployer.toml` says]
+    #[arg(add = ArgValueCompleter::new(live_names::scripts))]
     script: Option<String>,
-    /// Parameters of the script, as TOML
+    /// Parameters of the script, as TOML [default: deployer.toml, when it is in this folder]
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
+    /// The environment of the file that is meant: its table `[env.NAME]` lies over the rest
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
     /// One parameter; a.b=3 reaches nested ones, and wins over the file
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
@@ -83,9 +87,7 @@ pub async fn verify(args: VerifyArgs) -> Result<u8, Fault> {
     if let Some(file) = &args.replay {
         return replay(&args, file).await;
     }
-    let name = args.script.clone().unwrap_or_default();
-    let script = ScriptFile::find(&name)?;
-    let subject = subject(&args, script).await?;
+    let subject = subject(&args).await?;
     let reach = Reach {
         depth: args.depth,
         seeds: args.seeds,
@@ -136,13 +138,16 @@ pub async fn verify(args: VerifyArgs) -> Result<u8, Fault> {
     Ok(u8::from(!summary.holds))
 }
 
-async fn subject(args: &VerifyArgs, script: ScriptFile) -> Result<Subject, Fault> {
+async fn subject(args: &VerifyArgs) -> Result<Subject, Fault> {
+    let config = Config::read(args.config.as_deref(), args.env.as_deref(), args.script.as_deref())?;
+    let script = ScriptFile::find(config.script_or(args.script.as_deref(), "verify")?)?;
     let declaration = planned::declaration(&script).await?;
-    let config = Config::read(args.config.as_deref(), None, args.script.as_deref())?;
     let given = given(&declaration, &config, &args.sets)?;
+    let mut engine = args.engine.clone();
+    engine.or_host(config.project.docker_host);
     let scenario = match &args.scenario {
         Some(file) => read_toml::<Scenario>(file)?,
-        None => planned::plan(&args.engine, &script, &declaration, given.clone()).await?.scenario,
+        None => planned::plan(&engine, &script, &declaration, given.clone()).await?.scenario,
     };
     let mut subject = Subject::new(script.source, script.loader, &declaration, given, scenario);
     if let Some(port) = args.port {

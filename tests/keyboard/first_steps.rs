@@ -59,6 +59,13 @@ fn a_script_is_copied_to_be_changed() {
     deployer.call(&["new", "rollback", "back.rhai"]).ok().says("deployer run ./back.rhai");
     deployer.call(&["check", "back.rhai"]).ok();
     deployer.call(&["new", "rollback", "back.rhai"]).code(2).says("is there already");
+    // Where a file says what is run, what to write there.
+    deployer.file("deployer.toml", "script = \"rollback.rhai\"\n");
+    deployer.call(&["new", "rollback", "own.rhai"]).ok().says("`script = \"./own.rhai\"` in deployer.toml");
+    fs::remove_file(deployer.home().join("deployer.toml")).unwrap();
+    for verb in ["run", "plan", "verify"] {
+        deployer.call(&engine(&[verb])).code(2).says(&format!("which script? `deployer {verb} SCRIPT`"));
+    }
     deployer.call(&["new", "bluegren"]).code(2).says("did you mean `bluegreen`?");
 }
 
@@ -73,6 +80,8 @@ fn from_the_first_file_to_a_rollback() {
         ),
     );
     // The file is found by itself, and names the script.
+    deployer.call(&engine(&["plan"])).code(10).says("bluegreen.rhai on ");
+    deployer.call(&engine(&["plan", "--env", "stagin"])).code(2).says("did you mean `staging`?");
     deployer.call(&engine(&["run"])).ok();
     assert_eq!(http::get(port, "/").unwrap().body, "v1");
     deployer.call(&engine(&["run", "--set", "build_args.VERSION=v2"])).ok();

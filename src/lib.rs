@@ -156,9 +156,14 @@
 //! | a type and its rules | `#[cfg(test)]` below it |
 //! | one world like the other | `tests/conformance.rs` |
 //! | a world's own | `tests/local_*.rs`, `tests/docker_world/`, `tests/services/` |
+//! | the door, the journal and the language, on the simulated host | `tests/core/` |
 //! | the proxy, with real sockets | `tests/proxy/` |
+//! | the drivers of routes: nginx, HAProxy, Caddy and the proxy, under load | `tests/traffic/` |
 //! | `verify`: guides, seeded mistakes, shipped scripts | `tests/verify/` |
 //! | the whole program | `tests/e2e_*.rs`, `tests/bad_*.rs` |
+//! | a person at the keyboard: sessions in a pipe and in tmux, help, first steps, packages, customised examples | `tests/keyboard/` |
+//! | the guides' apps, by their own configuration | `tests/examples_docker.rs` |
+//! | what a plan tells | `tests/plan_*.rs` |
 //! | the words: README and reference | `tests/readme.rs`, `tests/reference.rs` |
 //! | everything, as CI does | `tests/run` |
 

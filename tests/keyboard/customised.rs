@@ -5,10 +5,11 @@ use std::path::Path;
 
 use crate::support::deployer::Deployer;
 use crate::support::http;
-use crate::support::ports::free_port;
+use crate::support::ports::{free_pair, free_port};
+use crate::support::proxy_process::ProxyProcess;
 use crate::support::until;
 
-/// Answers with its version; `none` never listens.
+/// Answers with its version, or, on another path, with all that its data tells; `none` never listens.
 const APP: &str = r"
 import os, signal, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,7 +18,14 @@ class App(BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(os.environ['VERSION'].encode())
+        self.wfile.write((open(seen).read() if self.path == '/seen' else os.environ['VERSION']).encode())
+
+    def log_message(self, *_):
+        pass
+
+seen = os.environ.get('DATA', '.') + '/seen'
+if 'DATA' in os.environ:
+    open(seen, 'a').write(os.environ['VERSION'] + ' ')
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 if os.environ['VERSION'] == 'none':
@@ -92,6 +100,47 @@ fn the_gate_waits_for_a_yes_and_takes_back_after_a_no() {
     fs::write(stage.deployer.home().join("approved"), "").unwrap();
     run.wait().ok();
     assert_eq!(stage.serves(port), "v2");
+}
+
+#[test]
+fn a_canary_step_comes_before_the_cutover() {
+    let stage = Stage::new();
+    let (port, own_port) = (free_port(), free_pair());
+    let proxy = ProxyProcess::start();
+    let given = |image: &str| {
+        let own = [set("service", "web"), set("image", image), set("address", format!("127.0.0.1:{port}"))];
+        let control = set("control", proxy.control().display());
+        let step = [set("own_port", own_port), set("share", 50), set("stay", "2s")];
+        let pace = [set("warm_up", "0s"), set("patience", "0s"), set("rate", 100)];
+        own.into_iter().chain([control]).chain(step).chain(pace).flatten().collect::<Vec<_>>()
+    };
+    stage.deployer.run(&example("canary_step.rhai"), &strs(&given("app:v1"))).ok();
+    assert_eq!(stage.serves(port), "v1");
+    let step = stage.deployer.run(&example("canary_step.rhai"), &strs(&given("app:v2"))).ok();
+    step.says("50 % of the requests").says("pass: ");
+    assert_eq!(stage.serves(port), "v2");
+    stage.deployer.run(&example("canary_step.rhai"), &strs(&given("app:none"))).code(1);
+    assert_eq!(stage.serves(port), "v2");
+}
+
+#[test]
+fn a_clone_of_the_data_is_what_the_new_version_is_proved_on() {
+    let stage = Stage::new();
+    let (port, proof) = (free_port(), free_port());
+    let given = |image: &str| {
+        let sets = [set("service", "web"), set("image", image), set("volume", "notes")];
+        sets.into_iter().chain([set("port", port), set("proof_port", proof)]).flatten().collect::<Vec<_>>()
+    };
+    let seen = || until("the data", || http::get(port, "/seen").ok()).body;
+    stage.deployer.run(&example("cloned.rhai"), &strs(&given("app:v1"))).ok();
+    stage.deployer.run(&example("cloned.rhai"), &strs(&given("app:none"))).code(1);
+    // What the broken one wrote was in the copy, which is gone.
+    assert_eq!(seen(), "v1 ");
+    stage.deployer.run(&example("cloned.rhai"), &strs(&given("app:v2"))).ok();
+    assert_eq!(seen(), "v1 v2 ");
+    stage.deployer.file("volumes.rhai", "for it in volume_list() { print(it.name); }");
+    let volumes = stage.deployer.run("volumes.rhai", &[]).ok().said();
+    assert!(volumes.contains("notes") && !volumes.contains("notes-proof"), "{volumes}");
 }
 
 #[test]

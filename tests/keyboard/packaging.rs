@@ -81,5 +81,7 @@ fn everything_that_is_packaged_is_there() {
 fn the_container_recipe_builds_with_the_rust_of_the_package() {
     let manifest: toml::Table = package_file("Cargo.toml").parse().unwrap();
     let rust = manifest["package"]["rust-version"].as_str().unwrap();
-    assert!(package_file("examples/container/Dockerfile").contains(&format!("FROM rust:{rust}-")));
+    assert!(package_file("examples/container/Dockerfile").contains(&format!("\nARG RUST_IMAGE=rust:{rust}-")));
+    // What was built here is not sent to the engine.
+    assert!(package_file(".dockerignore").lines().any(|line| line == "target"));
 }

@@ -1,6 +1,5 @@
 //! The composition root: the only file that names concrete worlds and stores together.
 
-mod dry_world;
 mod session;
 
 use std::path::PathBuf;

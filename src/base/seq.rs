@@ -89,6 +89,11 @@ impl Branch {
         Self::default()
     }
 
+    /// The main line of what goes on without being run again, behind the entry of this number.
+    pub fn root_after(last: u32) -> Self {
+        Self { path: Vec::new(), last: AtomicU32::new(last) }
+    }
+
     /// Where the closures of `on_finish` run.
     pub fn finishing() -> Self {
         Self::child(&Seq::beside(), 0)

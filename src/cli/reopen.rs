@@ -9,16 +9,19 @@ use tokio::runtime::Handle;
 use super::fault::Fault;
 use super::folder_sources::FolderSources;
 use super::show::{find, journal};
-use super::{EngineArgs, ShowAs, signals, terminal};
+use super::{EngineArgs, ShowAs, repl, signals, terminal};
 use crate::app::{App, EngineChoice, Options, enter_working_dir, is_dead};
 use crate::base::duration_text::DurationText;
 use crate::base::run_id::RunId;
 use crate::effect::{EffectError, ErrorKind};
 use crate::gateway::Cancel;
 use crate::journal::entry::{Intent, Purpose, RunEvent, RunStatus, RunSummary};
+use crate::journal::run_state::RunState;
+use crate::journal::{Journal, JournalError};
 use crate::run::pinned_sources::PinnedSources;
 use crate::run::reopen::{Decisions, ReopenError, Reopening};
 use crate::run::runner::Runner;
+use crate::run::session_run::SESSION;
 use crate::script::diagnostic::effect_diagnostic;
 use crate::script::source::Source;
 
@@ -54,6 +57,11 @@ pub async fn reopen(wanted: Wanted<'_>) -> Result<u8, Fault> {
         return Err(Fault::usage(miette!(help = help, "run {id} may still be under way")));
     }
     enter_working_dir(&summary.header)?;
+    let reopening = Reopening { purpose: wanted.purpose, process: app.process(), decisions: wanted.decisions };
+    if wanted.purpose == Purpose::Resume && is_open_session(app.journal.as_ref(), &summary)? {
+        let flags = app.state_flags.clone();
+        return repl::go_on(app, &summary, reopening, &flags).await;
+    }
     let face = Arc::new(Mutex::new(terminal::show(wanted.show_as, true)));
     let shown = face.clone();
     let listener = Arc::new(move |event: &RunEvent| shown.lock().unwrap_or_else(PoisonError::into_inner).show(event));
@@ -73,7 +81,6 @@ pub async fn reopen(wanted: Wanted<'_>) -> Result<u8, Fault> {
         header: summary.header.clone(),
         render: Arc::new(terminal::render),
     };
-    let reopening = Reopening { purpose: wanted.purpose, process: app.process(), decisions: wanted.decisions };
     let handle = Handle::current();
     let ended = tokio::task::spawn_blocking(move || runner.reopen(&handle, &reopening)).await;
     watch.abort();
@@ -84,6 +91,18 @@ pub async fn reopen(wanted: Wanted<'_>) -> Result<u8, Fault> {
         terminal::say(report.trim_end_matches('\n'));
     }
     Ok(end.exit_code)
+}
+
+/// Whether it is a session that a person can go on with: there is no script to run again.
+fn is_open_session(journal: &dyn Journal, summary: &RunSummary) -> Result<bool, JournalError> {
+    if summary.header.script != SESSION {
+        return Ok(false);
+    }
+    let mut state = RunState::default();
+    for record in journal.records(&summary.run)? {
+        state.apply(&record.entry)?;
+    }
+    Ok(!state.unwinding)
 }
 
 fn refuse_ended(summary: &RunSummary, purpose: Purpose) -> Result<(), Fault> {
@@ -104,7 +123,7 @@ fn refuse_ended(summary: &RunSummary, purpose: Purpose) -> Result<(), Fault> {
     Err(Fault::usage(miette!(help = help, "run {id} has ended: {}", summary.status)))
 }
 
-fn refused(id: &RunId, flags: &str, error: ReopenError) -> Fault {
+pub fn refused(id: &RunId, flags: &str, error: ReopenError) -> Fault {
     let id = format!("{id} {flags}");
     let id = id.trim_end();
     let code = RunStatus::Unfinished.exit_code();

@@ -131,6 +131,25 @@ impl Entry {
             Self::RunResolved => "run_resolved",
         }
     }
+
+    /// Its place in the run.
+    pub fn seq(&self) -> Option<&Seq> {
+        match self {
+            Self::StepOpened { seq, .. }
+            | Self::StepClosed { seq, .. }
+            | Self::ParallelOpened { seq, .. }
+            | Self::ParallelClosed { seq }
+            | Self::Completed { seq, .. }
+            | Self::Failed { seq, .. }
+            | Self::RollbackRegistered { seq, .. }
+            | Self::RollbackCalled { seq }
+            | Self::Committed { seq } => Some(seq),
+            Self::Intended { intent } => Some(&intent.seq),
+            Self::Logged { seq, .. } => seq.as_ref(),
+            Self::RunStarted { .. } | Self::RunReopened { .. } | Self::RunEnded { .. } | Self::RunResolved => None,
+            Self::SourceLoaded { .. } | Self::UnwindStarted { .. } => None,
+        }
+    }
 }
 
 /// What a run is, fixed at its start.

@@ -10,6 +10,8 @@ pub enum Fate {
     TakenBack,
     /// It ended with an error.
     Failed,
+    /// Another process took it; the text says in words what it did.
+    Former,
 }
 
 /// An input and what became of it.
@@ -36,6 +38,7 @@ pub fn script(head: &str, before: &[String], inputs: &[Input]) -> String {
         let replaced = defined(&input.text).is_some_and(|name| last.get(&name) != Some(&at));
         match input.fate {
             Fate::Failed => {}
+            Fate::Former => text += &commented("before the session was opened again: ", &input.text),
             Fate::TakenBack => text += &commented("taken back: ", &input.text),
             Fate::Stands if replaced || before.contains(&terminated(&input.text)) => {}
             Fate::Stands => text += &format!("{}\n", terminated(&input.text)),

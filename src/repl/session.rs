@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::command::{Command, help};
+use super::former::{Former, by_input};
 use super::interrupt::Interrupt;
 use super::names::KnownNames;
 use super::saved::{Fate, Input, script};
@@ -15,7 +16,7 @@ use super::surroundings::Surroundings;
 use super::table::{Look, shown};
 use crate::base::seq::Seq;
 use crate::journal::entry::{Entry, EntryAccess, RunEnd, RunEvent, RunStatus};
-use crate::journal::run_state::UndoStep;
+use crate::journal::run_state::{UndoAction, UndoStep};
 use crate::report::layout::one_line;
 use crate::run::runner::Render;
 use crate::run::session_run::{NotTakenBack, SessionRun};
@@ -25,6 +26,9 @@ use crate::script::page::page;
 use crate::script::program::Failure;
 use crate::script::reference;
 use crate::script::source::{Source, SourceLoader};
+
+/// Why `on_rollback` of a session that was killed is not called.
+const LOST_CLOSURE: &str = "the closure was lost with the process that was killed";
 
 /// What a session is opened with.
 pub struct Opening {
@@ -75,6 +79,17 @@ impl Session {
     pub fn load(&mut self, source: &Source) -> Result<String, String> {
         let functions = self.evaluator.load(source).map_err(|diagnostic| (self.opening.render)(&*diagnostic))?;
         Ok(format!("{}: {functions} functions; none of its statements was run", source.name))
+    }
+
+    /// Goes on with what was done before the process of this session was killed. Returns how much of it can be taken
+    /// back.
+    pub fn go_on(&mut self, former: &Former) -> usize {
+        self.evaluator.go_on(&former.earlier);
+        for (words, steps) in by_input(&self.opening.run.pile()) {
+            self.inputs.push(Input { text: words, fate: Fate::Former });
+            self.steps.push(steps);
+        }
+        self.steps.len()
     }
 
     pub fn opening(&self) -> &Opening {
@@ -231,8 +246,13 @@ impl Session {
     }
 
     fn undo_step(&mut self, step: &UndoStep) -> Result<(), String> {
-        let call = |seq: &Seq| self.evaluator.call_rollback(seq).map_err(|failure| failure.diagnostic.message.clone());
-        match self.opening.run.undo(&self.opening.handle, step, &call) {
+        let undone = match step.action {
+            UndoAction::Closure if !self.evaluator.has_rollback(&step.seq) => {
+                Err(NotTakenBack::Impossible(LOST_CLOSURE.into()))
+            }
+            _ => self.opening.run.undo(&self.opening.handle, step, &|seq| self.call_rollback(seq)),
+        };
+        match undone {
             Ok(()) => Ok(()),
             Err(NotTakenBack::Impossible(why)) => {
                 // So that the one before it can be reached.
@@ -244,6 +264,13 @@ impl Session {
                 Err(format!("`{}` was not taken back: {error}{hint}", step.of))
             }
         }
+    }
+
+    fn call_rollback(&self, seq: &Seq) -> Result<(), String> {
+        if !self.evaluator.has_rollback(seq) {
+            return Err(LOST_CLOSURE.into());
+        }
+        self.evaluator.call_rollback(seq).map_err(|failure| failure.diagnostic.message.clone())
     }
 
     fn pile(&self) -> String {
@@ -288,7 +315,6 @@ impl Session {
     /// Ends one that nobody can go on with: everything is taken back.
     pub fn take_back_all(&self, reason: &str, status: RunStatus) -> RunEnd {
         self.opening.interrupt.arm(&self.opening.run.gateway);
-        let call = |seq: &Seq| self.evaluator.call_rollback(seq).map_err(|failure| failure.diagnostic.message.clone());
-        self.opening.run.take_back_all(&self.opening.handle, &call, reason, status)
+        self.opening.run.take_back_all(&self.opening.handle, &|seq| self.call_rollback(seq), reason, status)
     }
 }

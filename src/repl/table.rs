@@ -5,7 +5,8 @@ use serde_json::Value;
 use crate::report::layout::{Paint, Tone, columns, fit, one_line};
 
 /// Columns that come first where they are there; what people look for.
-const FIRST: &[&str] = &["name", "service", "state", "health", "image", "tags", "ports", "started_at", "created_at"];
+const FIRST: &[&str] =
+    &["name", "service", "state", "exit_code", "health", "image", "tags", "ports", "started_at", "created_at"];
 /// Columns that nobody reads in a list.
 const LAST: &[&str] = &["id", "image_id", "labels", "environment", "mounts", "networks", "oom_killed", "driver"];
 /// Columns between columns.
@@ -49,7 +50,11 @@ pub fn shown(value: &Value, look: Look) -> String {
 }
 
 fn line(value: &Value, look: Look) -> String {
-    format!("{}\n", fit(&cell(value), look.width))
+    match value {
+        // Lines of a log, say: what is cut away may be what was looked for.
+        Value::String(text) => format!("{}\n", one_line(text)),
+        other => format!("{}\n", fit(&cell(other), look.width)),
+    }
 }
 
 fn table(items: &[Value], look: Look) -> String {
@@ -199,6 +204,7 @@ mod tests {
         assert_eq!(text(&json!(null), 40), "");
         assert_eq!(text(&json!([]), 40), "(none)\n");
         assert_eq!(text(&json!(["a", 2]), 40), "a\n2\n");
+        assert_eq!(text(&json!(["a line that is long"]), 10), "a line that is long\n");
         assert_eq!(text(&json!("\x1b[2Jx"), 40), "x\n");
     }
 

@@ -11,8 +11,10 @@ use crate::base::duration_text::DurationText;
 use crate::base::seq::{Branch, Seq};
 use crate::effect::lock::AcquireLock;
 use crate::effect::{Applied, Effect, EffectError, ErrorKind, Recovery, Trace, Verdict};
+use crate::gateway::Gateway;
 use crate::journal::entry::{Entry, EntryAccess, EntryRecovery, Intent, Process, Purpose, RunEnd, UndoRecord};
 use crate::journal::{Durability, JournalError};
+use crate::world::clock::Clock;
 
 /// A killed run, and what is wanted of it.
 pub struct Reopening {
@@ -63,34 +65,55 @@ impl Runner {
     /// When it could not be gone on with; it can be tried again.
     pub fn reopen(self, handle: &Handle, reopening: &Reopening) -> Result<RunEnd, ReopenError> {
         let ledger = self.gateway.ledger();
-        let Reopening { purpose, process, .. } = reopening;
-        let entry = Entry::RunReopened { process: process.clone(), purpose: *purpose };
-        ledger.record(entry, Durability::Power)?;
-        let branch = Branch::beside_script(ledger.state().reopened);
-        let closed = self.is_closed(*purpose);
+        let killed = Killed::open(&self.gateway, self.clock.as_ref(), handle, reopening)?;
+        let closed = self.is_closed(reopening.purpose);
         // Without anything to take back there is nothing to keep others from.
         if !closed || !ledger.state().undo_stack.is_empty() {
-            self.take_locks(handle, &branch)?;
+            killed.take_locks()?;
         }
         if !closed {
-            self.settle(handle, &branch, &reopening.decisions)?;
+            killed.settle(&reopening.decisions)?;
         }
         ledger.replay(closed)?;
-        Ok(self.drive(handle, Some(*purpose)))
+        Ok(self.drive(handle, Some(reopening.purpose)))
+    }
+}
+
+/// A run that another process began and this one has opened.
+pub(super) struct Killed<'a> {
+    gateway: &'a Gateway,
+    clock: &'a dyn Clock,
+    handle: &'a Handle,
+    branch: Branch,
+}
+
+impl<'a> Killed<'a> {
+    /// Writes down that this process goes on with it.
+    pub fn open(
+        gateway: &'a Gateway,
+        clock: &'a dyn Clock,
+        handle: &'a Handle,
+        reopening: &Reopening,
+    ) -> Result<Self, ReopenError> {
+        let ledger = gateway.ledger();
+        let entry = Entry::RunReopened { process: reopening.process.clone(), purpose: reopening.purpose };
+        ledger.record(entry, Durability::Power)?;
+        let branch = Branch::beside_script(ledger.state().reopened);
+        Ok(Self { gateway, clock, handle, branch })
     }
 
     /// The run's locks are in the name of a process that is gone.
-    fn take_locks(&self, handle: &Handle, branch: &Branch) -> Result<(), ReopenError> {
+    pub fn take_locks(&self) -> Result<(), ReopenError> {
         let services: Vec<String> = self.gateway.ledger().state().locks.iter().cloned().collect();
         for service in services {
             let acquire: Effect = AcquireLock { service, wait: DurationText::default() }.into();
-            handle.block_on(self.gateway.perform_last(branch.next(), acquire))?;
+            self.handle.block_on(self.gateway.perform_last(self.branch.next(), acquire))?;
         }
         Ok(())
     }
 
     /// Finds out what became of every effect that was under way.
-    fn settle(&self, handle: &Handle, branch: &Branch, decisions: &Decisions) -> Result<(), ReopenError> {
+    pub fn settle(&self, decisions: &Decisions) -> Result<(), ReopenError> {
         let under_way: Vec<Intent> = self.gateway.ledger().state().under_way.values().cloned().collect();
         let asks = |intent: &&Intent| intent.recovery == EntryRecovery::Ask && intent.access == EntryAccess::Write;
         let decided = |seq: &Seq| decisions.redo.contains(seq) || decisions.skip.contains(seq);
@@ -104,20 +127,14 @@ impl Runner {
             return Err(ReopenError::Undecided(undecided));
         }
         for intent in under_way {
-            let entry = self.outcome_of(handle, branch, decisions, &intent)?;
+            let entry = self.outcome_of(decisions, &intent)?;
             self.gateway.ledger().record(entry, Durability::Power)?;
         }
         Ok(())
     }
 
     /// The entry that its process did not come to write.
-    fn outcome_of(
-        &self,
-        handle: &Handle,
-        branch: &Branch,
-        decisions: &Decisions,
-        intent: &Intent,
-    ) -> Result<Entry, ReopenError> {
+    fn outcome_of(&self, decisions: &Decisions, intent: &Intent) -> Result<Entry, ReopenError> {
         let seq = intent.seq.clone();
         if intent.access == EntryAccess::Read {
             return Ok(interrupted(seq, Applied::No));
@@ -138,8 +155,8 @@ impl Runner {
             Recovery::Repeat | Recovery::Ask => None,
         };
         let Some(evidence) = evidence else { return Ok(interrupted(seq, Applied::Unknown)) };
-        let clock = self.clock.as_ref();
-        let seen = insist(handle, clock, || self.gateway.perform_last(branch.next(), evidence.clone()))?;
+        let (handle, clock) = (self.handle, self.clock);
+        let seen = insist(handle, clock, || self.gateway.perform_last(self.branch.next(), evidence.clone()))?;
         let undo = match &intent.undo {
             UndoRecord::Effect { kind, args } => Some(decode(kind, args)?),
             UndoRecord::Nothing | UndoRecord::Impossible { .. } => None,
@@ -151,7 +168,7 @@ impl Runner {
             // It is on the pile of undos as well: what was half done is taken away, and done again.
             (Verdict::Partly, Some(undo)) => {
                 let seq = intent.seq.clone();
-                insist(handle, clock, || self.gateway.undo(branch.next(), seq.clone(), undo.clone()))?;
+                insist(handle, clock, || self.gateway.undo(self.branch.next(), seq.clone(), undo.clone()))?;
                 Ok(interrupted(intent.seq.clone(), Applied::No))
             }
             (Verdict::Partly | Verdict::Not, _) => Ok(interrupted(intent.seq.clone(), Applied::Unknown)),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
+use super::reopen::{Killed, ReopenError, Reopening};
 use super::runner::release_locks;
 use super::unwind::{CallClosure, Unwind, insist};
 use crate::effect::{Effect, EffectError, ErrorKind};
@@ -46,6 +47,17 @@ impl SessionRun {
         let ledger = self.gateway.ledger();
         ledger.journal().keep_source(&self.header.digest, "")?;
         ledger.record(Entry::RunStarted { header: Box::new(self.header.clone()) }, Durability::Power)
+    }
+
+    /// Goes on with one that was killed: takes its locks in this process's name, and finds out what became of the
+    /// effect that was under way. No input is done again; what was done can be taken back.
+    ///
+    /// # Errors
+    /// When it could not be gone on with; it can be tried again.
+    pub fn reopen(&self, handle: &Handle, reopening: &Reopening) -> Result<(), ReopenError> {
+        let killed = Killed::open(&self.gateway, self.clock.as_ref(), handle, reopening)?;
+        killed.take_locks()?;
+        killed.settle(&reopening.decisions)
     }
 
     /// What can still be taken back, the oldest first.

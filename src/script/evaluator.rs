@@ -32,6 +32,15 @@ pub struct Evaluator {
     aside: Aside,
 }
 
+/// What inputs did before the process that took them was killed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// How many there were.
+    pub inputs: usize,
+    /// Names of containers that were set aside, and are to be removed at the end.
+    pub aside: Vec<String>,
+}
+
 impl Evaluator {
     pub fn new(gateway: Arc<Gateway>, handle: Handle, loader: Arc<dyn SourceLoader>) -> Self {
         let host = Arc::new(Host::running(gateway, handle, json!({})));
@@ -41,6 +50,17 @@ impl Evaluator {
         set_aside::register(&mut engine, &host, &aside);
         let (scope, functions) = (Scope::new(), AST::empty());
         Self { engine, host, loader, scope, functions, imports: Vec::new(), inputs: 0, aside }
+    }
+
+    /// Goes on behind inputs of another process: their variables are gone, what they set aside is still due.
+    pub fn go_on(&mut self, earlier: &Earlier) {
+        self.inputs = earlier.inputs;
+        set_aside::take_over(&self.aside, &earlier.aside);
+    }
+
+    /// Whether the closure that was registered with `on_rollback` at `seq` is at hand.
+    pub fn has_rollback(&self, seq: &Seq) -> bool {
+        self.host.rollback(seq).is_some()
     }
 
     /// A copy of all variables, functions and imports that asks another gateway.

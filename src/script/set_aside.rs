@@ -9,10 +9,14 @@ use super::catalogue::catalogue;
 use super::host::{Host, Rhai};
 use super::value::to_json;
 use crate::base::container_ref::ContainerRef;
+use crate::base::run_id::RunId;
 use crate::effect::container::{
     Container, ContainerEffect, DEFAULT_STOP_GRACE, InspectContainer, RemoveContainer, RenameContainer, StopContainer,
 };
 use crate::effect::{Effect, Request};
+
+/// Between the name of a container that is set aside and the run that did it.
+const SET_ASIDE: &str = "-removed-";
 
 /// The removals that are due.
 pub type Aside = Arc<Mutex<Vec<RemoveContainer>>>;
@@ -41,6 +45,29 @@ pub fn due(aside: &Aside) -> Vec<Effect> {
     aside.iter().cloned().map(Into::into).collect()
 }
 
+/// Takes over what a process set aside that was killed. Whether its anonymous volumes were to go is not known: they
+/// stay.
+pub fn take_over(aside: &Aside, names: &[String]) {
+    let mut aside = aside.lock().unwrap_or_else(PoisonError::into_inner);
+    aside.extend(names.iter().map(|name| removal(name, false)));
+}
+
+/// Whether this run gave a container that name to set it aside.
+pub fn is_aside_name(name: &str, run: &RunId) -> bool {
+    name.contains(&format!("{SET_ASIDE}{run}-"))
+}
+
+fn removal(name: &str, volumes: bool) -> RemoveContainer {
+    RemoveContainer {
+        container: ContainerRef::new(name),
+        force: true,
+        volumes,
+        missing_ok: true,
+        disposable: true,
+        only_own: false,
+    }
+}
+
 fn remove(host: &Arc<Host>, aside: &Aside, context: &NativeCallContext, args: &[Dynamic]) -> Rhai<Dynamic> {
     let Some(primitive) = catalogue().get(RemoveContainer::KIND) else { return Ok(Dynamic::UNIT) };
     let effect = primitive.effect(args).map_err(|error| host.raise(context.call_position(), primitive.name, error))?;
@@ -60,14 +87,7 @@ fn remove(host: &Arc<Host>, aside: &Aside, context: &NativeCallContext, args: &[
     }
     let name = aside_name(host, aside, &found.name);
     let _renamed = host.perform(context, RenameContainer { container, name: name.clone() }.into())?;
-    aside.lock().unwrap_or_else(PoisonError::into_inner).push(RemoveContainer {
-        container: ContainerRef::new(name),
-        force: true,
-        volumes: request.volumes,
-        missing_ok: true,
-        disposable: true,
-        only_own: false,
-    });
+    aside.lock().unwrap_or_else(PoisonError::into_inner).push(removal(&name, request.volumes));
     Ok(Dynamic::from_map(Map::from([("removed".into(), true.into())])))
 }
 
@@ -75,5 +95,5 @@ fn remove(host: &Arc<Host>, aside: &Aside, context: &NativeCallContext, args: &[
 fn aside_name(host: &Host, aside: &Aside, name: &str) -> String {
     let run = host.gateway().map(|gateway| gateway.ledger().run().to_string()).unwrap_or_default();
     let number = aside.lock().unwrap_or_else(PoisonError::into_inner).len() + 1;
-    format!("{name}-removed-{run}-{number}")
+    format!("{name}{SET_ASIDE}{run}-{number}")
 }

@@ -7,6 +7,7 @@ mod support;
 
 mod customised;
 mod first_steps;
+mod killed;
 mod packaging;
 mod pipe;
 mod reference;

@@ -1,8 +1,6 @@
 //! `deployer repl` in a pipe: inputs, results, taking back, dry sessions, and what is kept.
 
-use crate::session::{engine, piped};
-
-const RUN: &str = "docker_build(#{context: \"app\", tag: \"hello:v1\"}).tags\nlet web = docker_run(#{\n    name: \"web\", image: \"hello:v1\",\n});\n";
+use crate::session::{RUN, engine, piped};
 
 #[test]
 fn a_question_is_answered() {

@@ -6,6 +6,9 @@ use std::thread;
 
 use crate::support::deployer::{Deployer, Finished};
 
+/// Builds an image and runs it.
+pub const RUN: &str = "docker_build(#{context: \"app\", tag: \"hello:v1\"}).tags\nlet web = docker_run(#{\n    name: \"web\", image: \"hello:v1\",\n});\n";
+
 /// A local engine with the folder `app` in the home: a service that sleeps.
 pub fn engine() -> Deployer {
     let deployer = Deployer::local();
@@ -23,7 +26,16 @@ pub fn folder(deployer: &Deployer, name: &str, command: &str) {
 pub fn piped(deployer: &Deployer, args: &[&str], inputs: &str) -> Finished {
     let mut all = vec!["repl", "--engine", "local"];
     all.extend(args);
-    let mut child = deployer.command(&all).stdin(Stdio::piped()).spawn().unwrap();
+    fed(deployer, &all, inputs)
+}
+
+/// `deployer resume last` with these inputs.
+pub fn resumed(deployer: &Deployer, inputs: &str) -> Finished {
+    fed(deployer, &["resume", "last", "--engine", "local"], inputs)
+}
+
+fn fed(deployer: &Deployer, args: &[&str], inputs: &str) -> Finished {
+    let mut child = deployer.command(args).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let inputs = inputs.to_owned();
     let writer = thread::spawn(move || {

@@ -113,7 +113,9 @@ impl Facts for RenameContainer {
 
     fn undo(&self, prior: Option<&Outcome>) -> Undo {
         prior_container(prior).map_or(Undo::Nothing, |container| {
-            Undo::by(Self { container: ContainerRef::new(container.id.clone()), name: container.name.clone() })
+            // The id stays right whatever it is called by then; people know it by the name that it has until then.
+            let renamed = ContainerRef { key: container.id.clone(), name: Some(self.name.clone()) };
+            Undo::by(Self { container: renamed, name: container.name.clone() })
         })
     }
 

@@ -21,9 +21,9 @@ mod target;
 mod visit;
 
 mod caddy;
-mod cutover;
 mod every_driver;
 mod haproxy;
 mod nginx;
 mod program;
+mod replace;
 mod rig;

@@ -24,6 +24,7 @@ mod caddy;
 mod every_driver;
 mod haproxy;
 mod nginx;
+#[allow(dead_code, reason = "shared with the tests on Docker and the benchmark")]
 mod program;
 mod replace;
 mod rig;

@@ -14,6 +14,8 @@ mod block;
 mod current;
 #[path = "docs/likeness.rs"]
 mod likeness;
+#[path = "support/ports.rs"]
+mod ports;
 #[path = "docs/tour.rs"]
 mod tour;
 

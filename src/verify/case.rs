@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use super::attempt::{Attempt, Mishap, When};
 use super::baseline::{Baseline, Serving};
 use super::judge::{judge, seconds};
+use super::property::{Finding, Property};
 use super::rehearsal::{Rehearsed, rehearse};
 use super::story::story;
 use super::subject::Subject;
@@ -102,14 +103,7 @@ impl Case {
     /// # Errors
     /// When its host cannot be set up, or what goes wrong has no place in the run.
     pub fn run(&self, subject: &Subject, handle: &Handle) -> Result<Verdict, EffectError> {
-        let nothing = rehearse(subject, &Attempt::default(), handle)?;
-        let baseline = Baseline::of(&nothing);
-        let mut run = nothing;
-        for event in &self.when {
-            let mishap = event.mishap(&run)?;
-            run = rehearse(subject, &run.attempt.and(mishap), handle)?;
-        }
-        let findings = judge(&baseline, subject.gap, &run);
+        let (run, findings) = play(&self.when, subject, handle)?;
         let mut wrong = self.expect.differs(&run);
         let holds = self.expect.holds.unwrap_or(true);
         match findings.first() {
@@ -119,14 +113,30 @@ impl Case {
             None if !holds => wrong.push("every property holds".into()),
             _ => {}
         }
-        let finding = findings.into_iter().next().unwrap_or(super::property::Finding {
-            property: super::property::Property::End,
+        let finding = findings.into_iter().next().unwrap_or(Finding {
+            property: Property::End,
             what: String::new(),
             at_ms: None,
         });
         let story = if wrong.is_empty() { Vec::new() } else { story(&run, &finding) };
         Ok(Verdict { wrong, story })
     }
+}
+
+/// Runs a subject while these things go wrong, one after the other: what came of it, and what did not hold.
+///
+/// # Errors
+/// When its host cannot be set up, or what goes wrong has no place in the run.
+pub fn play(when: &[Event], subject: &Subject, handle: &Handle) -> Result<(Rehearsed, Vec<Finding>), EffectError> {
+    let nothing = rehearse(subject, &Attempt::default(), handle)?;
+    let baseline = Baseline::of(&nothing);
+    let mut run = nothing;
+    for event in when {
+        let mishap = event.mishap(&run)?;
+        run = rehearse(subject, &run.attempt.and(mishap), handle)?;
+    }
+    let findings = judge(&baseline, subject.gap, &run);
+    Ok((run, findings))
 }
 
 impl Event {

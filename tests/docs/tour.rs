@@ -1,13 +1,13 @@
 //! A reader who follows the README in a folder of their own, on one engine.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use super::block::Block;
 use super::likeness::assert_like;
+use super::ports::{free_pair, free_port};
 
 /// What the README's own image is built on; `tests/support/python-base` makes it where it is missing.
 const BASE_IMAGE: &str = "python:3.11-slim";
@@ -41,12 +41,9 @@ impl Tour {
     }
 
     fn new(on_docker: bool) -> Self {
-        // Held together, so that they differ.
-        let listeners: Vec<TcpListener> = (0..5).map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap()).collect();
-        let instead = (8080..)
-            .zip(&listeners)
-            .map(|(port, listener)| (port.to_string(), listener.local_addr().unwrap().port().to_string()))
-            .collect();
+        let mut instead: Vec<_> = (8080..8084).map(|port: u16| (port.to_string(), free_port().to_string())).collect();
+        // Behind a route, releases take this one and the one after it in turn.
+        instead.push(("8084".into(), free_pair().to_string()));
         let tour = Self { home: tempfile::tempdir().unwrap(), instead, on_docker };
         fs::create_dir_all(tour.folder()).unwrap();
         fs::create_dir(tour.path("bin")).unwrap();

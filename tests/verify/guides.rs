@@ -13,7 +13,7 @@ use deployer::world::sim::{Behaviour, Placed, SimImage};
 const LOGO: &str = include_str!("../../examples/guides/logo_detection.rhai");
 const MANUAL: &str = include_str!("../../examples/guides/manual_generator.rhai");
 
-fn logo() -> Subject {
+pub fn logo() -> Subject {
     let app = || Behaviour { port: 8000, ..Behaviour::default() };
     let images = vec![SimImage::new("logo:v1", app()), SimImage::new("logo:v2", app())];
     let spec = json!({"name": "logo-detection-api", "image": "logo:v1", "ports": ["8000:8000"]});
@@ -22,7 +22,7 @@ fn logo() -> Subject {
     subject("logo_detection.rhai", LOGO, Replaced::default(), json!({"image": "logo:v2"}), scenario)
 }
 
-fn manual(gap_ms: u64) -> Subject {
+pub fn manual(gap_ms: u64) -> Subject {
     let given: Value = json!({"service": "web", "image": "web:v2", "compose_service": "web"});
     let mut subject = subject("manual_generator.rhai", MANUAL, Replaced::default(), given, composed(false));
     subject.gap = Some(Gap::of(gap_ms));

@@ -119,8 +119,28 @@ impl DockerEngine {
         names::plain("container", &request.name)?;
         let options = RenameContainerOptionsBuilder::new().name(&request.name).build();
         let answer = ask(About::Container(&container.name), self.docker.rename_container(&container.id, options)).await;
-        answer.map_err(|error| if error.kind == ErrorKind::Conflict { name_taken(&request.name) } else { error })?;
+        if let Err(error) = answer {
+            return Err(match error.kind {
+                ErrorKind::Conflict => name_taken(&request.name),
+                ErrorKind::NotFound => self.not_renamed(&container, error).await,
+                _ => error,
+            });
+        }
         self.container_of(&ContainerRef::new(container.id)).await
+    }
+
+    /// The engine does not find the network of a container that it is just about to start again, and takes the new name
+    /// back: a moment later it can.
+    async fn not_renamed(&self, container: &Container, error: EffectError) -> EffectError {
+        match self.container_of(&ContainerRef::new(&container.id)).await {
+            Ok(_) => {
+                let message = format!("container `{}` cannot be renamed while it starts again", container.name);
+                EffectError::new(ErrorKind::Unavailable, message)
+                    .hint(format!("see why it ends: docker logs {}", container.name))
+                    .not_applied()
+            }
+            Err(_) => error,
+        }
     }
 
     async fn remove(&self, call: &Call, request: &RemoveContainer) -> Result<Removed, EffectError> {

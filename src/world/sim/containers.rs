@@ -302,6 +302,11 @@ impl SimHost {
         if let Some(other) = self.containers.get(&request.name) {
             return Err(taken(&request.name, &other.id));
         }
+        let restarts = |container: &SimContainer| container.state == ContainerState::Restarting;
+        if self.containers.get(&name).is_some_and(restarts) {
+            let message = format!("container `{name}` cannot be renamed while it starts again");
+            return Err(EffectError::new(ErrorKind::Unavailable, message).not_applied());
+        }
         if let Some(mut container) = self.containers.remove(&name) {
             container.spec.name.clone_from(&request.name);
             self.containers.by_name.insert(request.name.clone(), container);

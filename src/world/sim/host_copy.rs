@@ -3,13 +3,14 @@
 //!
 //! Faults: none of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::behaviour::Behaviour;
 use super::images::SimImage;
 use super::machine::Machine;
 use super::networks::SimNetwork;
 use super::scenario::{Placed, Scenario};
+use super::sim_host::SimHost;
 use super::traffic::SimRoute;
 use super::volumes::SimVolume;
 use crate::base::port_mapping::PortMapping;
@@ -37,13 +38,14 @@ pub async fn copy_host(world: &dyn World, call: &Call) -> Result<Scenario, Effec
     let containers = containers(world, call).await?;
     let images = images(world, call).await?;
     scenario.images = images.iter().map(image).collect();
-    for container in &containers {
-        if images.iter().all(|image| image.id != container.image_id) {
-            let names = vec![container.image.clone()];
-            let id = Some(container.image_id.clone());
-            scenario.images.push(SimImage { names, id, ..SimImage::new("", Behaviour::unknown()) });
-        }
-    }
+    let lost: BTreeSet<&String> = containers.iter().map(|container| &container.image_id).collect();
+    let lost = lost.into_iter().filter(|id| images.iter().all(|image| image.id != **id));
+    // Its name, if it has one, is another image's by now.
+    scenario.images.extend(lost.map(|id| SimImage {
+        names: Vec::new(),
+        id: Some(id.clone()),
+        ..SimImage::new("", Behaviour::unknown())
+    }));
     scenario.volumes = volumes(world, call).await?;
     scenario.networks = networks(world, call).await?;
     for network in containers.iter().flat_map(|container| container.networks.keys()) {
@@ -55,8 +57,25 @@ pub async fn copy_host(world: &dyn World, call: &Call) -> Result<Scenario, Effec
     scenario.machine = machine(world, call).await;
     let used: u64 = containers.iter().filter(|container| container.is_running()).map(|_| MEMORY_MB).sum();
     scenario.machine.memory_used_mb = scenario.machine.memory_used_mb.saturating_sub(used);
-    scenario.containers = containers.iter().map(placed).collect();
-    Ok(scenario)
+    Ok(with_containers(scenario, containers.iter().map(placed)))
+}
+
+/// The scenario with all containers that the simulated host takes: what a real one allows beyond is not worth a plan.
+fn with_containers(scenario: Scenario, containers: impl Iterator<Item = Placed>) -> Scenario {
+    let whole = Scenario { containers: containers.collect(), ..scenario.clone() };
+    if SimHost::new(whole.clone()).is_ok() {
+        return whole;
+    }
+    let mut taken = scenario;
+    for placed in whole.containers {
+        let name = placed.spec.name.clone();
+        taken.containers.push(placed);
+        if let Err(error) = SimHost::new(taken.clone()) {
+            tracing::warn!("container `{name}` is left out of the simulated copy: {error}");
+            taken.containers.pop();
+        }
+    }
+    taken
 }
 
 /// What the simulation counts for an app that nobody has described.
@@ -213,5 +232,45 @@ impl SimRoute {
             draining: Default::default(),
             served: BTreeMap::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(name: &str, image: &str, port: &str) -> Placed {
+        let spec = serde_json::json!({"name": name, "image": image, "ports": [port]});
+        Placed {
+            image_id: Some(format!("sha256:{}", "a".repeat(64))),
+            ..Placed::new(serde_json::from_value(spec).unwrap())
+        }
+    }
+
+    fn host() -> Scenario {
+        let id = Some(format!("sha256:{}", "a".repeat(64)));
+        let former = SimImage { names: Vec::new(), id, ..SimImage::new("", Behaviour::unknown()) };
+        Scenario { images: vec![former, SimImage::new("web:live", Behaviour::unknown())], ..Scenario::bare() }
+    }
+
+    #[test]
+    fn a_container_outlives_the_name_of_its_image() {
+        let copied = with_containers(host(), [container("web", "web:live", "80:80")].into_iter());
+        let mut host = SimHost::new(copied).unwrap();
+        let (images, standing) = (host.snapshot().images, host.snapshot().containers.remove("web").unwrap());
+        assert_ne!(images["web:live"], standing.image_id);
+        assert!(standing.image_id.ends_with("aaa"));
+    }
+
+    #[test]
+    fn what_the_simulated_host_refuses_is_left_out() {
+        let all = [
+            container("one", "web:live", "80:80"),
+            container("two", "web:live", "80:80"),
+            container("three", "x", "81:80"),
+        ];
+        let names: Vec<String> =
+            with_containers(host(), all.into_iter()).containers.into_iter().map(|c| c.spec.name).collect();
+        assert_eq!(names, ["one", "three"]);
     }
 }

@@ -108,8 +108,13 @@ impl SimHost {
             host.networks.0.insert(name, (id, network));
         }
         for placed in &scenario.containers {
-            let name = host.create(None, &placed.spec)?;
+            let mut spec = placed.spec.clone();
+            // The name may belong to another image by now.
+            let made_from = placed.image_id.as_ref().filter(|id| host.images.by_id_prefix(id).is_some());
+            spec.image.clone_from(made_from.unwrap_or(&placed.spec.image));
+            let name = host.create(None, &spec)?;
             if let Some(container) = host.containers.get_mut(&name) {
+                container.spec.image.clone_from(&placed.spec.image);
                 container.id.clone_from(placed.id.as_ref().unwrap_or(&container.id.clone()));
                 container.image_id.clone_from(placed.image_id.as_ref().unwrap_or(&container.image_id.clone()));
             }

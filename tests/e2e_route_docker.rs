@@ -1,15 +1,21 @@
 //! `bluegreen.rhai` and `rollback.rhai` on real Docker behind the embedded proxy: no visitor notices anything, whatever
-//! happens to the deploy.
+//! happens to the deploy. Behind nginx, HAProxy and Caddy: the same promotion, and the same way back.
 
 mod support;
 
+#[allow(dead_code, reason = "shared with the tests of the drivers")]
+#[path = "traffic/program.rs"]
+mod program;
+
 use std::time::Duration;
 
+use program::{Kind, Program};
 use support::apps;
 use support::proxy_process::ProxyProcess;
 use support::scene::Scene;
 use support::sweep::{Way, entries, points, sweep};
 use support::visitor::Visitor;
+use support::{deadline, ports};
 
 const RATE: u32 = 60;
 
@@ -146,4 +152,100 @@ fn a_proxy_that_is_killed_and_started_again_serves_as_before() {
     let seen = visitor.finish();
     assert_eq!(seen.failed, 0, "{seen:?}");
     assert!(seen.slowest < Duration::from_secs(10), "{seen:?}");
+}
+
+/// The proved container is promoted; the old one stays warm, and the way back to it is a switch.
+fn promotes_and_goes_back(kind: Kind) {
+    let program = Program::start(kind);
+    let mut scene = Scene::new();
+    scene.port = program.address.port();
+    scene.tables = program.table();
+    for version in ["v1", "v2"] {
+        let visitor = (version == "v2").then(|| Visitor::start(scene.port, "/health", RATE));
+        let image = apps::manual(&scene.docker, version);
+        scene.deploy(&image).ok();
+        scene.serves_alone(version);
+        if let Some(seen) = visitor.map(Visitor::finish) {
+            // Caddy resets who comes while it opens its port anew: docs/traffic.md.
+            assert!(seen.failed * 20 <= if kind == Kind::Caddy { seen.sent } else { 0 }, "{seen:?}");
+        }
+    }
+    let made = scene.deployer.latest_effects();
+    let runs = made.iter().filter(|effect| effect.contains("docker_run") || effect.contains("docker_create")).count();
+    assert_eq!(runs, 1, "one container a deploy: {made:?}");
+
+    let before = scene.fingerprint();
+    scene.tables = scene.tables.replace("keep_warm = \"1s\"", "keep_warm = \"60s\"");
+    let image = apps::manual(&scene.docker, "v3");
+    let running = scene.start_deploy(&image);
+    support::until("v3 to serve", || {
+        support::http::get(scene.port, "/health").is_ok_and(|answer| answer.version == "v3").then_some(())
+    });
+    scene.docker.cli(&["kill", &format!("{}-green", scene.service)]);
+    running.wait().code(1);
+    assert_eq!(scene.fingerprint(), before, "the very container that there was");
+    let name = scene.service.clone();
+    run_text(&scene, &format!("traffic_forget(\"{name}\");")).ok();
+}
+
+#[test]
+fn nginx_promotes_and_goes_back() {
+    promotes_and_goes_back(Kind::Nginx);
+}
+
+#[test]
+fn haproxy_promotes_and_goes_back() {
+    promotes_and_goes_back(Kind::Haproxy);
+}
+
+#[test]
+fn caddy_promotes_and_goes_back() {
+    promotes_and_goes_back(Kind::Caddy);
+}
+
+/// The recipe that is shipped, with the base image that there is: it serves, and the next container takes over.
+#[test]
+fn the_proxy_in_a_container_hands_over_to_the_next_one() {
+    let (docker, deployer) = (support::docker::Docker::new(), support::deployer::Deployer::docker());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_deployer"), folder.path().join("deployer")).unwrap();
+    let recipe = std::fs::read_to_string(apps::example("proxy").join("Dockerfile")).unwrap();
+    let base = "FROM debian:12-slim\n";
+    assert!(recipe.contains(base), "{recipe}");
+    std::fs::write(folder.path().join("Dockerfile"), recipe.replace(base, "FROM python:3.11-slim\n")).unwrap();
+    let image = docker.build(folder.path(), "proxy", "v1");
+    let shared = tempfile::tempdir().unwrap();
+    let control = shared.path().join("proxy.sock");
+    let (run, state) = (format!("{}:/run/deployer", shared.path().display()), docker.name("proxy-state"));
+    let state = format!("{state}:/var/lib/deployer");
+    let start = |name: &str| {
+        let name = docker.name(name);
+        let args =
+            ["run", "-d", "--name", &name, "--network", "host", "--stop-timeout", "70", "-v", &run, "-v", &state];
+        docker.cli(&[&args[..], &[image.as_str()]].concat());
+        name
+    };
+    let first = start("first");
+    support::until("the proxy", || std::os::unix::net::UnixStream::connect(&control).ok());
+    let app = Program::start(Kind::Nginx);
+    std::fs::write(app.path("conf.d/own.conf"), format!("server {{ listen {}; return 204; }}\n", app.address)).unwrap();
+    let nginx = app.nginx(&["-s", "reload"]);
+    assert!(std::process::Command::new(&nginx[0]).args(&nginx[1..]).status().unwrap().success());
+    let port = ports::free_port();
+    let script = format!(
+        "let web = \"{}\";\nlock(web);\n\
+         traffic_route(#{{service: web, address: \"127.0.0.1:{port}\", driver: #{{kind: \"proxy\", control: \"{}\"}}}});\n\
+         traffic_set(web, [#{{name: \"app\", address: \"{}\"}}]);\n",
+        docker.name("web"),
+        control.display(),
+        app.address,
+    );
+    deployer.run(&deployer.file("serve.rhai", &script), &[]).ok();
+    let visitor = Visitor::start(port, "/", RATE);
+    start("second");
+    support::until("the end of the first", || (docker.inspect(&first)["State"]["Running"] == false).then_some(()));
+    // Whoever steers it now speaks to the second.
+    deployer.run(&deployer.file("serve.rhai", &script), &[]).ok();
+    let seen = visitor.finish();
+    assert_eq!((seen.failed, docker.inspect(&first)["State"]["ExitCode"].as_i64()), (0, Some(0)), "{seen:?}");
 }

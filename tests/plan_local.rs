@@ -2,7 +2,12 @@
 
 mod support;
 
-use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
 use support::apps;
 use support::deployer::Deployer;
 use support::planned::{asked_for, planned};
@@ -61,4 +66,43 @@ fn nothing_to_do_exits_with_0_and_a_missing_secret_with_2() {
     let tool = deployer.file("tool.rhai", "exec([\"no-such-program\"]);\n");
     let plan = planned(&deployer, &tool, &[], 2);
     assert_eq!(plan["missing_programs"], serde_json::json!(["no-such-program"]));
+}
+
+/// Answers every request with 204, and counts them.
+fn counting() -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, count) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&count);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            if stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
+                seen.fetch_add(1, Ordering::SeqCst);
+                drop(stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"));
+            }
+        }
+    });
+    (port, count)
+}
+
+#[test]
+fn load_is_said_and_not_sent() {
+    let deployer = Deployer::local();
+    let (port, count) = counting();
+    let url = format!("http://127.0.0.1:{port}/");
+    let script = |method: &str| {
+        format!(
+            "let seen = load_test(#{{url: \"{url}\", method: \"{method}\", rate: 200.0, duration: \"30s\"}});\n\
+             if seen.failed > 0 && \"{method}\" == \"GET\" {{ fail(`${{seen}}`); }}\nseen.statuses"
+        )
+    };
+    let reads = deployer.file("reads.rhai", &script("GET"));
+    let plan = planned(&deployer, &reads, &[], 0);
+    assert_eq!(plan["load"], json!({ url.as_str(): 6_000 }));
+    assert_eq!(plan["value"], json!({"2xx": 6_000}), "as the one that was asked answered");
+    assert_eq!(count.load(Ordering::SeqCst), 1, "one request tells who answers there");
+    deployer.call(&["plan", &reads, "--engine", "local"]).says(&format!("load: 6000 requests would be sent to {url}"));
+    let asked = count.load(Ordering::SeqCst);
+    let writes = deployer.file("writes.rhai", &script("POST"));
+    assert_eq!(planned(&deployer, &writes, &[], 10)["load"], json!({ url.as_str(): 6_000 }));
+    assert_eq!(count.load(Ordering::SeqCst), asked, "what may change something is not sent at all");
 }

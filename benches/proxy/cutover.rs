@@ -1,7 +1,8 @@
-//! How long a switch takes, from the command to the last request on the old target, under load.
+//! How long a switch takes behind each of them, from the decision to the last request on the old target, and until it is
+//! proved: by deployer's own drivers, under load.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,8 +10,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use deployer::base::run_id::RunId;
+use deployer::base::vault::Vault;
+use deployer::effect::Effect;
+use deployer::world::Call;
+use deployer::world::clock::SystemClock;
+use deployer::world::services::Services;
+use serde_json::{Value, json};
+
 use crate::contender::{OWN_PORT, own};
+use crate::program::{Kind, Program};
 use crate::table::{Table, median, percentile};
+use crate::twin_engine::TwinEngine;
 
 const SWITCHES: u64 = 50;
 const VISITORS: usize = 8;
@@ -42,8 +53,11 @@ fn target(letter: char, begun: Instant, last: Arc<AtomicU64>) -> u16 {
 fn answer(mut stream: TcpStream, letter: char, begun: Instant, last: &AtomicU64) {
     let mut bytes = [0; 4096];
     drop(stream.set_nodelay(true));
-    while stream.read(&mut bytes).is_ok_and(|count| count > 0) {
-        last.fetch_max(u64::try_from(begun.elapsed().as_micros()).unwrap_or_default(), Ordering::SeqCst);
+    while let Ok(count @ 1..) = stream.read(&mut bytes) {
+        // Checks of its health are no requests of visitors.
+        if String::from_utf8_lossy(&bytes[..count]).to_ascii_lowercase().contains("x-visitor") {
+            last.fetch_max(u64::try_from(begun.elapsed().as_micros()).unwrap_or_default(), Ordering::SeqCst);
+        }
         let text = format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{letter}");
         if stream.write_all(text.as_bytes()).is_err() {
             return;
@@ -51,55 +65,95 @@ fn answer(mut stream: TcpStream, letter: char, begun: Instant, last: &AtomicU64)
     }
 }
 
-fn visitor(ending: &AtomicBool) {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", OWN_PORT)) else { return };
+/// Asks again and again; comes anew when the connection ends.
+fn visitor(address: SocketAddr, ending: &AtomicBool) {
     let mut bytes = [0; 4096];
     while !ending.load(Ordering::SeqCst) {
-        if stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").is_err() || stream.read(&mut bytes).is_err() {
-            return;
+        let Ok(mut stream) = TcpStream::connect(address) else { continue };
+        while !ending.load(Ordering::SeqCst) {
+            let sent = stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Visitor: 1\r\n\r\n");
+            if sent.is_err() || !stream.read(&mut bytes).is_ok_and(|count| count > 0) {
+                break;
+            }
         }
     }
 }
 
-pub fn table(folder: &Path) {
-    let folder = folder.join("cutover");
-    std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("no folder: {error}"));
-    let Some(_own) = own(&folder) else { return };
-    let control = folder.join("control.sock");
+/// Whoever steers a program, as a run of deployer does.
+struct Run {
+    runtime: tokio::runtime::Runtime,
+    services: Services,
+    epoch: u64,
+}
+
+impl Run {
+    fn ask(&mut self, kind: &str, args: Value) {
+        self.epoch += 1;
+        let effect = Effect::decode(kind, args).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        let call = Call::silent(RunId::from_bytes([7; 10]), "1".parse().unwrap(), Arc::new(Vault::new(|_| None)));
+        let call = Call { epoch: Some(self.epoch), ..call };
+        let done = self.runtime.block_on(self.services.perform(&call, &effect));
+        done.unwrap_or_else(|error| panic!("{kind}: {error} {:?}", error.detail));
+    }
+}
+
+/// Times of the last request on the old target, and of the proof.
+fn measure(address: SocketAddr, driver: &Value) -> [Vec<Duration>; 2] {
     let begun = Instant::now();
     let lasts = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
     let ports = [target('a', begun, Arc::clone(&lasts[0])), target('b', begun, Arc::clone(&lasts[1]))];
-    command(
-        &control,
-        &format!(
-            r#"{{"op":"targets_set","epoch":1,"service":"web","step":{{"targets":[
-                {{"name":"0","address":"127.0.0.1:{}"}},{{"name":"1","address":"127.0.0.1:{}","weight":0}}]}}}}"#,
-            ports[0], ports[1]
-        ),
-    );
+    let engine = Arc::new(TwinEngine::default());
+    let services = Services::new(engine, Arc::new(SystemClock::default()), Arc::new(|_: &str| None));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut run = Run { runtime, services, epoch: 1 };
+    let step = |to: u64| {
+        let target = |(name, port): (u64, &u16)| json!({"name": name.to_string(), "address": format!("127.0.0.1:{port}"), "weight": u64::from(name == to)});
+        json!({"service": "web", "targets": (0..).zip(&ports).map(target).collect::<Vec<_>>()})
+    };
+    run.ask("traffic_route", json!({"service": "web", "address": address.to_string(), "driver": driver}));
+    run.ask("traffic_set", step(0));
     let ending = AtomicBool::new(false);
-    let (mut commands, mut lags) = (Vec::new(), Vec::new());
+    let (mut lags, mut proofs) = (Vec::new(), Vec::new());
     thread::scope(|scope| {
         for _ in 0..VISITORS {
-            scope.spawn(|| visitor(&ending));
+            scope.spawn(|| visitor(address, &ending));
         }
         for number in 1..=SWITCHES {
             thread::sleep(BETWEEN);
             let to = number % 2;
             let decided = begun.elapsed();
-            command(&control, &format!(r#"{{"op":"switch","epoch":{number},"service":"web","target":"{to}"}}"#));
-            commands.push(begun.elapsed().saturating_sub(decided));
+            run.ask("traffic_switch", json!({"service": "web", "target": to.to_string()}));
+            proofs.push(begun.elapsed().saturating_sub(decided));
             thread::sleep(BETWEEN);
             let last = Duration::from_micros(lasts[1 - to as usize].load(Ordering::SeqCst));
             lags.push(last.saturating_sub(decided));
         }
         ending.store(true, Ordering::SeqCst);
     });
-    let mut table = Table::new("50 switches under load", &["median", "p99"]);
-    for (name, times) in [("until the command is answered", commands), ("until the old one's last request", lags)] {
-        let mut sorted = times.clone();
-        sorted.sort();
-        table.row(name, &[format!("{:.1?}", median(&times)), format!("{:.1?}", percentile(&sorted, 99))]);
+    [lags, proofs]
+}
+
+pub fn table(folder: &Path) {
+    let columns = ["old one's last request: median", "p99", "proved: median", "p99"];
+    let mut table = Table::new(&format!("{SWITCHES} switches under load"), &columns);
+    let mut row = |name: &str, times: [Vec<Duration>; 2]| {
+        let cells = times.map(|mut times| {
+            times.sort();
+            [format!("{:.1?}", median(&times)), format!("{:.1?}", percentile(&times, 99))]
+        });
+        table.row(name, &cells.concat());
+    };
+    let folder = folder.join("cutover");
+    std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("no folder: {error}"));
+    if let Some(own) = own(&folder) {
+        let driver = json!({"kind": "proxy", "control": folder.join("control.sock")});
+        row(own.name, measure(([127, 0, 0, 1], OWN_PORT).into(), &driver));
+    }
+    for (name, kind) in [("nginx", Kind::Nginx), ("HAProxy", Kind::Haproxy), ("Caddy", Kind::Caddy)] {
+        if Program::is_installed(kind) {
+            let program = Program::start(kind);
+            row(name, measure(program.address, &program.driver()));
+        }
     }
     table.print();
 }

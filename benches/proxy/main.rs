@@ -1,13 +1,25 @@
 //! The proxy against nginx, HAProxy and Caddy, in one run, before the same target: `cargo bench --bench proxy`.
 //!
 //! Needs nginx, haproxy, caddy and wrk; who is missing has no row. Rounds go around all of them, so that a machine that
-//! gets slower in the middle gets slower for all. Everybody on loopback, with as many threads as there are cores.
+//! gets slower in the middle gets slower for all. Everybody on loopback, with as many threads as there are cores. Then
+//! cut-overs behind each, with the configuration of `examples/`.
 
 mod contender;
 mod cutover;
+#[path = "../../tests/support/deadline.rs"]
+mod deadline;
+#[path = "../../tests/support/ports.rs"]
+#[allow(dead_code, reason = "it is the tests' too")]
+mod ports;
+#[path = "../../tests/traffic/program.rs"]
+#[allow(dead_code, reason = "it is the tests' too")]
+mod program;
 #[path = "../compare/table.rs"]
 #[allow(dead_code, reason = "it is another benchmark's too")]
 mod table;
+#[path = "../../tests/support/twin_engine.rs"]
+#[allow(dead_code, reason = "it is the tests' too")]
+mod twin_engine;
 mod wrk;
 
 use contender::Contender;

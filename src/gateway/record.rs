@@ -55,13 +55,13 @@ impl Record {
     fn end(
         &self,
         seq: Seq,
-        result: Result<Outcome, EffectError>,
+        result: Result<(Outcome, Value), EffectError>,
         elapsed_ms: u64,
         durability: Durability,
     ) -> Result<Outcome, EffectError> {
-        let entry = match &result {
-            Ok(outcome) => Entry::Completed { seq: seq.clone(), outcome: outcome.value(), elapsed_ms },
-            Err(error) => Entry::Failed { seq: seq.clone(), error: error.clone(), elapsed_ms },
+        let (result, entry) = match result {
+            Ok((outcome, value)) => (Ok(outcome), Entry::Completed { seq: seq.clone(), outcome: value, elapsed_ms }),
+            Err(error) => (Err(error.clone()), Entry::Failed { seq: seq.clone(), error, elapsed_ms }),
         };
         let Err(lost) = self.ledger.record(entry, durability) else { return result };
         let too_large = lost.is_too_large();
@@ -74,10 +74,11 @@ impl Record {
     }
 }
 
-/// What a reader of the journal could not read back is no answer.
-fn storable(effect: &Effect, outcome: Outcome) -> Result<Outcome, EffectError> {
-    if depth(&outcome.value()) <= DEPTH_LIMIT {
-        return Ok(outcome);
+/// An answer and its form in the journal. What a reader of the journal could not read back is no answer.
+fn storable(effect: &Effect, outcome: Outcome) -> Result<(Outcome, Value), EffectError> {
+    let value = outcome.value();
+    if depth(&value) <= DEPTH_LIMIT {
+        return Ok((outcome, value));
     }
     let message = format!("the answer of `{}` nests deeper than {DEPTH_LIMIT} levels", effect.kind());
     Err(EffectError::new(ErrorKind::Failed, message))

@@ -1,5 +1,5 @@
 //! The world of a plan: reads are answered by the real one as long as nothing is assumed that they would see; from then
-//! on by a simulated copy of it. Changes are made in the copy alone. Changes nothing outside.
+//! on by a simulated copy of it. Changes are made in the copy alone, and so is load. Changes nothing outside.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,9 +8,11 @@ use futures_util::future::BoxFuture;
 
 use crate::effect::git::{GitEffect, GitHead, GitOutcome, Pulled};
 use crate::effect::host::HostEffect;
+use crate::effect::http::{HttpEffect, HttpGet, HttpOutcome};
+use crate::effect::load::LoadTest;
 use crate::effect::{Access, Effect, EffectError, Outcome};
 use crate::world::clock::Clock;
-use crate::world::sim::{Heard, SimWorld};
+use crate::world::sim::{Heard, Page, SimWorld};
 use crate::world::{Call, World};
 
 /// What a change can be about, and a read can see.
@@ -88,15 +90,41 @@ impl PlanWorld {
         if !self.is_untouched(effect) {
             return self.assumed.perform(call, effect).await;
         }
+        if let Effect::Http(HttpEffect::Load(load)) = effect {
+            return self.read_load(call, effect, load).await;
+        }
         let outcome = self.real.perform(call, effect).await?;
         let elsewhere = matches!(
             effect,
             Effect::Git(_) | Effect::Sqlite(_) | Effect::Object(_) | Effect::Http(_) | Effect::Host(HostEffect::Env(_))
         );
         if elsewhere {
-            let (kind, args) = (effect.kind().to_owned(), effect.args());
-            self.inner().heard.push(Heard { kind, args, outcome: outcome.value() });
+            self.remember(effect, &outcome);
         }
+        Ok(outcome)
+    }
+
+    fn remember(&self, effect: &Effect, outcome: &Outcome) {
+        let (kind, args) = (effect.kind().to_owned(), effect.args());
+        self.inner().heard.push(Heard { kind, args, outcome: outcome.value() });
+    }
+
+    /// Load is a burden to whoever gets it. Where the copy does not know who would answer, one request is sent, and its
+    /// answer taken for all.
+    async fn read_load(&self, call: &Call, effect: &Effect, load: &LoadTest) -> Result<Outcome, EffectError> {
+        load.planned()?;
+        let url = call.vault.reveal(&load.url)?;
+        if self.assumed.answers(&url) {
+            return self.assumed.perform(call, effect).await;
+        }
+        let (asked, headers) = (load.url.clone(), load.headers.clone());
+        let once: Effect = HttpGet { url: asked, headers, timeout: load.timeout, check: false }.into();
+        if let Ok(Outcome::Http(HttpOutcome::Get(reply))) = self.real.perform(call, &once).await {
+            let page = Page { status: reply.status, body: reply.body, takes_ms: reply.elapsed_ms, ..Page::default() };
+            self.assumed.learn_page(&url, page);
+        }
+        let outcome = self.assumed.perform(call, effect).await?;
+        self.remember(effect, &outcome);
         Ok(outcome)
     }
 

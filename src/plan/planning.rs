@@ -1,6 +1,6 @@
 //! Makes a plan: runs the script in the world of a plan, and keeps what it asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -13,8 +13,9 @@ use super::step::Step;
 use crate::base::run_id::RunId;
 use crate::base::seq::Branch;
 use crate::base::vault::Vault;
-use crate::effect::EffectError;
 use crate::effect::exec::{Exec, command_line};
+use crate::effect::load::LoadTest;
+use crate::effect::{EffectError, Request};
 use crate::gateway::ledger::Ledger;
 use crate::gateway::{Cancel, Gateway};
 use crate::journal::Journal;
@@ -62,6 +63,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What cannot be taken back.
     pub for_good: Vec<String>,
+    /// Requests that its load tests would send, by their URL.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub load: BTreeMap<String, u64>,
     /// None: no public port is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub downtime_ms: Option<u64>,
@@ -166,6 +170,7 @@ impl Planning {
             engine,
             address,
             for_good: steps.iter().filter_map(|step| step.for_good.clone()).collect(),
+            load: load(&records),
             downtime_ms: public.is_some().then(|| downtime_ms(&spells)),
             public,
             missing_secrets: secrets,
@@ -207,6 +212,19 @@ fn steps(records: &[Record]) -> Vec<Step> {
         }
     }
     steps
+}
+
+fn load(records: &[Record]) -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
+    for record in records {
+        let Entry::Intended { intent } = &record.entry else { continue };
+        if intent.kind == LoadTest::KIND
+            && let Ok(test) = serde_json::from_value::<LoadTest>(intent.args.clone())
+        {
+            *all.entry(intent.subject.clone()).or_default() += test.planned().unwrap_or_default();
+        }
+    }
+    all
 }
 
 fn warnings(records: &[Record]) -> Vec<String> {

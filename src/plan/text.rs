@@ -27,6 +27,9 @@ impl Display for Plan {
         for why in &self.for_good {
             writeln!(f, "cannot be taken back: {why}")?;
         }
+        for (url, requests) in &self.load {
+            writeln!(f, "load: {requests} requests would be sent to {url}")?;
+        }
         match self.downtime_ms {
             None => writeln!(f, "downtime: nobody knows, for no public port is known")?,
             Some(0) => writeln!(f, "downtime: none")?,

@@ -54,33 +54,29 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 
 /// Serves commands until it is dropped.
 pub async fn serve(listener: UnixListener, proxy: Arc<Proxy>) {
-    let places = Arc::new(Semaphore::new(CONTROLLERS));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(BREATH).await;
-            continue;
-        };
-        let proxy = Arc::clone(&proxy);
-        tokio::spawn(async move {
-            speak(stream, proxy, true).await;
-            drop(place);
-        });
-    }
+    speak_to_all(|| async { listener.accept().await.map(|(stream, _)| stream) }, proxy, true).await;
 }
 
 /// Serves the metrics alone, for everybody who reaches the address.
 pub async fn serve_metrics(listener: TcpListener, proxy: Arc<Proxy>) {
+    speak_to_all(|| async { listener.accept().await.map(|(stream, _)| stream) }, proxy, false).await;
+}
+
+async fn speak_to_all<S, F>(accept: impl Fn() -> F, proxy: Arc<Proxy>, commands: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>>,
+{
     let places = Arc::new(Semaphore::new(CONTROLLERS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok(stream) = accept().await else {
             tokio::time::sleep(BREATH).await;
             continue;
         };
         let proxy = Arc::clone(&proxy);
         tokio::spawn(async move {
-            speak(stream, proxy, false).await;
+            speak(stream, proxy, commands).await;
             drop(place);
         });
     }

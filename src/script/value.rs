@@ -1,6 +1,6 @@
 //! Between Rhai's values and JSON. Strict: what JSON cannot hold is refused by name and not turned into text.
 
-use rhai::{Dynamic, Map};
+use rhai::{Dynamic, ImmutableString, Map};
 use serde_json::{Number, Value};
 
 use super::secret::SecretText;
@@ -32,8 +32,8 @@ fn convert(value: &Dynamic, path: &mut String, depth: usize) -> Result<Value, St
     if let Ok(character) = value.as_char() {
         return Ok(Value::String(character.into()));
     }
-    if let Ok(text) = value.clone().into_immutable_string() {
-        return Ok(Value::String(text.into()));
+    if let Some(text) = value.read_lock::<ImmutableString>() {
+        return Ok(Value::String(text.as_str().into()));
     }
     if let Some(secret) = value.read_lock::<SecretText>() {
         return serde_json::to_value(&secret.0).map_err(|error| error.to_string());

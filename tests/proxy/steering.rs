@@ -123,6 +123,9 @@ async fn statistics_tell_what_happened() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_control_socket_is_its_owners_and_bears_nonsense() {
     let rig = Rig::start(&[]).await;
+    let target = TestTarget::start("blue").await;
+    rig.serve(&[("blue", target.address, 1)]).await;
+    let before = rig.show().await[0].step();
     let path = rig.folder.path().join("control.sock");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let large =
@@ -143,8 +146,9 @@ async fn the_control_socket_is_its_owners_and_bears_nonsense() {
         let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut answer)).await.unwrap();
         let answer = String::from_utf8_lossy(&answer[..read.unwrap_or(0)]).into_owned();
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+        assert_eq!(visit(rig.address, get("/")).await.unwrap().text, "blue");
     }
-    assert_eq!(rig.status().await.pid, rig.pid());
+    assert_eq!((rig.status().await.pid, rig.show().await[0].step()), (rig.pid(), before));
 }
 
 #[tokio::test(flavor = "multi_thread")]

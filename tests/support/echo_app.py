@@ -1,10 +1,14 @@
 """Answers GET with its name, POST with the number of bytes, /slow?MS late, and echoes whatever an upgraded stream says."""
 
 import asyncio
+import base64
+import hashlib
 import os
 import signal
 
 NAME = os.environ["NAME"]
+# Of RFC 6455.
+MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 async def body_of(reader, headers):
@@ -25,7 +29,10 @@ async def serve(reader, writer):
             method, path, _ = lines[0].split(" ", 2)
             headers = {key.lower(): value for key, value in (line.split(": ", 1) for line in lines[1:] if ": " in line)}
             if "upgrade" in headers:
-                writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+                key = headers.get("sec-websocket-key", "") + MAGIC
+                accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+                head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                writer.write(f"{head}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode())
                 while said := await reader.read(65536):
                     writer.write(said)
                     await writer.drain()

@@ -45,6 +45,10 @@ fn example(path: &str, changes: &[(&str, String)]) -> String {
 }
 
 impl Program {
+    pub fn is_installed(kind: Kind) -> bool {
+        Command::new(started_with(kind).0).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+    }
+
     pub fn start(kind: Kind) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
@@ -95,6 +99,23 @@ impl Program {
             }),
             Kind::Caddy => json!({"kind": "caddy", "admin": format!("http://{}", self.admin)}),
         }
+    }
+
+    /// The table of a script's configuration.
+    pub fn table(&self) -> String {
+        let mut driver = self.driver();
+        let driver = driver.as_object_mut().unwrap();
+        let kind = driver.remove("kind").unwrap();
+        if self.kind == Kind::Haproxy {
+            driver.insert("backend".to_owned(), json!("web"));
+        }
+        // Strings and lists are written the same way in both.
+        let options: Vec<String> = driver.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        format!(
+            "[traffic]\ndriver = {kind}\naddress = \"{}\"\nkeep_warm = \"1s\"\noptions = {{ {} }}\n",
+            self.address,
+            options.join(", ")
+        )
     }
 
     pub fn nginx(&self, arguments: &[&str]) -> Vec<String> {
@@ -149,14 +170,18 @@ impl Drop for Program {
     }
 }
 
-fn spawn(kind: Kind, folder: &Path) -> Child {
-    use std::os::unix::process::CommandExt;
-    let talk = File::options().create(true).append(true).open(folder.join("talk")).unwrap();
-    let (program, arguments): (&str, &[&str]) = match kind {
+fn started_with(kind: Kind) -> (&'static str, &'static [&'static str]) {
+    match kind {
         Kind::Nginx => ("nginx", &["-e", "stderr", "-g", "daemon off;", "-c"]),
         Kind::Haproxy => ("haproxy", &["-W", "-db", "-f"]),
         Kind::Caddy => ("caddy", &["run", "--resume", "--config"]),
-    };
+    }
+}
+
+fn spawn(kind: Kind, folder: &Path) -> Child {
+    use std::os::unix::process::CommandExt;
+    let talk = File::options().create(true).append(true).open(folder.join("talk")).unwrap();
+    let (program, arguments) = started_with(kind);
     let config = match kind {
         Kind::Nginx => "nginx.conf",
         Kind::Haproxy => "haproxy.cfg",

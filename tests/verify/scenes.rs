@@ -83,7 +83,12 @@ pub fn safe(name: &'static str, scenario: Scenario, more: Value) -> Scene {
 }
 
 /// `web` behind a route that the proxy drives.
-pub fn behind_a_route(mut scenario: Scenario) -> Scenario {
+pub fn behind_a_route(scenario: Scenario) -> Scenario {
+    driven_by("proxy", scenario)
+}
+
+/// `web` behind a route of this driver.
+pub fn driven_by(driver: &str, mut scenario: Scenario) -> Scenario {
     let spec = &mut scenario.containers[0].spec;
     *spec = serde_json::from_value(json!({
         "name": "web", "image": spec.image, "ports": ["127.0.0.1:8081:5000"], "service": "web", "role": "live",
@@ -91,12 +96,28 @@ pub fn behind_a_route(mut scenario: Scenario) -> Scenario {
     }))
     .unwrap();
     let route = json!({
-        "driver": "proxy",
+        "driver": driver,
         "route": {"service": "web", "address": "0.0.0.0:8080", "check": {"path": "/"}},
         "targets": [{"name": "blue", "address": "127.0.0.1:8081"}],
     });
     scenario.routes.insert("web".into(), serde_json::from_value(route).unwrap());
     scenario
+}
+
+/// A blue-green deploy behind a driver that is not our own.
+pub fn by_driver(name: &'static str, driver: &str) -> Scene {
+    let traffic = json!({"traffic": {"driver": driver, "keep_warm": "3s"}});
+    bluegreen(name, driven_by(driver, with_blue("web:v1")), traffic)
+}
+
+/// A canary in two steps, on a site that has enough visitors to judge by.
+pub fn canary() -> Scene {
+    let scenario = Scenario { visitors_per_second: 200, ..behind_a_route(with_blue("web:v1")) };
+    let given = json!({
+        "service": "web", "image": "web:v2", "traffic": {"keep_warm": "3s"},
+        "steps": [{"weight": 10, "stay": "20s"}, {"weight": 50, "stay": "20s"}],
+    });
+    Scene { name: "canary", script: "canary.rhai", given, scenario }
 }
 
 pub fn rollback() -> Scene {
@@ -123,6 +144,10 @@ pub fn scenes() -> Vec<Scene> {
             behind_a_route(with_blue("web:v1")),
             json!({"traffic": {"driver": "proxy", "keep_warm": "3s"}}),
         ),
+        by_driver("by nginx", "nginx"),
+        by_driver("by haproxy", "haproxy"),
+        by_driver("by caddy", "caddy"),
+        canary(),
         safe(
             "safe: routed",
             behind_a_route(committed("web:live", "a")),

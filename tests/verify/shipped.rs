@@ -41,6 +41,21 @@ fn blue_green_behind_a_route_holds() {
 }
 
 #[test]
+fn blue_green_behind_other_drivers_holds() {
+    holds("by haproxy");
+    // One model stands for all drivers; what tells these two from it is what they refuse.
+    if std::env::var_os("DEPLOYER_SWEEP").is_some_and(|how| how == "all") {
+        holds("by nginx");
+        holds("by caddy");
+    }
+}
+
+#[test]
+fn a_canary_holds() {
+    holds("canary");
+}
+
+#[test]
 fn safe_deploy_holds() {
     holds("safe: rebuild");
     holds("safe: restart");

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::change::RouteChange;
 use super::look::{ShowRoute, Standing};
 use super::route::TargetCheck;
 use super::{Driver, Route, standing};
@@ -69,31 +70,19 @@ impl DeclareRoute {
     }
 }
 
-impl Facts for DeclareRoute {
-    fn access(&self) -> Access {
-        Access::Write
+impl RouteChange for DeclareRoute {
+    fn of(&self) -> &str {
+        &self.service
     }
 
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn prior(&self) -> Option<Effect> {
-        Some(ShowRoute { service: self.service.clone(), missing_ok: true }.into())
-    }
-
-    fn undo(&self, prior: Option<&Outcome>) -> Undo {
-        match standing(prior) {
+    fn taken_back(&self, former: Option<&Standing>) -> Undo {
+        match former {
             Some(former) => Undo::by(Self::again(former)),
             None => Undo::by(ForgetRoute { service: self.service.clone(), missing_ok: true }),
         }
     }
 
-    fn service(&self) -> Option<&str> {
-        Some(&self.service)
-    }
-
-    fn subject(&self) -> String {
+    fn about(&self) -> String {
         format!("{} on {} by {}", self.service, self.address, self.driver)
     }
 }

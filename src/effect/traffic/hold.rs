@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::look::{ShowRoute, Standing};
+use super::change::RouteChange;
+use super::look::Standing;
 use super::targets::named;
 use super::{Drained, Released};
 use crate::base::duration_text::DurationText;
 use crate::effect::facts::GRACE;
-use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+use crate::effect::{Access, Facts, Outcome, Recovery, Request, Undo};
 
 /// `traffic_drain`: no new requests to this target; waits until it has none left, and cuts those at the deadline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,32 +31,20 @@ fn default_deadline() -> DurationText {
     DurationText::secs(30)
 }
 
-impl Facts for DrainTarget {
-    fn access(&self) -> Access {
-        Access::Write
+impl RouteChange for DrainTarget {
+    fn of(&self) -> &str {
+        &self.service
     }
 
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn patience(&self) -> Duration {
+    fn lasts(&self) -> Duration {
         self.streams_deadline.map_or(self.deadline.0, |streams| streams.0.max(self.deadline.0)) + GRACE
     }
 
-    fn prior(&self) -> Option<Effect> {
-        Some(ShowRoute { service: self.service.clone(), missing_ok: true }.into())
+    fn taken_back(&self, former: Option<&Standing>) -> Undo {
+        super::steer::former_step(former)
     }
 
-    fn undo(&self, prior: Option<&Outcome>) -> Undo {
-        super::steer::former_step(prior)
-    }
-
-    fn service(&self) -> Option<&str> {
-        Some(&self.service)
-    }
-
-    fn subject(&self) -> String {
+    fn about(&self) -> String {
         format!("{}: {}", self.service, self.target)
     }
 }

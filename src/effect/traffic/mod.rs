@@ -3,6 +3,7 @@
 //! A route belongs to a service and has one driver: the program that owns its public address. `traffic_route` writes
 //! down on the host which one it is, so that every other request names the service alone, from any run and any machine.
 
+mod change;
 mod declare;
 mod driver;
 mod figures;

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::look::{ShowRoute, Standing};
+use super::change::RouteChange;
+use super::look::Standing;
 use super::targets::{CanaryRule, TargetSpec, named};
-use super::{DeclareRoute, Mirror, standing};
-use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+use super::{DeclareRoute, Mirror};
+use crate::effect::{Request, Undo};
 
 /// `traffic_set`: the targets of a service and their weights, all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,8 +31,8 @@ fn named_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<St
 }
 
 /// The targets that there were; before the first step, a route without any.
-pub(super) fn former_step(prior: Option<&Outcome>) -> Undo {
-    standing(prior).map_or(Undo::Nothing, |former| {
+pub(super) fn former_step(former: Option<&Standing>) -> Undo {
+    former.map_or(Undo::Nothing, |former| {
         if former.view.targets.is_empty() {
             return Undo::by(DeclareRoute { anew: true, ..DeclareRoute::again(former) });
         }
@@ -46,31 +47,19 @@ pub(super) fn former_step(prior: Option<&Outcome>) -> Undo {
     })
 }
 
-impl Facts for SetTargets {
-    fn access(&self) -> Access {
-        Access::Write
+impl RouteChange for SetTargets {
+    fn of(&self) -> &str {
+        &self.service
     }
 
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn prior(&self) -> Option<Effect> {
-        Some(ShowRoute { service: self.service.clone(), missing_ok: true }.into())
-    }
-
-    fn undo(&self, prior: Option<&Outcome>) -> Undo {
+    fn taken_back(&self, former: Option<&Standing>) -> Undo {
         match &self.back_to {
             Some(target) => Undo::by(SwitchTraffic { service: self.service.clone(), target: target.clone() }),
-            None => former_step(prior),
+            None => former_step(former),
         }
     }
 
-    fn service(&self) -> Option<&str> {
-        Some(&self.service)
-    }
-
-    fn subject(&self) -> String {
+    fn about(&self) -> String {
         let target = |target: &TargetSpec| {
             let container = target.container.as_ref().map(ToString::to_string);
             let name = container.or_else(|| target.name.clone()).or_else(|| target.address.clone());
@@ -94,28 +83,16 @@ pub struct SwitchTraffic {
     pub target: String,
 }
 
-impl Facts for SwitchTraffic {
-    fn access(&self) -> Access {
-        Access::Write
+impl RouteChange for SwitchTraffic {
+    fn of(&self) -> &str {
+        &self.service
     }
 
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
+    fn taken_back(&self, former: Option<&Standing>) -> Undo {
+        former_step(former)
     }
 
-    fn prior(&self) -> Option<Effect> {
-        Some(ShowRoute { service: self.service.clone(), missing_ok: true }.into())
-    }
-
-    fn undo(&self, prior: Option<&Outcome>) -> Undo {
-        former_step(prior)
-    }
-
-    fn service(&self) -> Option<&str> {
-        Some(&self.service)
-    }
-
-    fn subject(&self) -> String {
+    fn about(&self) -> String {
         format!("{} -> {}", self.service, self.target)
     }
 }
@@ -150,32 +127,20 @@ impl MirrorTraffic {
     }
 }
 
-impl Facts for MirrorTraffic {
-    fn access(&self) -> Access {
-        Access::Write
+impl RouteChange for MirrorTraffic {
+    fn of(&self) -> &str {
+        &self.service
     }
 
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn prior(&self) -> Option<Effect> {
-        Some(ShowRoute { service: self.service.clone(), missing_ok: true }.into())
-    }
-
-    fn undo(&self, prior: Option<&Outcome>) -> Undo {
-        let Some(former) = standing(prior) else { return Undo::Nothing };
+    fn taken_back(&self, former: Option<&Standing>) -> Undo {
+        let Some(former) = former else { return Undo::Nothing };
         let mirror = former.view.mirror.clone();
         let percent = mirror.as_ref().map_or_else(all, |mirror| mirror.percent);
         let address = mirror.map(|mirror| mirror.address);
         Undo::by(Self { service: self.service.clone(), address, percent })
     }
 
-    fn service(&self) -> Option<&str> {
-        Some(&self.service)
-    }
-
-    fn subject(&self) -> String {
+    fn about(&self) -> String {
         format!("{} -> {}", self.service, self.address.as_deref().unwrap_or("nobody"))
     }
 }

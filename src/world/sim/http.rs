@@ -126,6 +126,16 @@ impl SimHost {
         }
     }
 
+    /// Takes in who answers outside the engine.
+    pub(super) fn learn_page(&mut self, url: &str, page: Page) {
+        match self.place(url) {
+            Ok((place, _)) if self.accepts(&place) => {}
+            Ok((Place::Port(port), _)) => drop(self.machine.strangers.insert(port, page)),
+            Ok((Place::Away(url), _)) => drop(self.web.insert(url, page)),
+            Ok((Place::Inside(..), _)) | Err(_) => {}
+        }
+    }
+
     pub(super) fn http(&mut self, call: &Call, effect: &HttpEffect) -> Result<HttpOutcome, EffectError> {
         Ok(match effect {
             HttpEffect::Get(request) => {

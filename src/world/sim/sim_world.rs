@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::behaviour::Page;
 use super::http::Answer;
 use super::scenario::Scenario;
 use super::sim_clock::SimClock;
@@ -96,6 +97,17 @@ impl SimWorld {
     /// Takes a compose file in, as a real `compose_config` tells it.
     pub fn learn_project(&self, file: &str, config: &serde_json::Value) {
         self.host().learn_project(file, config);
+    }
+
+    /// Whether somebody would answer a request to this URL.
+    pub fn answers(&self, url: &str) -> bool {
+        let host = self.host();
+        host.place(url).is_ok_and(|(place, path)| host.page(&place, &path).is_some())
+    }
+
+    /// Has a URL at which nobody answered be answered like this.
+    pub fn learn_page(&self, url: &str, page: Page) {
+        self.host().learn_page(url, page);
     }
 
     /// Turns the host's time of day back.

@@ -4,6 +4,7 @@
 mod caddy;
 mod driver;
 mod haproxy;
+mod kept_driver;
 mod kept_file;
 mod kept_route;
 mod nginx;

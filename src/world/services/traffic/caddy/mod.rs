@@ -6,13 +6,13 @@ mod routes;
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use serde_json::{Map, Value};
 
-use super::driver::{Answer, Proof, TrafficDriver};
-use super::kept_route::{KeptRoute, longest, plain_step};
+use super::driver::Proof;
+use super::kept_driver::{KeptDriver, Next};
+use super::kept_route::{KeptRoute, longest};
 use super::patience::Patience;
-use crate::effect::traffic::{CaddyDriver, DrainTarget, Drained, Route, RouteView, Targets};
+use crate::effect::traffic::{CaddyDriver, DrainTarget, Drained, Route, RouteView};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::clock::Clock;
@@ -30,14 +30,20 @@ impl CaddyAdmin {
     pub(super) fn new(driver: &CaddyDriver, client: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
         Self { admin: Admin { url: driver.admin.clone(), client }, clock }
     }
+}
 
-    /// Has Caddy follow what `make` makes of the route; none takes it away. Each change is a new configuration, for
-    /// which Caddy ends WebSockets: what makes no difference is left out.
+impl KeptDriver for CaddyAdmin {
+    const KIND: &'static str = "caddy";
+    const PROGRAM: &'static str = "Caddy";
+    const PROOF: Proof = Proof::Header;
+    const GONE: &'static str = "declare it with `traffic_route`; a `caddy reload` of a Caddyfile forgets it";
+
+    /// Each change is a new configuration, for which Caddy ends WebSockets: what makes no difference is left out.
     async fn change(
         &self,
         call: &Call,
         service: &str,
-        mut make: impl FnMut(Option<KeptRoute>) -> Result<Option<KeptRoute>, EffectError> + Send,
+        mut make: impl FnMut(Option<KeptRoute>) -> Next + Send,
     ) -> Result<(), EffectError> {
         let mut lost = None;
         for _ in 0..TRIES {
@@ -76,90 +82,21 @@ impl CaddyAdmin {
         Ok(Some(view))
     }
 
-    /// Takes it out, and waits until Caddy counts nothing in flight to it.
-    async fn drained(&self, call: &Call, request: &DrainTarget) -> Result<Drained, EffectError> {
-        let mut address = String::new();
-        let service = &request.service;
-        let out = |kept: Option<KeptRoute>| {
-            let mut kept = kept.ok_or_else(|| gone(service))?;
-            kept.fence(call)?;
-            address = kept.drain(&request.target)?;
-            Ok(Some(kept))
-        };
-        self.change(call, service, out).await?;
+    /// Until Caddy counts nothing in flight to it.
+    async fn await_end(&self, call: &Call, request: &DrainTarget, address: &str) -> Result<Drained, EffectError> {
         let patience = Patience::new(call, self.clock.as_ref(), longest(request));
         loop {
-            let left = self.admin.in_flight(call, &address).await?;
+            let left = self.admin.in_flight(call, address).await?;
             if left == 0 || !patience.pause().await? {
                 return Ok(Drained { waited_ms: patience.waited_ms(), requests_cut: left, streams_cut: 0 });
             }
         }
     }
-}
 
-fn gone(service: &str) -> EffectError {
-    EffectError::new(ErrorKind::NotFound, format!("Caddy has no route of service `{service}`"))
-        .hint("declare it with `traffic_route`; a `caddy reload` of a Caddyfile forgets it")
-        .not_applied()
-}
-
-impl TrafficDriver for CaddyAdmin {
-    fn kind(&self) -> &'static str {
-        "caddy"
-    }
-
-    fn declare<'a>(&'a self, call: &'a Call, route: &'a Route, anew: bool) -> Answer<'a, ()> {
-        async move {
-            let declared = |former: Option<KeptRoute>| {
-                let next = KeptRoute::declared(call, former.clone(), route, anew)?;
-                // The next step brings the epoch along; for its sake alone nobody is cut off.
-                let same = former.filter(|former| (&former.route, &former.targets) == (&next.route, &next.targets));
-                Ok(Some(same.unwrap_or(next)))
-            };
-            self.change(call, &route.service, declared).await
-        }
-        .boxed()
-    }
-
-    fn forget<'a>(&'a self, call: &'a Call, service: &'a str) -> Answer<'a, bool> {
-        async move {
-            let mut there = false;
-            let taken_away = |former: Option<KeptRoute>| {
-                if let Some(mut former) = former {
-                    former.fence(call)?;
-                    there = true;
-                }
-                Ok(None)
-            };
-            self.change(call, service, taken_away).await?;
-            Ok(there)
-        }
-        .boxed()
-    }
-
-    fn show<'a>(&'a self, call: &'a Call, service: &'a str) -> Answer<'a, Option<RouteView>> {
-        self.view(call, service).boxed()
-    }
-
-    fn set<'a>(&'a self, call: &'a Call, service: &'a str, step: &'a Targets) -> Answer<'a, ()> {
-        async move {
-            plain_step(self.kind(), step)?;
-            let taken = |kept: Option<KeptRoute>| {
-                let mut kept = kept.ok_or_else(|| gone(service))?;
-                kept.fence(call)?;
-                kept.take(step);
-                Ok(Some(kept))
-            };
-            self.change(call, service, taken).await
-        }
-        .boxed()
-    }
-
-    fn drain<'a>(&'a self, call: &'a Call, request: &'a DrainTarget) -> Answer<'a, Drained> {
-        self.drained(call, request).boxed()
-    }
-
-    fn proof(&self) -> Proof {
-        Proof::Header
+    /// The next step brings the epoch along; for its sake alone nobody is cut off.
+    fn declared(call: &Call, former: Option<KeptRoute>, route: &Route, anew: bool) -> Result<KeptRoute, EffectError> {
+        let next = KeptRoute::declared(call, former.clone(), route, anew)?;
+        let same = former.filter(|former| (&former.route, &former.targets) == (&next.route, &next.targets));
+        Ok(same.unwrap_or(next))
     }
 }

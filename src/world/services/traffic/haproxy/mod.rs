@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-
-use super::driver::{Answer, Proof, TrafficDriver};
+use super::driver::Proof;
+use super::kept_driver::{KeptDriver, Next, gone};
 use super::kept_file::{self, FolderLock, beside, lock_folder};
-use super::kept_route::{KeptRoute, longest, plain_step};
+use super::kept_route::{KeptRoute, longest};
 use super::patience::Patience;
-use crate::effect::traffic::{DrainTarget, Drained, HaproxyDriver, Route, RouteView, Targets};
+use crate::effect::traffic::{DrainTarget, Drained, HaproxyDriver, RouteView};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::clock::Clock;
@@ -76,13 +75,43 @@ impl HaproxyRuntime {
         Ok(slots)
     }
 
-    /// Has HAProxy follow what `make` makes of the route; none takes it away. Written down first, so that whoever comes
-    /// after a crash knows who is where.
+    /// A route without targets: all servers are put away.
+    fn nobody(&self, service: &str) -> Result<KeptRoute, EffectError> {
+        let known = self.read(self.backend(service)?)?.map(|placed| placed.kept);
+        known.map(|kept| KeptRoute { targets: Vec::new(), ..kept }).ok_or_else(|| gone::<Self>(service))
+    }
+
+    /// Writes what HAProxy reads when it is started or reloaded.
+    async fn save(&self, call: &Call, lock: &FolderLock) -> Result<(), EffectError> {
+        let Some(file) = &self.state_file else { return Ok(()) };
+        let state = self.runtime.ask(call, self.clock.as_ref(), "show servers state").await?;
+        lock.write(file, state.trim_start()).await
+    }
+
+    async fn in_flight(&self, call: &Call, backend: &str, slot: &str) -> Result<u64, EffectError> {
+        let slots = self.slots(call, backend).await?;
+        Ok(slots.iter().find(|found| found.name == slot).map_or(0, |found| found.in_flight))
+    }
+}
+
+async fn write(lock: &FolderLock, file: &Path, placed: &Placed) -> Result<(), EffectError> {
+    let text = serde_json::to_string(placed).map_err(|why| {
+        EffectError::new(ErrorKind::Internal, format!("the route cannot be kept: {why}")).not_applied()
+    })?;
+    lock.write(file, &text).await.map_err(EffectError::not_applied)
+}
+
+impl KeptDriver for HaproxyRuntime {
+    const KIND: &'static str = "haproxy";
+    const PROGRAM: &'static str = "HAProxy";
+    const PROOF: Proof = Proof::Counts;
+
+    /// Written down first, so that whoever comes after a crash knows who is where.
     async fn change(
         &self,
         call: &Call,
         service: &str,
-        make: impl FnOnce(Option<KeptRoute>) -> Result<Option<KeptRoute>, EffectError> + Send,
+        mut make: impl FnMut(Option<KeptRoute>) -> Next + Send,
     ) -> Result<(), EffectError> {
         let backend = self.backend(service)?;
         let file = self.file(backend);
@@ -129,19 +158,6 @@ impl HaproxyRuntime {
         Ok(())
     }
 
-    /// A route without targets: all servers are put away.
-    fn nobody(&self, service: &str) -> Result<KeptRoute, EffectError> {
-        let known = self.read(self.backend(service)?)?.map(|placed| placed.kept);
-        known.map(|kept| KeptRoute { targets: Vec::new(), ..kept }).ok_or_else(|| gone(service))
-    }
-
-    /// Writes what HAProxy reads when it is started or reloaded.
-    async fn save(&self, call: &Call, lock: &FolderLock) -> Result<(), EffectError> {
-        let Some(file) = &self.state_file else { return Ok(()) };
-        let state = self.runtime.ask(call, self.clock.as_ref(), "show servers state").await?;
-        lock.write(file, state.trim_start()).await
-    }
-
     async fn view(&self, call: &Call, service: &str) -> Result<Option<RouteView>, EffectError> {
         let backend = self.backend(service)?;
         let placed = self.read(backend)?.filter(|placed| placed.kept.route.service == service);
@@ -150,19 +166,12 @@ impl HaproxyRuntime {
         Ok(Some(placed.kept.view(|target| placed.seen(target, &slots))))
     }
 
-    /// Takes it out, waits until it has no session, and shuts down those that are left.
-    async fn drained(&self, call: &Call, request: &DrainTarget) -> Result<Drained, EffectError> {
+    /// Until it has no session; those that are left are shut down.
+    async fn await_end(&self, call: &Call, request: &DrainTarget, _: &str) -> Result<Drained, EffectError> {
         let service = &request.service;
-        let out = |kept: Option<KeptRoute>| {
-            let mut kept = kept.ok_or_else(|| gone(service))?;
-            kept.fence(call)?;
-            kept.drain(&request.target)?;
-            Ok(Some(kept))
-        };
-        self.change(call, service, out).await?;
         let backend = self.backend(service)?;
         let slot = self.read(backend)?.and_then(|placed| placed.slots.get(&request.target).cloned());
-        let slot = slot.ok_or_else(|| gone(service))?;
+        let slot = slot.ok_or_else(|| gone::<Self>(service))?;
         let patience = Patience::new(call, self.clock.as_ref(), longest(request));
         let mut left = self.in_flight(call, backend, &slot).await?;
         while left > 0 && patience.pause().await? {
@@ -178,13 +187,8 @@ impl HaproxyRuntime {
         Ok(Drained { waited_ms: patience.waited_ms(), requests_cut: cut, streams_cut: 0 })
     }
 
-    async fn in_flight(&self, call: &Call, backend: &str, slot: &str) -> Result<u64, EffectError> {
-        let slots = self.slots(call, backend).await?;
-        Ok(slots.iter().find(|found| found.name == slot).map_or(0, |found| found.in_flight))
-    }
-
     /// A reload keeps addresses of servers that the configuration gives a name alone.
-    async fn survives_reload(&self, call: &Call, service: &str) -> Result<(), EffectError> {
+    async fn is_ready(&self, call: &Call, service: &str) -> Result<(), EffectError> {
         let backend = self.backend(service)?;
         let slots = self.slots(call, backend).await.map_err(EffectError::not_applied)?;
         if self.state_file.is_none() || slots.iter().all(|slot| slot.is_named) {
@@ -196,75 +200,5 @@ impl HaproxyRuntime {
                 "give its servers a name and `init-addr last,127.0.0.1`: `server-template slot 1-8 free.invalid:1 ...`",
             )
             .not_applied())
-    }
-}
-
-async fn write(lock: &FolderLock, file: &Path, placed: &Placed) -> Result<(), EffectError> {
-    let text = serde_json::to_string(placed).map_err(|why| {
-        EffectError::new(ErrorKind::Internal, format!("the route cannot be kept: {why}")).not_applied()
-    })?;
-    lock.write(file, &text).await.map_err(EffectError::not_applied)
-}
-
-fn gone(service: &str) -> EffectError {
-    EffectError::new(ErrorKind::NotFound, format!("no route of service `{service}` is kept for HAProxy"))
-        .hint("declare it with `traffic_route`")
-        .not_applied()
-}
-
-impl TrafficDriver for HaproxyRuntime {
-    fn kind(&self) -> &'static str {
-        "haproxy"
-    }
-
-    fn declare<'a>(&'a self, call: &'a Call, route: &'a Route, anew: bool) -> Answer<'a, ()> {
-        async move {
-            self.survives_reload(call, &route.service).await?;
-            let declared = |former| KeptRoute::declared(call, former, route, anew).map(Some);
-            self.change(call, &route.service, declared).await
-        }
-        .boxed()
-    }
-
-    fn forget<'a>(&'a self, call: &'a Call, service: &'a str) -> Answer<'a, bool> {
-        async move {
-            let mut there = false;
-            let taken_away = |former: Option<KeptRoute>| {
-                if let Some(mut former) = former {
-                    former.fence(call)?;
-                    there = true;
-                }
-                Ok(None)
-            };
-            self.change(call, service, taken_away).await?;
-            Ok(there)
-        }
-        .boxed()
-    }
-
-    fn show<'a>(&'a self, call: &'a Call, service: &'a str) -> Answer<'a, Option<RouteView>> {
-        self.view(call, service).boxed()
-    }
-
-    fn set<'a>(&'a self, call: &'a Call, service: &'a str, step: &'a Targets) -> Answer<'a, ()> {
-        async move {
-            plain_step(self.kind(), step)?;
-            let taken = |kept: Option<KeptRoute>| {
-                let mut kept = kept.ok_or_else(|| gone(service))?;
-                kept.fence(call)?;
-                kept.take(step);
-                Ok(Some(kept))
-            };
-            self.change(call, service, taken).await
-        }
-        .boxed()
-    }
-
-    fn drain<'a>(&'a self, call: &'a Call, request: &'a DrainTarget) -> Answer<'a, Drained> {
-        self.drained(call, request).boxed()
-    }
-
-    fn proof(&self) -> Proof {
-        Proof::Counts
     }
 }

@@ -11,13 +11,12 @@ mod workers;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::FutureExt;
-
-use super::driver::{Answer, Proof, TrafficDriver};
+use super::driver::Proof;
+use super::kept_driver::{KeptDriver, Next};
 use super::kept_file::{self, beside, lock_folder};
-use super::kept_route::{KeptRoute, Seen, longest, plain_step};
+use super::kept_route::{KeptRoute, Seen, longest};
 use super::patience::Patience;
-use crate::effect::traffic::{DrainTarget, Drained, NginxDriver, Route, RouteView, Targets};
+use crate::effect::traffic::{DrainTarget, Drained, NginxDriver, Route, RouteView};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::clock::Clock;
@@ -48,13 +47,60 @@ impl NginxInclude {
         }
     }
 
+    /// One server block per host and address: nginx would drop the second without an error.
+    fn refuse_neighbours(&self, file: &Path, route: &Route) -> Result<(), EffectError> {
+        let Some(Ok(folder)) = file.parent().map(std::fs::read_dir) else { return Ok(()) };
+        for other in folder.flatten().map(|entry| entry.path()) {
+            if other == file || other.extension() != file.extension() {
+                continue;
+            }
+            let Some(other) = kept_file::read(&other).ok().flatten().and_then(|text| Written::parse(&text)) else {
+                continue;
+            };
+            let other = other.kept.route;
+            let mine = || std::iter::once(&route.address).chain(&route.also);
+            let shared =
+                std::iter::once(&other.address).chain(&other.also).find(|address| mine().any(|my| my == *address));
+            if let Some(address) = shared.filter(|_| other.host == route.host) {
+                let host = route.host.as_ref().map_or_else(|| "every host".to_owned(), |host| format!("host `{host}`"));
+                let message = format!(
+                    "service `{}` has {host} on {address} already: with nginx, services cannot share a host, not even by path",
+                    other.service
+                );
+                return Err(EffectError::new(ErrorKind::Conflict, message)
+                    .hint("give each service a `host` of its own, or use the driver `proxy`, which routes by path")
+                    .not_applied());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Not to be guessed by a visitor.
+fn token() -> Result<String, EffectError> {
+    let number = getrandom::u64()
+        .map_err(|why| EffectError::new(ErrorKind::Internal, format!("no randomness: {why}")).not_applied())?;
+    Ok(format!("{number:016x}"))
+}
+
+fn foreign(file: &Path) -> EffectError {
+    EffectError::new(ErrorKind::Conflict, format!("`{}` is not a file that deployer wrote", file.display()))
+        .hint("move it away, or name another file with `include`")
+        .not_applied()
+}
+
+impl KeptDriver for NginxInclude {
+    const KIND: &'static str = "nginx";
+    const PROGRAM: &'static str = "nginx";
+    const PROOF: Proof = Proof::Header;
+
     /// Changes the file and has it taken into use; when that fails, everything is as before. `make` says what it shall
     /// be: none takes it away.
     async fn change(
         &self,
         call: &Call,
         service: &str,
-        make: impl FnOnce(Option<KeptRoute>) -> Result<Option<KeptRoute>, EffectError> + Send,
+        mut make: impl FnMut(Option<KeptRoute>) -> Next + Send,
     ) -> Result<(), EffectError> {
         let file = self.file(service)?;
         let last = beside(&file, "last");
@@ -116,35 +162,7 @@ impl NginxInclude {
         }
     }
 
-    /// One server block per host and address: nginx would drop the second without an error.
-    fn refuse_neighbours(&self, file: &Path, route: &Route) -> Result<(), EffectError> {
-        let Some(Ok(folder)) = file.parent().map(std::fs::read_dir) else { return Ok(()) };
-        for other in folder.flatten().map(|entry| entry.path()) {
-            if other == file || other.extension() != file.extension() {
-                continue;
-            }
-            let Some(other) = kept_file::read(&other).ok().flatten().and_then(|text| Written::parse(&text)) else {
-                continue;
-            };
-            let other = other.kept.route;
-            let mine = || std::iter::once(&route.address).chain(&route.also);
-            let shared =
-                std::iter::once(&other.address).chain(&other.also).find(|address| mine().any(|my| my == *address));
-            if let Some(address) = shared.filter(|_| other.host == route.host) {
-                let host = route.host.as_ref().map_or_else(|| "every host".to_owned(), |host| format!("host `{host}`"));
-                let message = format!(
-                    "service `{}` has {host} on {address} already: with nginx, services cannot share a host, not even by path",
-                    other.service
-                );
-                return Err(EffectError::new(ErrorKind::Conflict, message)
-                    .hint("give each service a `host` of its own, or use the driver `proxy`, which routes by path")
-                    .not_applied());
-            }
-        }
-        Ok(())
-    }
-
-    async fn view(&self, service: &str) -> Result<Option<RouteView>, EffectError> {
+    async fn view(&self, _: &Call, service: &str) -> Result<Option<RouteView>, EffectError> {
         let file = self.file(service)?;
         let Some(text) = kept_file::read(&file)? else { return Ok(None) };
         let Some(written) = Written::parse(&text) else { return Err(foreign(&file)) };
@@ -158,19 +176,10 @@ impl NginxInclude {
         })))
     }
 
-    /// Takes it out, and waits until no worker has a connection to it: the new ones open none.
-    async fn drained(&self, call: &Call, request: &DrainTarget) -> Result<Drained, EffectError> {
-        let mut address = String::new();
-        let service = &request.service;
-        let out = |kept: Option<KeptRoute>| {
-            let mut kept = kept.ok_or_else(|| gone(service))?;
-            kept.fence(call)?;
-            address = kept.drain(&request.target)?;
-            Ok(Some(kept))
-        };
-        self.change(call, service, out).await?;
+    /// Until no worker has a connection to it: the new ones open none.
+    async fn await_end(&self, call: &Call, request: &DrainTarget, address: &str) -> Result<Drained, EffectError> {
         let patience = Patience::new(call, self.clock.as_ref(), longest(request));
-        let written = kept_file::read(&self.file(service)?)?.as_deref().and_then(Written::parse);
+        let written = kept_file::read(&self.file(&request.service)?)?.as_deref().and_then(Written::parse);
         let worker = match &written {
             Some(written) => self.worker(written).await,
             None => None,
@@ -185,77 +194,5 @@ impl NginxInclude {
                 return Ok(Drained { waited_ms: patience.waited_ms(), requests_cut: left, streams_cut: 0 });
             }
         }
-    }
-}
-
-/// Not to be guessed by a visitor.
-fn token() -> Result<String, EffectError> {
-    let number = getrandom::u64()
-        .map_err(|why| EffectError::new(ErrorKind::Internal, format!("no randomness: {why}")).not_applied())?;
-    Ok(format!("{number:016x}"))
-}
-
-fn foreign(file: &Path) -> EffectError {
-    EffectError::new(ErrorKind::Conflict, format!("`{}` is not a file that deployer wrote", file.display()))
-        .hint("move it away, or name another file with `include`")
-        .not_applied()
-}
-
-fn gone(service: &str) -> EffectError {
-    EffectError::new(ErrorKind::NotFound, format!("nginx has no route of service `{service}`"))
-        .hint("declare it with `traffic_route`")
-        .not_applied()
-}
-
-impl TrafficDriver for NginxInclude {
-    fn kind(&self) -> &'static str {
-        "nginx"
-    }
-
-    fn declare<'a>(&'a self, call: &'a Call, route: &'a Route, anew: bool) -> Answer<'a, ()> {
-        let declared = move |former| KeptRoute::declared(call, former, route, anew).map(Some);
-        async move { self.change(call, &route.service, declared).await }.boxed()
-    }
-
-    fn forget<'a>(&'a self, call: &'a Call, service: &'a str) -> Answer<'a, bool> {
-        async move {
-            let mut there = false;
-            let gone = |former: Option<KeptRoute>| {
-                if let Some(mut former) = former {
-                    former.fence(call)?;
-                    there = true;
-                }
-                Ok(None)
-            };
-            self.change(call, service, gone).await?;
-            Ok(there)
-        }
-        .boxed()
-    }
-
-    fn show<'a>(&'a self, _: &'a Call, service: &'a str) -> Answer<'a, Option<RouteView>> {
-        self.view(service).boxed()
-    }
-
-    fn set<'a>(&'a self, call: &'a Call, service: &'a str, step: &'a Targets) -> Answer<'a, ()> {
-        async move {
-            plain_step(self.kind(), step)?;
-            let taken = |kept: Option<KeptRoute>| {
-                let mut kept = kept.ok_or_else(|| gone(service))?;
-                kept.fence(call)?;
-                kept.take(step);
-                Ok(Some(kept))
-            };
-            self.change(call, service, taken).await
-        }
-        .boxed()
-    }
-
-    fn drain<'a>(&'a self, call: &'a Call, request: &'a DrainTarget) -> Answer<'a, Drained> {
-        self.drained(call, request).boxed()
-    }
-
-    fn proof(&self) -> Proof {
-        Proof::Header
     }
 }

@@ -256,8 +256,11 @@ fn a_copy_of_a_hundred_thousand_small_files_that_is_killed_is_resumed() {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(find("*/volumes/copy/data").is_none(), "half a copy has no name");
-        assert!(done(&run, "print(volume_list().len())").contains('1'));
+        if folders == 0 {
+            assert!(done(&run, "print(volume_list().len())").contains('1'));
+        }
     }
+    // The last one that was killed.
     done(&["resume"], "");
     same(&source, &find("*/volumes/copy/data").unwrap());
     assert!(find("*/volumes/.copy-copy/data").is_none(), "made anew");

@@ -5,6 +5,7 @@ pub mod byte_size;
 pub mod container_ref;
 pub mod duration_text;
 pub mod labels;
+pub mod log_url;
 pub mod mount;
 pub mod object_url;
 pub mod port_mapping;

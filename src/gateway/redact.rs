@@ -97,6 +97,7 @@ pub fn scrub_entry(vault: &Vault, entry: &Entry) -> Entry {
         Entry::Completed { outcome, .. } => value(outcome),
         Entry::Failed { error, .. } => *error = scrub_error(vault, error.clone()),
         Entry::Logged { text, .. } => scrub(text),
+        Entry::RollbackRegistered { otherwise, .. } => otherwise.iter_mut().for_each(scrub),
         Entry::UnwindStarted { reason } => scrub(reason),
         Entry::RunEnded { end } => scrub_end(vault, end),
         Entry::SourceLoaded { .. }
@@ -105,7 +106,6 @@ pub fn scrub_entry(vault: &Vault, entry: &Entry) -> Entry {
         | Entry::StepClosed { .. }
         | Entry::ParallelOpened { .. }
         | Entry::ParallelClosed { .. }
-        | Entry::RollbackRegistered { .. }
         | Entry::RollbackCalled { .. }
         | Entry::Committed { .. } => {}
     }

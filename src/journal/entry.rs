@@ -87,6 +87,10 @@ pub enum Entry {
     RollbackRegistered {
         seq: Seq,
         site: Option<Site>,
+        /// A guard: what a person types when it cannot be called or fails, in place of all that would take back what
+        /// came before it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        otherwise: Option<String>,
     },
     /// A closure of `on_rollback` was called while the run was taken back.
     RollbackCalled {

@@ -57,11 +57,21 @@ pub enum UndoAction {
         kind: String,
         args: serde_json::Value,
     },
-    /// A closure of the script, known by the place of its registration.
-    Closure,
+    /// A closure of the script, known by the place of its registration. With `otherwise` a guard: unless it succeeds,
+    /// nothing below it is taken back, and this is the command for a person.
+    Closure {
+        otherwise: Option<String>,
+    },
     Impossible {
         why: String,
     },
+}
+
+impl UndoStep {
+    /// Whether what is below it must stay as it is unless it is taken back itself.
+    pub fn is_guard(&self) -> bool {
+        matches!(self.action, UndoAction::Closure { otherwise: Some(_) })
+    }
 }
 
 impl RunState {
@@ -114,9 +124,9 @@ impl RunState {
                     self.fail(&intent, error.applied);
                 }
             }
-            Entry::RollbackRegistered { seq, site } if !self.unwinding => self.undo_stack.push(UndoStep {
+            Entry::RollbackRegistered { seq, site, otherwise } if !self.unwinding => self.undo_stack.push(UndoStep {
                 seq: seq.clone(),
-                action: UndoAction::Closure,
+                action: UndoAction::Closure { otherwise: otherwise.clone() },
                 site: site.clone(),
                 of: "on_rollback".into(),
             }),

@@ -17,10 +17,12 @@ pub struct Reach {
     docker: Option<String>,
     /// Arguments for `deployer run`.
     flags: String,
+    /// The command that says that the run is done with: no other run of its service begins before.
+    resolve: String,
 }
 
 impl Reach {
-    pub fn of(header: Option<&RunHeader>) -> Self {
+    pub fn of(header: Option<&RunHeader>, run: &str) -> Self {
         let Some(header) = header else { return Self::default() };
         let host = header.engine_flags.strip_prefix("--docker-host ");
         let docker = host.map_or_else(|| "docker".to_owned(), |host| format!("docker -H {host}"));
@@ -31,6 +33,7 @@ impl Reach {
         Self {
             docker: (header.engine == "docker").then_some(docker),
             flags: format!("{engine} {}", header.state_flags).trim_end().to_owned(),
+            resolve: format!("deployer resolve {run} {}", header.state_flags).trim_end().to_owned(),
         }
     }
 }
@@ -43,12 +46,36 @@ pub fn remaining(step: &UndoStep, reach: &Reach, why: Option<&str>) -> Remaining
             what: format!("`{}` is not taken back{because}", step.of.trim_end()),
             command: Some(command(kind, args, reach)),
         },
-        UndoAction::Closure => {
+        UndoAction::Closure { otherwise } => {
             let place = step.site.as_ref().map(|site| format!(" at {site}")).unwrap_or_default();
-            Remaining { what: format!("the closure of `on_rollback`{place} was not called{because}"), command: None }
+            let more = if otherwise.is_some() { "; what was done before it stays as it is" } else { "" };
+            Remaining {
+                what: format!("the closure of `on_rollback`{place} was not called{because}{more}"),
+                command: otherwise.as_ref().map(|command| reaching(command, reach)),
+            }
         }
         UndoAction::Impossible { why } => Remaining { what: why.clone(), command: None },
     }
+}
+
+/// A command as the script gave it; a run is led to the engine and the journal of this one, which is done with then.
+fn reaching(command: &str, reach: &Reach) -> String {
+    match command.starts_with("deployer run ") {
+        true => format!("{} && {command} {}", reach.resolve, reach.flags),
+        false => command.to_owned(),
+    }
+}
+
+/// What remains of these steps, for a person: nothing below a guard, since what it guards would be lost.
+pub fn listed<'a>(steps: impl Iterator<Item = &'a UndoStep>, reach: &Reach, why: Option<&str>) -> Vec<Remaining> {
+    let mut left = Vec::new();
+    for step in steps {
+        left.push(remaining(step, reach, why));
+        if step.is_guard() {
+            break;
+        }
+    }
+    left
 }
 
 /// The command that does by hand what an undo would have done.
@@ -117,7 +144,7 @@ mod tests {
             "script": "s", "digest": "d", "params": {}, "engine": engine, "address": "a", "version": "0", "host": "h",
             "pid": 1, "boot_id": "b", "process_start": 1, "engine_flags": engine_flags, "state_flags": state_flags,
         });
-        Reach::of(Some(&serde_json::from_value(header).unwrap()))
+        Reach::of(Some(&serde_json::from_value(header).unwrap()), "4fz81kq0xw")
     }
 
     #[test]
@@ -132,6 +159,16 @@ mod tests {
             command("docker_remove", &args, &reach("local", "--engine local", "--state '/my state'")),
             "echo 'docker_remove(#{container: \"web\", force: true})' | deployer run - --engine local --state '/my state'"
         );
+    }
+
+    #[test]
+    fn a_run_that_a_guard_names_may_begin() {
+        let reach = reach("local", "--engine local", "--state '/my state'");
+        assert_eq!(
+            reaching("deployer run rollback.rhai", &reach),
+            "deployer resolve 4fz81kq0xw --state '/my state' && deployer run rollback.rhai --engine local --state '/my state'"
+        );
+        assert_eq!(reaching("docker logs web", &reach), "docker logs web");
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl SessionRun {
         let internal = |why: String| NotTakenBack::Failed(EffectError::new(ErrorKind::Internal, why));
         match &step.action {
             UndoAction::Impossible { why } => Err(NotTakenBack::Impossible(why.clone())),
-            UndoAction::Closure => {
+            UndoAction::Closure { .. } => {
                 call(&step.seq).map_err(|why| {
                     NotTakenBack::Failed(EffectError::new(ErrorKind::Failed, format!("`on_rollback` failed: {why}")))
                 })?;

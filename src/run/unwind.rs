@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::remedy::{Reach, remaining};
+use super::remedy::{Reach, listed, remaining};
 use crate::base::seq::Seq;
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
 use crate::gateway::Gateway;
@@ -38,17 +38,17 @@ pub struct Unwind<'a> {
 
 impl Unwind<'_> {
     /// Takes everything back, the last first; returns what could not be. Stops at the first undo that fails: what is
-    /// below it may rest on it.
+    /// below it may rest on it. What is below a guard is not even listed.
     pub fn run(&self, reason: &str) -> Vec<Remaining> {
         let ledger = self.gateway.ledger();
         let stack: Vec<UndoStep> = ledger.state().undo_stack.iter().rev().cloned().collect();
-        let reach = Reach::of(ledger.state().header.as_ref());
+        let reach = Reach::of(ledger.state().header.as_ref(), ledger.run().as_str());
         let unwinding = ledger.unwinding();
         if !unwinding
             && let Err(error) = ledger.record(Entry::UnwindStarted { reason: reason.into() }, Durability::Power)
         {
             let why = error.to_string();
-            return stack.iter().map(|step| remaining(step, &reach, Some(&why))).collect();
+            return listed(stack.iter(), &reach, Some(&why));
         }
         let mut left = Vec::new();
         let mut steps = stack.iter();
@@ -57,22 +57,26 @@ impl Unwind<'_> {
             (self.after)();
             match taken_back {
                 Ok(()) => {}
-                Err(None) => left.push(remaining(step, &reach, None)),
-                Err(Some(why)) => {
-                    left.push(remaining(step, &reach, Some(&why)));
-                    break;
+                Err(why) => {
+                    left.push(remaining(step, &reach, why.as_deref()));
+                    if step.is_guard() {
+                        return left;
+                    }
+                    if why.is_some() {
+                        break;
+                    }
                 }
             }
         }
-        left.extend(steps.map(|step| remaining(step, &reach, None)));
+        left.extend(listed(steps, &reach, None));
         left
     }
 
-    /// `Err(None)`: there is no way back, and what is below does not depend on it.
+    /// `Err(None)`: there is no way back, and what is below does not depend on it unless this is a guard.
     fn take_back(&self, step: &UndoStep) -> Result<(), Option<String>> {
         match &step.action {
             UndoAction::Impossible { .. } => Err(None),
-            UndoAction::Closure => {
+            UndoAction::Closure { .. } => {
                 let Some(call) = self.call else { return Err(None) };
                 call(&step.seq).map_err(Some)?;
                 let entry = Entry::RollbackCalled { seq: step.seq.clone() };

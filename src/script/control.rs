@@ -131,13 +131,23 @@ fn register_rollback(engine: &mut Engine, host: &Arc<Host>) {
         }
         committing.record(context.call_position(), Entry::Committed { seq }, Durability::Power)
     });
+    let on_rollback = |host: &Arc<Host>, context: &NativeCallContext, function: FnPtr, otherwise: Option<String>| {
+        let seq = host.next_seq();
+        let site = host.site(context);
+        host.keep_rollback(seq.clone(), kept(context, function));
+        host.record(context.call_position(), Entry::RollbackRegistered { seq, site, otherwise }, Durability::Power)
+    };
     let rollback = host.clone();
     engine.register_fn("on_rollback", move |context: NativeCallContext, function: FnPtr| -> Rhai<()> {
-        let seq = rollback.next_seq();
-        let site = rollback.site(&context);
-        rollback.keep_rollback(seq.clone(), kept(&context, function));
-        rollback.record(context.call_position(), Entry::RollbackRegistered { seq, site }, Durability::Power)
+        on_rollback(&rollback, &context, function, None)
     });
+    let guard = host.clone();
+    engine.register_fn(
+        "on_rollback",
+        move |context: NativeCallContext, function: FnPtr, otherwise: &str| -> Rhai<()> {
+            on_rollback(&guard, &context, function, Some(otherwise.to_owned()))
+        },
+    );
     let expecting = host.clone();
     engine.register_fn("expect", move |context: NativeCallContext, sentence: &str, function: FnPtr| {
         let (site, kept) = (expecting.site(&context), kept(&context, function));

@@ -60,8 +60,8 @@ pub const WORDS: &[Word] = &[
     },
     Word {
         name: "on_rollback",
-        arities: &[1],
-        summary: "Registers a closure that is called when the run is taken back, in reverse order among all undos.",
+        arities: &[1, 2],
+        summary: "Registers a closure that is called when the run is taken back, in reverse order among all undos. With a command as the second argument it is a guard: when it fails, what was done before it stays, and a person gets this command alone.",
         example: "on_rollback(|| log(\"taken back\"));",
     },
     Word {

@@ -93,6 +93,37 @@ fn a_closure_that_fails_leaves_the_run_stuck_with_instructions() {
 }
 
 #[test]
+fn what_is_below_a_guard_that_fails_is_neither_taken_back_nor_offered() {
+    let run_one = |name: &str| format!("docker_run(#{{name: \"{name}\", image: \"web:v1\"}});");
+    let guarded = |closure: &str| {
+        let (one, two) = (run_one("one"), run_one("two"));
+        format!(
+            "{one} on_rollback(|| log(\"below\")); on_rollback({closure}, \"deployer run web.rhai\"); {two} fail(\"x\");"
+        )
+    };
+    let held = run(&guarded("|| fail(\"rows\")"));
+    assert_eq!((held.status(), held.said().len()), (RunStatus::Stuck, 0));
+    let left = &held.end().remaining;
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].what.contains("rows") && left[0].what.contains("stays as it is"), "{left:?}");
+    let typed = format!("deployer resolve {} && deployer run web.rhai --engine sim", held.run);
+    assert_eq!(left[0].command.as_deref(), Some(typed.as_str()));
+    assert_eq!(held.after.containers.keys().collect::<Vec<_>>(), ["one"], "what is above it is taken back");
+    // What fails above it hides what is below it, too.
+    let refused =
+        |nth| FaultRule { kind: "docker_remove".into(), subject: String::new(), nth, fault: FaultKind::Refused };
+    let above = (1..9).fold(play(&guarded("|| log(\"guard\")")), |play, nth| play.fault(refused(nth))).run();
+    let commands: Vec<_> = above.end().remaining.iter().filter_map(|left| left.command.clone()).collect();
+    assert_eq!(above.status(), RunStatus::Stuck);
+    assert!(
+        commands.len() == 2 && commands[0].contains("docker_remove") && commands[1].contains("web.rhai"),
+        "{commands:?}"
+    );
+    let open = run(&guarded("|| log(\"guard\")"));
+    assert_eq!((open.status(), open.said()), (RunStatus::Failed, vec!["guard".to_owned(), "below".to_owned()]));
+}
+
+#[test]
 fn on_finish_is_called_in_every_ending_and_cannot_change_it() {
     let finish = "on_finish(|end| log(`${end.status} ${end.committed} ${end.error}`));";
     for (script, said, status) in [

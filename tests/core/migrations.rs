@@ -89,18 +89,38 @@ fn what_would_lose_data_is_refused() {
 
 #[test]
 fn a_rollback_says_what_it_means_and_restores_only_when_told_to() {
-    for mode in ["clone", "hold"] {
-        let deployed = deploy(LOSSY, mode);
+    // Without a backup, what is migrated in place is kept as a snapshot.
+    let bare = || {
+        let mut given = migrating("hold");
+        given["image"] = json!("web:v2");
+        given["database"].as_object_mut().unwrap().remove("backup");
+        shipped("bluegreen.rhai", given).on(with_database(LOSSY)).run()
+    };
+    let deploys: [(&str, &dyn Fn() -> Played); 3] =
+        [("clone", &|| deploy(LOSSY, "clone")), ("hold", &|| deploy(LOSSY, "hold")), ("hold, no backup", &bare)];
+    for (mode, deploy) in deploys {
+        let deployed = deploy();
         let left = shipped("rollback.rhai", json!({})).in_world(deployed.world.clone()).run();
         assert_eq!(left.status(), RunStatus::Succeeded, "{}", left.report());
         says(&left, "took values away from the database");
         says(&left, "--set restore=true");
         assert_eq!(notes(&left), 1, "{mode}");
 
-        let deployed = deploy(LOSSY, mode);
+        let deployed = deploy();
         let restored = shipped("rollback.rhai", json!({"restore": true})).in_world(deployed.world.clone()).run();
         assert_eq!(restored.status(), RunStatus::Succeeded, "{}", restored.report());
         says(&restored, "is kept");
         assert_eq!(notes(&restored), 2, "{mode}");
     }
+}
+
+#[test]
+fn logs_go_to_a_log_group() {
+    let mut given = migrating("shared");
+    given["image"] = json!("web:v2");
+    given["archive"] = json!({ "logs": "cloudwatch:///app/web", "keep": 1 });
+    let deployed = shipped("bluegreen.rhai", given).on(with_database(MILD)).run();
+    assert_eq!(deployed.status(), RunStatus::Succeeded, "{}", deployed.report());
+    says(&deployed, "the log of 'web': cloudwatch:///app/web/web-");
+    assert!(!deployed.said().iter().any(|line| line.contains("old copies stay")));
 }

@@ -11,6 +11,7 @@ mod health;
 mod host;
 mod http;
 mod load;
+mod log_streams;
 mod notify;
 mod sqlite;
 mod sqlite_copies;

@@ -15,6 +15,8 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// One test's corner of the engine.
 pub struct Docker {
     prefix: String,
+    /// Another engine than that of `DOCKER_HOST`.
+    host: Option<String>,
 }
 
 impl Docker {
@@ -22,14 +24,43 @@ impl Docker {
     /// Without a daemon: `tests/run` starts one where none is.
     pub fn new() -> Self {
         static BASE: OnceLock<()> = OnceLock::new();
-        BASE.get_or_init(|| {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/python-base");
-            let output = Command::new(script).output().unwrap();
-            let why = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "no Python base image (no Docker? `tests/run` starts one): {why}");
-        });
+        let docker = Self::corner(None);
+        BASE.get_or_init(|| docker.need_base());
+        docker
+    }
+
+    /// On the engine at this address.
+    pub fn at(host: String) -> Self {
+        let docker = Self::corner(Some(host));
+        docker.need_base();
+        docker
+    }
+
+    fn corner(host: Option<String>) -> Self {
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self { prefix: format!("dt{}x{n}", std::process::id()) }
+        Self { prefix: format!("dt{}x{n}", std::process::id()), host }
+    }
+
+    /// Makes sure that the image is there that the apps are built on.
+    fn need_base(&self) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/python-base");
+        let output = self.led(Command::new(script)).output().unwrap();
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "no Python base image (no Docker? `tests/run` starts one): {why}");
+    }
+
+    fn led(&self, mut command: Command) -> Command {
+        command.envs(self.host.iter().map(|host| ("DOCKER_HOST", host)));
+        command
+    }
+
+    fn program(&self) -> Command {
+        self.led(Command::new("docker"))
+    }
+
+    /// The address of an engine that is not the usual one.
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
     }
 
     /// A name that only this test has.
@@ -40,9 +71,15 @@ impl Docker {
     /// Runs the `docker` program.
     #[track_caller]
     pub fn cli(&self, args: &[&str]) -> String {
-        let output = Command::new("docker").args(args).output().unwrap();
+        let output = self.program().args(args).output().unwrap();
         assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// The same; none when it fails.
+    pub fn try_cli(&self, args: &[&str]) -> Option<String> {
+        let output = self.program().args(args).output().unwrap();
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     /// An address of this machine that is not the loopback: the engine's own on its usual bridge.
@@ -115,11 +152,11 @@ impl Docker {
     }
 
     fn remove(&self, list: &[&str], remove: &[&str]) {
-        let listed = Command::new("docker").args(list).output().map(|output| output.stdout).unwrap_or_default();
+        let listed = self.program().args(list).output().map(|output| output.stdout).unwrap_or_default();
         let names = String::from_utf8_lossy(&listed).lines().map(str::to_owned).collect::<Vec<_>>();
         if !names.is_empty() {
             // What cannot be removed is seen by `tests/run`, which looks for leftovers.
-            let _ = Command::new("docker").args(remove).args(names).output();
+            let _ = self.program().args(remove).args(names).output();
         }
     }
 }

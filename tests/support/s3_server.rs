@@ -10,10 +10,10 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
+pub use super::signature::{ACCESS_KEY, REGION, SECRET_KEY};
+use super::signature::{Signed, hex, verify};
+
 pub const BUCKET: &str = "backups";
-pub const ACCESS_KEY: &str = "AKIDTEST";
-pub const SECRET_KEY: &str = "very-secret-key";
-pub const REGION: &str = "us-east-1";
 
 #[derive(Clone)]
 struct Kept {
@@ -224,7 +224,8 @@ fn decoded(text: &str) -> String {
 }
 
 fn answer(state: &State, asked: &Asked) -> Answer {
-    if let Err(code) = verify(asked) {
+    let Asked { method, path, raw_query: query, headers, body, .. } = asked;
+    if let Err(code) = verify(&Signed { method, path, query, headers, body }, "s3") {
         return Answer::error(if code == "XAmzContentSHA256Mismatch" { 400 } else { 403 }, code);
     }
     let path = decoded(&asked.path);
@@ -324,59 +325,4 @@ fn list(objects: &BTreeMap<String, Kept>, asked: &Asked) -> Answer {
         200,
         format!("<ListBucketResult><Name>{BUCKET}</Name><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>"),
     )
-}
-
-/// Signature, version 4, and the checksum of the payload.
-fn verify(asked: &Asked) -> Result<(), &'static str> {
-    let authorization = asked.headers.get("authorization").ok_or("AccessDenied")?;
-    let field =
-        |name: &str| authorization.split([' ', ',']).find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
-    let credential = field("Credential").ok_or("AccessDenied")?;
-    let mut scope = credential.splitn(2, '/');
-    if scope.next() != Some(ACCESS_KEY) {
-        return Err("InvalidAccessKeyId");
-    }
-    let scope = scope.next().ok_or("AccessDenied")?;
-    let payload = asked.headers.get("x-amz-content-sha256").ok_or("AccessDenied")?;
-    if payload != "UNSIGNED-PAYLOAD" && *payload != hex(&Sha256::digest(&asked.body)) {
-        return Err("XAmzContentSHA256Mismatch");
-    }
-    let signed = field("SignedHeaders").ok_or("AccessDenied")?;
-    let headers: String = signed
-        .split(';')
-        .map(|name| format!("{name}:{}\n", asked.headers.get(name).map_or("", String::as_str)))
-        .collect();
-    let mut query: Vec<String> = asked
-        .raw_query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") })
-        .collect();
-    query.sort();
-    let canonical = format!("{}\n{}\n{}\n{headers}\n{signed}\n{payload}", asked.method, asked.path, query.join("&"));
-    let date = asked.headers.get("x-amz-date").ok_or("AccessDenied")?;
-    let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
-    let mut key = format!("AWS4{SECRET_KEY}").into_bytes();
-    for part in scope.split('/') {
-        key = hmac(&key, part.as_bytes());
-    }
-    if field("Signature") == Some(hex(&hmac(&key, text.as_bytes())).as_str()) {
-        Ok(())
-    } else {
-        Err("SignatureDoesNotMatch")
-    }
-}
-
-fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
-    const BLOCK: usize = 64;
-    let mut block = [0; BLOCK];
-    let short = if key.len() > BLOCK { Sha256::digest(key).to_vec() } else { key.to_vec() };
-    block[..short.len()].copy_from_slice(&short);
-    let pad = |byte: u8| block.map(|own| own ^ byte);
-    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(text).finalize();
-    Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

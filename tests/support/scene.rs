@@ -26,9 +26,17 @@ pub struct Scene {
 
 impl Scene {
     pub fn new() -> Self {
-        let docker = Docker::new();
+        Self::on(Docker::new())
+    }
+
+    /// The same in this corner of an engine.
+    pub fn on(docker: Docker) -> Self {
+        let deployer = Deployer::docker();
         Self {
-            deployer: Deployer::docker(),
+            deployer: match docker.host() {
+                Some(host) => deployer.env("DOCKER_HOST", host),
+                None => deployer,
+            },
             service: docker.name("manual"),
             volume: docker.name("instance"),
             port: free_port(),
@@ -42,7 +50,12 @@ impl Scene {
     /// The same with version 1 deployed by the shipped script.
     #[track_caller]
     pub fn with_v1() -> Self {
-        let scene = Self::new();
+        Self::with_v1_on(Docker::new())
+    }
+
+    #[track_caller]
+    pub fn with_v1_on(docker: Docker) -> Self {
+        let scene = Self::on(docker);
         let image = apps::manual(&scene.docker, "v1");
         scene.deploy(&image).ok();
         scene

@@ -1,7 +1,7 @@
 //! Writers: rows posted to an app at a steady rate, each with a title of its own that is never posted twice, and which
 //! of them were acknowledged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -89,4 +89,21 @@ pub fn assert_kept(database: &Path, acknowledged: &[String], what: &str) {
         .filter(|(_, count)| *count != 1)
         .collect();
     assert!(wrong.is_empty(), "{what}: {} of {} rows: {:?}", wrong.len(), acknowledged.len(), wrong.first());
+}
+
+/// The title of every row of every database on the volumes whose names begin like this; `folder` is that of one of them.
+pub fn kept_titles(folder: &Path, begin: &str) -> BTreeSet<String> {
+    let volumes = std::fs::read_dir(folder.parent().unwrap().parent().unwrap()).unwrap().map(Result::unwrap);
+    let mut titles = BTreeSet::new();
+    for volume in volumes.filter(|volume| volume.file_name().to_str().unwrap().starts_with(begin)) {
+        for file in std::fs::read_dir(volume.path().join("_data")).unwrap().map(|file| file.unwrap().path()) {
+            let Ok(connection) = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE) else {
+                continue;
+            };
+            // Most files are no database.
+            let Ok(mut rows) = connection.prepare("SELECT title FROM manuals") else { continue };
+            titles.extend(rows.query_map([], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap));
+        }
+    }
+    titles
 }

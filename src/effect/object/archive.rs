@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{S3Access, transfer_timeout};
 use crate::base::container_ref::ContainerRef;
 use crate::base::duration_text::DurationText;
-use crate::base::object_url::ObjectUrl;
+use crate::base::log_url::LogUrl;
 use crate::effect::facts::GRACE;
 use crate::effect::{Access, Facts, Recovery, Request};
 
@@ -16,11 +16,11 @@ use crate::effect::{Access, Facts, Recovery, Request};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArchiveContainer {
     pub container: ContainerRef,
-    /// The log's address; with a slash at the end a folder, in which it is named after container, time and run.
-    pub to: ObjectUrl,
+    /// The log's address; with a slash at the end a folder or a log group, in which it is named after container and run.
+    pub to: LogUrl,
     #[serde(default, skip_serializing_if = "S3Access::is_default")]
     pub s3: S3Access,
-    /// Replaces what is there, which is gone then. Default: that fails.
+    /// Replaces what is there, which is gone then. Default: that fails; a log stream is added to.
     #[serde(default)]
     pub overwrite: bool,
     /// Default 15 min.
@@ -28,19 +28,15 @@ pub struct ArchiveContainer {
     pub timeout: DurationText,
 }
 
-impl ArchiveContainer {
-    /// Where the facts go that belong to the log at this address.
-    pub fn facts_url(log: &ObjectUrl) -> ObjectUrl {
-        log.with_key(format!("{}.json", log.key()))
-    }
-}
+/// At the end of the name of the facts that belong to a log.
+pub const FACTS: &str = ".json";
 
 impl Facts for ArchiveContainer {
     fn access(&self) -> Access {
         Access::Write
     }
 
-    /// In a folder the run's own archive is found again and made anew; a single name that is taken is refused.
+    /// In a folder or group the run's own archive is found again and made anew; a single object that is there is refused.
     fn recovery(&self) -> Recovery {
         Recovery::Repeat
     }
@@ -67,9 +63,9 @@ impl Request for ArchiveContainer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archived {
     /// The log.
-    pub url: ObjectUrl,
+    pub url: LogUrl,
     /// What the engine knows of the container.
-    pub facts: ObjectUrl,
+    pub facts: LogUrl,
     /// Bytes of the log.
     pub size: u64,
     pub sha256: String,

@@ -8,7 +8,7 @@ mod transfer;
 
 use serde::{Deserialize, Serialize};
 
-pub use archive::{ArchiveContainer, Archived};
+pub use archive::{ArchiveContainer, Archived, FACTS};
 pub use keep::{DeleteObject, ListObjects};
 pub use prune::{PruneObjects, Pruned};
 pub use transfer::{GetObject, PutObject, Stored};
@@ -46,7 +46,7 @@ fn ask_timeout() -> DurationText {
     ASK_TIMEOUT
 }
 
-/// How to reach S3-compatible storage. What is left out comes from the environment: `AWS_ACCESS_KEY_ID`,
+/// How to reach S3-compatible storage, or CloudWatch Logs. What is left out comes from the environment: `AWS_ACCESS_KEY_ID`,
 /// `AWS_ENDPOINT_URL` ..., the profile in `~/.aws`, the role of the container or the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

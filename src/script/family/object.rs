@@ -69,12 +69,12 @@ pub fn primitives() -> Vec<Primitive> {
         ),
         reached(
             Primitive::of::<ArchiveContainer>(
-                "Stores the whole log of a container, and beside it, as `.json`, what the engine knows of it, with its stats while it runs.",
+                "Stores the whole log of a container, and beside it, as `.json`, what the engine knows of it, with its stats while it runs. In CloudWatch Logs each line is an event with its own time; group and stream are made when they are missing, and the stream with `.json` at the end of its name has one event. Lines that are older than the group keeps are sent as of now, with their time in the text; a line may arrive twice after a fault.",
             )
             .positional(&["container", "to"])
             .required("container", CONTAINER, "its name, its id, or the map that another primitive returned")
-            .required("to", URL, "the log's address: `s3://BUCKET/KEY` or `file:///FOLDER/NAME`; with a slash at the end a folder, where the name is made of container, time and run")
-            .optional("overwrite", BOOL, "false", "replaces what is there, which is gone then"),
+            .required("to", URL, "the log's address: `s3://BUCKET/KEY`, `file:///FOLDER/NAME` or `cloudwatch://GROUP/STREAM`; with a slash at the end a folder or a log group, where the name is made of container and run")
+            .optional("overwrite", BOOL, "false", "replaces what is there, which is gone then; else a log stream is added to, and an object that is there is an error"),
             TRANSFER,
         )
         .returns("url, facts (the address of the `.json`), size, sha256")

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::sim_host::SimHost;
 use super::sqlite_rows::Database;
+use crate::base::log_url::LogUrl;
 use crate::base::object_url::ObjectUrl;
 use crate::effect::container::Removed;
-use crate::effect::object::{ArchiveContainer, Archived, Object, ObjectEffect, ObjectOutcome, Pruned, Stored};
+use crate::effect::object::{ArchiveContainer, Archived, FACTS, Object, ObjectEffect, ObjectOutcome, Pruned, Stored};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::clock::Clock;
@@ -22,7 +23,9 @@ use crate::world::clock::Clock;
 pub struct Objects {
     /// By address. A file of the host that is not listed is taken to be there when it is read, and to be small.
     pub stored: BTreeMap<ObjectUrl, SimObject>,
-    /// Whether buckets do not answer.
+    /// Log streams of CloudWatch, with the bytes of their logs.
+    pub streams: BTreeMap<LogUrl, u64>,
+    /// Whether buckets and log groups do not answer.
     pub down: bool,
 }
 
@@ -85,13 +88,37 @@ impl SimHost {
     fn archive(&mut self, call: &Call, request: &ArchiveContainer) -> Result<Archived, EffectError> {
         let container = self.find(&request.container)?;
         let size = container.tail(u64::MAX).iter().map(|line| line.len() as u64 + 1).sum();
+        let to = match &request.to {
+            LogUrl::Object(to) => to,
+            LogUrl::CloudWatch { group, stream } => {
+                let stream = match stream.as_str() {
+                    "" => format!("{}-{}-{}", container.name(), call.run, call.seq),
+                    name => name.to_owned(),
+                };
+                let url = LogUrl::CloudWatch { group: group.clone(), stream };
+                return self.archive_stream(url, size, request.overwrite || request.to.is_folder());
+            }
+        };
         let name = format!("{}-{}-{}-{}.log", container.name(), self.now(), call.run, call.seq);
-        let url = if request.to.is_folder() { request.to.join(&name) } else { request.to.clone() };
-        let facts = ArchiveContainer::facts_url(&url);
+        let url = if to.is_folder() { to.join(&name) } else { to.clone() };
+        let facts = url.with_key(format!("{}{FACTS}", url.key()));
         let log = SimObject { size, ..SimObject::default() };
-        let Stored { url, size, sha256 } = self.transfer(url, log, request.overwrite || request.to.is_folder())?;
+        let Stored { url, size, sha256 } = self.transfer(url, log, request.overwrite || to.is_folder())?;
         self.store(&facts, SimObject { size: SMALL, ..SimObject::default() }, true)?;
-        Ok(Archived { url, facts, size, sha256 })
+        Ok(Archived { url: url.into(), facts: facts.into(), size, sha256 })
+    }
+
+    /// A log stream that is there is added to, or made anew.
+    fn archive_stream(&mut self, url: LogUrl, size: u64, anew: bool) -> Result<Archived, EffectError> {
+        if self.objects.down {
+            return Err(EffectError::new(ErrorKind::Unavailable, format!("`{url}` was not served")).not_applied());
+        }
+        let facts = url.with_suffix(FACTS);
+        for (stream, more) in [(&facts, SMALL), (&url, size)] {
+            let held = self.objects.streams.entry(stream.clone()).or_default();
+            *held = if anew { more } else { *held + more };
+        }
+        Ok(Archived { url, facts, size, sha256: String::new() })
     }
 
     fn reach_storage(&self, url: &ObjectUrl) -> Result<(), EffectError> {

@@ -171,8 +171,8 @@ pub async fn archives(stage: &Stage<'_>) {
     assert!(archived.url.name().starts_with(&format!("{}-", stage.name("web"))), "{}", archived.url);
     assert_eq!(undo_of(stage, &effect::<ArchiveContainer>(archive)).await, Undo::Nothing, "archives stay");
     let found = stage.must::<ListObjects>(json!({ "prefix": format!("{}/", stage.folder()) })).await;
-    let urls: Vec<_> = found.iter().map(|object| &object.url).collect();
-    assert_eq!(urls, [&archived.url, &archived.facts]);
+    let urls: Vec<_> = found.iter().map(|object| object.url.to_string()).collect();
+    assert_eq!(urls, [archived.url.to_string(), archived.facts.to_string()]);
     let again = json!({ "container": web.id, "to": archived.url });
     stage.refused::<ArchiveContainer>(again, ErrorKind::NameTaken).await;
     stage.must::<StopContainer>(json!({ "container": web.id, "grace": "5s" })).await;

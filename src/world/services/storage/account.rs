@@ -1,11 +1,11 @@
-//! Who asks S3-compatible storage, and where: the request's own words, then the environment's usual chain.
+//! Who asks S3-compatible storage or CloudWatch Logs, and where: the request's own words, then the environment's usual chain.
 //! Knows no bucket.
 
 use std::collections::BTreeMap;
 
 use super::super::EnvLookup;
-use crate::effect::EffectError;
 use crate::effect::object::S3Access;
+use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
 /// Keys and places, revealed.
@@ -23,6 +23,30 @@ pub(super) struct Keys {
     pub token: Option<String>,
 }
 
+impl Keys {
+    /// Whether they can stand in the head of a request.
+    fn are_words(&self) -> bool {
+        let is_word = |text: &String| text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_word(&self.access) && is_word(&self.secret) && self.token.as_ref().is_none_or(is_word)
+    }
+}
+
+/// What is asked, by the variable that names its endpoint alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Service {
+    S3,
+    Logs,
+}
+
+impl Service {
+    fn endpoint_variable(self) -> &'static str {
+        match self {
+            Self::S3 => "AWS_ENDPOINT_URL_S3",
+            Self::Logs => "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS",
+        }
+    }
+}
+
 const ROLE_VARIABLES: [&str; 7] = [
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -35,7 +59,7 @@ const ROLE_VARIABLES: [&str; 7] = [
 
 impl Account {
     /// Keys of the request, else of the environment, else of the profile; without any, the role's.
-    pub(super) fn find(call: &Call, access: &S3Access, env: &EnvLookup) -> Result<Self, EffectError> {
+    pub(super) fn find(call: &Call, service: Service, access: &S3Access, env: &EnvLookup) -> Result<Self, EffectError> {
         let variable = |name: &str| env(name).filter(|value| !value.is_empty());
         let profile = profile(&variable);
         let own = match (&access.access_key, &access.secret_key) {
@@ -47,7 +71,7 @@ impl Account {
             (None, None) => None,
             _ => {
                 let message = "`s3` needs `access_key` and `secret_key` together";
-                return Err(EffectError::new(crate::effect::ErrorKind::Invalid, message).not_applied());
+                return Err(EffectError::new(ErrorKind::Invalid, message).not_applied());
             }
         };
         let keys = own
@@ -65,8 +89,13 @@ impl Account {
                     token: profile.get("aws_session_token").cloned(),
                 })
             });
+        if keys.as_ref().is_some_and(|keys| !keys.are_words()) {
+            let message = "a key has characters that no key has, such as a line break";
+            return Err(EffectError::new(ErrorKind::Invalid, message).not_applied());
+        }
         let endpoint = access.endpoint.clone();
-        let endpoint = endpoint.or_else(|| variable("AWS_ENDPOINT_URL_S3")).or_else(|| variable("AWS_ENDPOINT_URL"));
+        let endpoint =
+            endpoint.or_else(|| variable(service.endpoint_variable())).or_else(|| variable("AWS_ENDPOINT_URL"));
         let region = access.region.clone().or_else(|| variable("AWS_REGION"));
         Ok(Self {
             endpoint: endpoint.or_else(|| profile.get("endpoint_url").cloned()),

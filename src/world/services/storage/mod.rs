@@ -1,9 +1,12 @@
-//! Where objects are kept: a folder of this machine, or S3-compatible storage. Both with the same few verbs.
+//! Where objects are kept: a folder of this machine, or S3-compatible storage. Both with the same few verbs. And where
+//! logs are kept besides: CloudWatch Logs.
 //! Knows no database.
 
 mod account;
 mod draft;
 mod folder;
+mod log_batch;
+mod log_stream;
 mod naming;
 mod s3;
 
@@ -21,8 +24,9 @@ use crate::effect::object::{
 };
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
-use account::Account;
+use account::{Account, Service};
 pub(super) use draft::{Draft, Transferred, file_wrong};
+pub(super) use log_stream::LogGroup;
 use s3::S3;
 
 /// One place to keep objects in.
@@ -97,10 +101,16 @@ impl Services {
         match url {
             ObjectUrl::File { .. } => Ok(Storage::Folder),
             ObjectUrl::S3 { bucket, .. } => {
-                let account = Account::find(call, access, &self.env)?;
+                let account = Account::find(call, Service::S3, access, &self.env)?;
                 S3::open(bucket, account, self.clients.storage()?).map(|s3| Storage::S3(Box::new(s3)))
             }
         }
+    }
+
+    /// The log group of this name.
+    pub(super) fn log_group(&self, call: &Call, group: &str, access: &S3Access) -> Result<LogGroup, EffectError> {
+        let account = Account::find(call, Service::Logs, access, &self.env)?;
+        LogGroup::open(group, account, self.clients.storage()?, self.clock.clone()).map_err(EffectError::not_applied)
     }
 
     pub(super) async fn object(&self, call: &Call, effect: &ObjectEffect) -> Result<ObjectOutcome, EffectError> {

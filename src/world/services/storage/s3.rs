@@ -36,7 +36,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// To take the parts of an upload away that came to nothing.
 const ABORT_TIME: Duration = Duration::from_secs(10);
 /// Where a machine of Amazon asks for its role.
-const MACHINE_ROLE: &str = "169.254.169.254";
+pub(super) const MACHINE_ROLE: &str = "169.254.169.254";
 /// The object's digest, kept with it.
 const DIGEST: &str = "sha256";
 
@@ -58,46 +58,8 @@ impl HttpConnector for Lent {
 
 impl S3 {
     pub(super) fn open(bucket: &str, account: Account, client: &reqwest::Client) -> Result<Self, EffectError> {
-        let backoff = BackoffConfig { init_backoff: FIRST_PAUSE, max_backoff: LONGEST_PAUSE, base: 2.0 };
-        let mut builder = AmazonS3Builder::new()
-            .with_bucket_name(bucket)
-            // One by one: not all storage knows the request that deletes many.
-            .with_disable_bulk_delete(true)
-            .with_http_connector(Lent(client.clone()))
-            .with_retry(RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_TIME });
-        let is_elsewhere = account.endpoint.is_some();
-        if let Some(endpoint) = account.endpoint {
-            let is_url = reqwest::Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-            if !is_url {
-                let message =
-                    format!("`{endpoint}` is no endpoint: it is a URL that starts with `http://` or `https://`");
-                return Err(EffectError::new(ErrorKind::Invalid, message).not_applied());
-            }
-            builder = builder.with_endpoint(endpoint).with_allow_http(true);
-        }
-        if let Some(region) = account.region {
-            builder = builder.with_region(region);
-        }
-        match account.keys {
-            Some(keys) => {
-                builder = builder.with_access_key_id(keys.access).with_secret_access_key(keys.secret);
-                if let Some(token) = keys.token {
-                    builder = builder.with_token(token);
-                }
-            }
-            // Only a machine of Amazon has a role there.
-            None if is_elsewhere && account.role.is_empty() => return Err(nobody(bucket)),
-            None => {
-                for (name, value) in account.role {
-                    if let Ok(key) = name.to_ascii_lowercase().parse() {
-                        builder = builder.with_config(key, value);
-                    }
-                }
-            }
-        }
-        let store = builder.build().map_err(|error| {
-            EffectError::new(ErrorKind::Invalid, format!("bucket `{bucket}` cannot be used: {error}")).not_applied()
-        })?;
+        let whom = format!("bucket `{bucket}`");
+        let store = connect(bucket, &whom, account, client)?;
         Ok(Self { store, bucket: bucket.to_owned() })
     }
 
@@ -208,6 +170,55 @@ impl S3 {
     }
 }
 
+/// Storage in the name of an account; `whom` it is asked for, in messages. Also the one place that knows where roles have
+/// their credentials.
+pub(super) fn connect(
+    bucket: &str,
+    whom: &str,
+    account: Account,
+    client: &reqwest::Client,
+) -> Result<AmazonS3, EffectError> {
+    let backoff = BackoffConfig { init_backoff: FIRST_PAUSE, max_backoff: LONGEST_PAUSE, base: 2.0 };
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(bucket)
+        // One by one: not all storage knows the request that deletes many.
+        .with_disable_bulk_delete(true)
+        .with_http_connector(Lent(client.clone()))
+        .with_retry(RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_TIME });
+    let is_elsewhere = account.endpoint.is_some();
+    if let Some(endpoint) = account.endpoint {
+        let is_url = reqwest::Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if !is_url {
+            let message = format!("`{endpoint}` is no endpoint: it is a URL that starts with `http://` or `https://`");
+            return Err(EffectError::new(ErrorKind::Invalid, message).not_applied());
+        }
+        builder = builder.with_endpoint(endpoint).with_allow_http(true);
+    }
+    if let Some(region) = account.region {
+        builder = builder.with_region(region);
+    }
+    match account.keys {
+        Some(keys) => {
+            builder = builder.with_access_key_id(keys.access).with_secret_access_key(keys.secret);
+            if let Some(token) = keys.token {
+                builder = builder.with_token(token);
+            }
+        }
+        // Only a machine of Amazon has a role there.
+        None if is_elsewhere && account.role.is_empty() => return Err(nobody(whom)),
+        None => {
+            for (name, value) in account.role {
+                if let Ok(key) = name.to_ascii_lowercase().parse() {
+                    builder = builder.with_config(key, value);
+                }
+            }
+        }
+    }
+    builder
+        .build()
+        .map_err(|error| EffectError::new(ErrorKind::Invalid, format!("{whom} cannot be used: {error}")).not_applied())
+}
+
 /// An upload in parts. One that is not completed takes its parts away.
 struct Upload(Option<Box<dyn MultipartUpload>>);
 
@@ -283,8 +294,8 @@ fn key(url: &ObjectUrl) -> Result<Key, EffectError> {
     })
 }
 
-fn nobody(bucket: &str) -> EffectError {
-    EffectError::new(ErrorKind::Refused, format!("there are no credentials for bucket `{bucket}`"))
+pub(super) fn nobody(whom: &str) -> EffectError {
+    EffectError::new(ErrorKind::Refused, format!("there are no credentials for {whom}"))
         .hint("give `s3: #{access_key: secret(\"...\"), secret_key: secret(\"...\")}`, or set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`")
         .not_applied()
 }
@@ -303,7 +314,7 @@ fn wrong(url: &ObjectUrl, error: &object_store::Error) -> EffectError {
                 .detail(text)
         }
         _ if text.contains(MACHINE_ROLE) => match url {
-            ObjectUrl::S3 { bucket, .. } => nobody(bucket),
+            ObjectUrl::S3 { bucket, .. } => nobody(&format!("bucket `{bucket}`")),
             ObjectUrl::File { .. } => EffectError::new(ErrorKind::Refused, text),
         },
         Error::Generic { source, .. } => {
@@ -316,7 +327,7 @@ fn wrong(url: &ObjectUrl, error: &object_store::Error) -> EffectError {
     }
 }
 
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     const LONGEST: usize = 300;
     super::super::reason::clip(text, LONGEST)
 }

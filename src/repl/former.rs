@@ -100,7 +100,7 @@ mod tests {
     fn what_one_input_did_is_taken_back_together() {
         let step = |seq: &str, source: &str, of: &str| UndoStep {
             seq: seq.parse().unwrap(),
-            action: UndoAction::Closure,
+            action: UndoAction::Closure { otherwise: None },
             site: Some(Site { source: source.into(), line: 1, column: 1 }),
             of: of.into(),
         };

@@ -247,7 +247,7 @@ impl Session {
 
     fn undo_step(&mut self, step: &UndoStep) -> Result<(), String> {
         let undone = match step.action {
-            UndoAction::Closure if !self.evaluator.has_rollback(&step.seq) => {
+            UndoAction::Closure { .. } if !self.evaluator.has_rollback(&step.seq) => {
                 Err(NotTakenBack::Impossible(LOST_CLOSURE.into()))
             }
             _ => self.opening.run.undo(&self.opening.handle, step, &|seq| self.call_rollback(seq)),

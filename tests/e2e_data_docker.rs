@@ -232,7 +232,7 @@ fn strike(bench: &mut Bench, at: u64, what: &str, happen: impl FnOnce(&mut Bench
     let answer = bench.scene.get("/health");
     assert!([&bench.live, &version].contains(&&answer.version), "{what}: {answer:?} {finished:?}");
     bench.live = answer.version;
-    bench.settle(writer, what);
+    bench.settle(writer, &format!("{what}: {finished:?}"));
     false
 }
 

@@ -10,6 +10,7 @@ pub mod memory_journal;
 mod opening;
 pub mod past;
 pub mod run_state;
+pub mod run_status;
 mod schema;
 mod spill;
 pub mod sqlite_journal;

@@ -223,23 +223,23 @@ fn a_damaged_database() {
     Advice: deployer::script::below
 
       ☞ which came from `std/database`
-        ╭─[std/database:30:28]
-     29 │     }
-     30 │     let state = migration::check(db, db.volume);
+        ╭─[std/database:31:28]
+     30 │     }
+     31 │     let state = migration::check(db, db.volume);
         ·                            ──┬──
         ·                              ╰── in the call of `check`
-     31 │     let trial = mode::try_out(data, state);
+     32 │     let trial = mode::try_out(data, state);
         ╰────
 
     Advice: deployer::script::below
 
       ☞ which came from `std/migration`
-        ╭─[std/migration:54:5]
-     53 │     options.full = db.verify == "full";
-     54 │     sqlite_check(db.path, options)
+        ╭─[std/migration:85:5]
+     84 │     options.full = db.verify == "full";
+     85 │     sqlite_check(db.path, options)
         ·     ──────┬─────
         ·           ╰── here
-     55 │ }
+     86 │ }
         ╰────
     end   failed before anything was changed, in TIME
           run: RUN

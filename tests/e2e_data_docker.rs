@@ -21,7 +21,7 @@ use support::{apps, http};
 const ROWS_PER_SECOND: u32 = 200;
 const MODES: [&str; 3] = ["shared", "clone", "hold"];
 /// Kills in each mode.
-const FEW: u32 = 4;
+const FEW: u32 = 3;
 const ALL: u32 = 23;
 /// Kills of the daemon, over all modes.
 const FEW_OF_DAEMON: u32 = 3;

@@ -82,14 +82,13 @@ impl Faults {
         let mut inner = self.lock();
         let inner = &mut *inner;
         let subject = effect.facts().subject();
-        let by_rule = inner
-            .rules
-            .iter_mut()
-            .filter(|(rule, _)| rule.kind == effect.kind() && subject.contains(&rule.subject))
-            .find_map(|(rule, seen)| {
-                *seen += 1;
-                (*seen == rule.nth).then_some(rule.fault)
-            });
+        let mut by_rule = None;
+        let met = |rule: &FaultRule| rule.kind == effect.kind() && subject.contains(&rule.subject);
+        // Every rule counts, whichever strikes.
+        for (rule, seen) in inner.rules.iter_mut().filter(|(rule, _)| met(rule)) {
+            *seen += 1;
+            by_rule = by_rule.or((*seen == rule.nth).then_some(rule.fault));
+        }
         let Some(trail) = &mut inner.trail else { return by_rule };
         let nth = inner.asked.entry((seq.clone(), effect.kind())).or_default();
         *nth += 1;

@@ -144,6 +144,14 @@ impl Gateway {
         if forward { self.cancel().forward } else { self.cancel().everything }
     }
 
+    /// Whether that has fired. Asked before every operation of a script, so without a handle of its own.
+    pub fn is_stopped(&self) -> bool {
+        let cancel = self.cancel.read().unwrap_or_else(PoisonError::into_inner);
+        let any = cancel.forward.is_cancelled() || cancel.everything.is_cancelled();
+        drop(cancel);
+        any && self.stop().is_cancelled()
+    }
+
     async fn pass(
         &self,
         seq: Seq,

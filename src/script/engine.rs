@@ -29,8 +29,6 @@ const STRING_SIZE: usize = 16 << 20;
 const ITEMS: usize = 100_000;
 /// Most operations before `params`, when only the declaration is wanted.
 const DECLARING_OPERATIONS: u64 = 5_000_000;
-/// Operations between two looks at whether the run was cancelled; every effect looks, too.
-const LOOKS_UP_EVERY: u64 = 64;
 const FUNCTIONS: usize = 2_000;
 const MODULES: usize = 200;
 const VARIABLES: usize = 2_000;
@@ -79,8 +77,7 @@ pub fn engine(host: &Arc<Host>, loader: &Arc<dyn SourceLoader>) -> Engine {
             let error = EffectError::new(ErrorKind::Timeout, "the script goes on and on");
             drop(watched.halt(Halt::Fatal(error), Position::NONE));
         }
-        let stop = || watched.gateway().is_some_and(|gateway| gateway.stop().is_cancelled());
-        let stopped = watched.is_halted() || operations.is_multiple_of(LOOKS_UP_EVERY) && stop();
+        let stopped = watched.is_halted() || watched.gateway().is_some_and(|gateway| gateway.is_stopped());
         stopped.then_some(Dynamic::UNIT)
     });
     engine

@@ -135,6 +135,26 @@ async fn a_backup_is_found_again_and_replaces_nothing_else() {
     assert_eq!(names(&to).len(), 2, "{:?}", names(&to));
 }
 
+#[tokio::test]
+async fn a_backup_goes_into_a_volume_and_not_beside_it() {
+    let (folder, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("app.db");
+    notes(&path, 3);
+    std::fs::create_dir(kept.path().join("daily")).unwrap();
+    let bench = Bench::new();
+    bench.engine.volume("kept", kept.path());
+    let back_up = |to: &str| json!({"path": path, "to": to, "to_volume": "kept"});
+    bench.ask("sqlite_backup", back_up("app.db")).await.unwrap();
+    bench.ask("sqlite_backup", back_up("/daily/")).await.unwrap();
+    assert_eq!(sqlite3(&kept.path().join("app.db"), "SELECT count(*) FROM notes"), "3");
+    assert_eq!(names(&kept.path().join("daily")).len(), 1);
+    for outside in ["../app.db", "s3://bucket/app.db"] {
+        assert_eq!(bench.refused("sqlite_backup", back_up(outside)).await.kind, ErrorKind::Invalid);
+    }
+    let nowhere = json!({"path": path, "to": "app.db", "to_volume": "none"});
+    assert_eq!(bench.refused("sqlite_backup", nowhere).await.kind, ErrorKind::NotFound);
+}
+
 fn count(path: &Path) -> i64 {
     Connection::open(path).unwrap().query_row("SELECT count(*) FROM notes", [], |row| row.get(0)).unwrap()
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Below the range that the kernel gives to outgoing connections, so that none of them takes a port in between.
 const FIRST: u16 = 12_000;
-const BLOCK: u16 = 40;
-const BLOCKS: u16 = 480;
+/// More than one process ever asks for: a port that comes round again may be one that a service lets go of for a moment.
+const BLOCK: u16 = 240;
+const BLOCKS: u16 = 80;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 

@@ -10,7 +10,7 @@ use crate::base::duration_text::DurationText;
 use crate::base::object_url::ObjectUrl;
 use crate::effect::facts::GRACE;
 use crate::effect::object::S3Access;
-use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+use crate::effect::{Access, Effect, EffectError, ErrorKind, Facts, Outcome, Recovery, Request, Undo};
 
 /// `sqlite_backup`: a consistent copy of a database that may be in use, checked before it gets its name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct BackUpSqlite {
     pub place: DatabasePlace,
     /// A file or object; with a slash at the end a folder, in which the copy is named after database, time and run.
     pub to: ObjectUrl,
+    /// The named volume that `to` is a path in. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_volume: Option<String>,
     #[serde(default, skip_serializing_if = "S3Access::is_default")]
     pub s3: S3Access,
     /// Replaces what is at `to`. Default: that fails.
@@ -30,6 +33,26 @@ pub struct BackUpSqlite {
     /// Default 15 min.
     #[serde(default = "copy_timeout")]
     pub timeout: DurationText,
+}
+
+impl BackUpSqlite {
+    /// Where the copy goes when the volume that it is for has this folder.
+    ///
+    /// # Errors
+    /// When `to` is no path inside a volume.
+    pub fn inside(&self, folder: &str) -> Result<ObjectUrl, EffectError> {
+        let path = match &self.to {
+            ObjectUrl::File { path } => path.strip_prefix('/').unwrap_or(path),
+            ObjectUrl::S3 { .. } => "..",
+        };
+        if path.split('/').any(|part| part == "..") {
+            let message = format!("`{}` is not a path inside a volume", self.to);
+            return Err(EffectError::new(ErrorKind::Invalid, message)
+                .hint("for example: `to: \"backups/\"`")
+                .not_applied());
+        }
+        Ok(ObjectUrl::File { path: format!("{}/{path}", folder.trim_end_matches('/')) })
+    }
 }
 
 impl Facts for BackUpSqlite {
@@ -51,7 +74,10 @@ impl Facts for BackUpSqlite {
     }
 
     fn subject(&self) -> String {
-        format!("{} -> {}", self.place, self.to)
+        match &self.to_volume {
+            Some(volume) => format!("{} -> {volume}:{}", self.place, self.to.key()),
+            None => format!("{} -> {}", self.place, self.to),
+        }
     }
 }
 

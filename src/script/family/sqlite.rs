@@ -75,6 +75,7 @@ fn changing() -> Vec<Primitive> {
             "Copies a database as it is at one instant, also while an app writes to it, checks the copy and counts its rows, and only then gives it its name.",
         ), COPY)
         .required("to", URL, "a file, `file:///FOLDER/NAME` or `s3://BUCKET/KEY`; with a slash at the end a folder, where the name is made of database, time and run")
+        .optional("to_volume", STRING, "none", "the named volume that `to` is a path in")
         .optional("s3", S3, "#{}", S3_DOC)
         .optional("overwrite", BOOL, "false", "replaces what is at `to`")
         .optional("full", BOOL, "false", "PRAGMA integrity_check of the copy instead of quick_check")

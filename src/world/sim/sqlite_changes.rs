@@ -21,11 +21,20 @@ use crate::world::Call;
 impl SimHost {
     pub(super) fn back_up(&mut self, call: &Call, request: &BackUpSqlite) -> Result<BackedUp, EffectError> {
         let database = self.sound_database(&request.place)?.clone();
-        let url = if request.to.is_folder() {
+        let to = match &request.to_volume {
+            Some(volume) => {
+                if !self.volumes.0.contains_key(volume) {
+                    return Err(super::volumes::missing(volume));
+                }
+                request.inside(&format!("/volumes/{volume}"))?
+            }
+            None => request.to.clone(),
+        };
+        let url = if to.is_folder() {
             let name = format!("{}-{}-{}-{}.db", request.place.stem(), self.now(), call.run, call.seq);
-            request.to.join(&name)
+            to.join(&name)
         } else {
-            request.to.clone()
+            to
         };
         let (size, sha256, tables) = (database.size(), database.id(), database.counts());
         let object = SimObject { size, modified_ms: 0, database: Some(database) };

@@ -22,8 +22,12 @@ const STEP: i32 = 10_000;
 impl Services {
     pub(super) async fn back_up(&self, call: &Call, request: &BackUpSqlite) -> Result<BackedUp, EffectError> {
         let located = self.locate(&request.place).await?;
-        let storage = self.storage(call, &request.to, &request.s3)?;
-        let (url, is_own) = self.name_in(call, &storage, &request.to, request.place.stem(), "db").await?;
+        let to = match &request.to_volume {
+            Some(volume) => request.inside(&self.folder_of(volume).await?.display().to_string())?,
+            None => request.to.clone(),
+        };
+        let storage = self.storage(call, &to, &request.s3)?;
+        let (url, is_own) = self.name_in(call, &storage, &to, request.place.stem(), "db").await?;
         let overwrite = request.overwrite || is_own;
         self.refuse_taken(&storage, &url, overwrite).await?;
         let reached = self.reach(&located).await.map_err(EffectError::not_applied)?;

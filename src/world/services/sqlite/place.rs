@@ -105,6 +105,13 @@ impl Services {
         }
     }
 
+    /// The folder of a volume, for writing.
+    pub(super) async fn folder_of(&self, volume: &str) -> Result<PathBuf, EffectError> {
+        self.must_be_here("writing to a volume")?;
+        let folder = self.engine.volume_file(volume, ".").await.map_err(EffectError::not_applied)?;
+        in_place(volume, &folder).map(|()| folder.path().to_owned())
+    }
+
     /// The file itself, for writing; it need not be there yet, but its folder must.
     pub(super) async fn reach_to_write(&self, located: &Located) -> Result<PathBuf, EffectError> {
         let (volume, path) = match located {

@@ -41,6 +41,16 @@ const CASES: &str = "
 | `expect` | `status`, `exit_code`, `serves` (an image), `containers`, `error`, `warns`, `gap_max_ms`; `holds = false` where a property is expected not to |
 
 `examples/cases/` has those of the shipped scripts.
+
+## Whether to believe it
+
+- One suite asks the simulated world, Docker and processes for the same effects, and wants the same outcomes and errors:
+  `cargo test --test conformance`.
+- Seeded mistakes and the literal guides, under the faults that show them, are run for real on Docker as well; status,
+  exit code, who answers, the containers at the end and the time without an answer must be those that `verify` told:
+  `cargo test --test verify docker`. What differs is mended in the model.
+- Mistakes that people make are put into the shipped scripts one at a time, and must be found:
+  `DEPLOYER_SWEEP=all cargo test --release --test verify mutations`.
 ";
 
 fn strikes(fault: FaultKind) -> &'static str {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::migrations::{LOSSY, migrating, with_database};
 use crate::play::{Play, Played, Stop, play};
+use crate::sample::sampled;
 
 pub const FAULTS: [FaultKind; 4] =
     [FaultKind::Refused, FaultKind::Transient, FaultKind::TimeoutApplied, FaultKind::TimeoutNotApplied];
@@ -366,13 +367,6 @@ fn a_cancel_at_every_entry_takes_everything_back() {
             assert!(fits, "{} at {at} of {entries}: {} {:?}", deploy.name, end.status, end.error);
         }
     }
-}
-
-/// Every third one; all of them with `DEPLOYER_SWEEP=all`. No point goes without: the tests of `verify` kill the shipped
-/// scripts at each of them.
-pub fn sampled<T>(all: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
-    let whole = std::env::var_os("DEPLOYER_SWEEP").is_some_and(|how| how == "all");
-    all.into_iter().step_by(if whole { 1 } else { 3 })
 }
 
 #[test]

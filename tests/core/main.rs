@@ -22,6 +22,7 @@ mod replay;
 mod reports;
 mod resume;
 mod retire;
+mod sample;
 mod secrets;
 mod stores;
 mod values;

@@ -8,8 +8,9 @@ use deployer::run::reopen::{Decisions, ReopenError};
 use deployer::world::sim::Snapshot;
 
 use crate::crash::{Crash, When};
-use crate::deploys::{Deploy, comparable, deploys, difference, sampled};
+use crate::deploys::{Deploy, comparable, deploys, difference};
 use crate::play::Played;
+use crate::sample::sampled;
 
 /// Resumes it; where only a person can know whether a program was run, says what is true.
 fn resumed(played: &Played, when: When) -> RunEnd {

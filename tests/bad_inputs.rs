@@ -45,40 +45,49 @@ fn a_script_that_does_not_parse() {
 #[test]
 fn an_unknown_function() {
     assert_snapshot!(refused("docker_stopp(\"web\");\n", &[]), @r#"
-    run   RUN [HOME]/deploy.rhai on local [HOME]/state/local
-    back  taking back: there is no function `docker_stopp` for a string
     deployer::script::unknown_function
 
-      × there is no function `docker_stopp` for a string
+      × there is no function `docker_stopp`
        ╭─[[HOME]/deploy.rhai:1:1]
      1 │ docker_stopp("web");
        · ──────┬─────
-       ·       ╰── here
+       ·       ╰── not known
        ╰────
       help: did you mean `docker_stop`?
-    end   not run: nothing was touched
-          run: RUN
-          details: deployer show RUN
+    "#);
+}
+
+#[test]
+fn a_typo_that_this_run_would_not_come_to() {
+    let script =
+        "let started = exec([\"touch\", \"started\"]);\nif started.code != 0 {\n    docker_strat(\"web\");\n}\n";
+    assert_snapshot!(refused(script, &[]), @r#"
+    deployer::script::unknown_function
+
+      × there is no function `docker_strat`
+       ╭─[[HOME]/deploy.rhai:3:5]
+     2 │ if started.code != 0 {
+     3 │     docker_strat("web");
+       ·     ──────┬─────
+       ·           ╰── not known
+     4 │ }
+       ╰────
+      help: did you mean `docker_start`?
     "#);
 }
 
 #[test]
 fn an_unknown_option() {
     assert_snapshot!(refused("docker_run(#{ name: \"web\", imge: \"web:v2\" });\n", &[]), @r#"
-    run   RUN [HOME]/deploy.rhai on local [HOME]/state/local
-    back  taking back: `docker_run` has no option `imge`
-    deployer::script::invalid
+    deployer::script::unknown_option
 
       × `docker_run` has no option `imge`
-       ╭─[[HOME]/deploy.rhai:1:1]
+       ╭─[[HOME]/deploy.rhai:1:28]
      1 │ docker_run(#{ name: "web", imge: "web:v2" });
-       · ─────┬────
-       ·      ╰── here
+       ·                            ──┬─
+       ·                              ╰── not an option
        ╰────
       help: did you mean `image`?
-    end   not run: nothing was touched
-          run: RUN
-          details: deployer show RUN
     "#);
 }
 

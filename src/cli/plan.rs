@@ -35,6 +35,7 @@ pub struct PlanArgs {
 pub async fn plan(mut args: PlanArgs) -> Result<u8, Fault> {
     let config = Config::read(args.config.as_deref(), args.env.as_deref(), args.script.as_deref())?;
     let script = ScriptFile::find(config.script_or(args.script.as_deref(), "plan")?)?;
+    planned::sound(&script).await?;
     let declaration = planned::declaration(&script).await?;
     let given = given(&declaration, &config, &args.sets)?;
     args.engine.or_host(config.project.docker_host);

@@ -14,6 +14,7 @@ use super::verify::report;
 use crate::app::{self, App};
 use crate::gateway::Cancel;
 use crate::plan::{Plan, Planning};
+use crate::script::check::check;
 use crate::script::params::Declaration;
 use crate::script::program::Program;
 
@@ -22,6 +23,18 @@ pub async fn declaration(script: &ScriptFile) -> Result<Declaration, Fault> {
     let (source, loader) = (script.source.clone(), script.loader.clone());
     let read = tokio::task::spawn_blocking(move || Program::declaration(source, &loader));
     Ok(read.await.into_diagnostic()??)
+}
+
+/// Refuses a script that `deployer check` finds something wrong with, also where this run would never come to it: a typo
+/// in what only happens after a failure would be found in the middle of one.
+///
+/// # Errors
+/// The first that is wrong.
+pub async fn sound(script: &ScriptFile) -> Result<(), Fault> {
+    let (source, loader) = (script.source.clone(), script.loader.clone());
+    let found = tokio::task::spawn_blocking(move || check(source, &loader)).await.into_diagnostic()?;
+    let wrong = found.into_iter().find(|diagnostic| !diagnostic.is_warning());
+    wrong.map_or(Ok(()), |diagnostic| Err(Box::new(diagnostic).into()))
 }
 
 /// The plan of a script on the host that the arguments name. Makes no journal.

@@ -106,6 +106,7 @@ pub async fn run(mut args: RunArgs) -> Result<u8, Fault> {
         return Ok(0);
     }
     let Some(config) = config else { return Ok(0) };
+    planned::sound(&script).await?;
     let given = given(&declaration, &config, &args.sets)?;
     args.engine.or_host(config.project.docker_host);
     let mut app = App::open(&args.engine.options()?).await?;

@@ -141,6 +141,7 @@ pub async fn verify(args: VerifyArgs) -> Result<u8, Fault> {
 async fn subject(args: &VerifyArgs) -> Result<Subject, Fault> {
     let config = Config::read(args.config.as_deref(), args.env.as_deref(), args.script.as_deref())?;
     let script = ScriptFile::find(config.script_or(args.script.as_deref(), "verify")?)?;
+    planned::sound(&script).await?;
     let declaration = planned::declaration(&script).await?;
     let given = given(&declaration, &config, &args.sets)?;
     let mut engine = args.engine.clone();

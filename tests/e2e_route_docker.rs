@@ -119,8 +119,32 @@ fn without_a_proxy_or_its_port_nothing_is_changed() {
     let mut other = Scene::with_v1();
     other.tables = proxy.table();
     let image = apps::manual(&other.docker, "v2");
-    other.deploy(&image).code(1).says(&other.port.to_string());
+    other.deploy(&image).code(1).says("has the public port").says("deployer run take_port.rhai");
     other.serves_alone("v1");
+}
+
+#[test]
+fn the_public_port_goes_from_the_container_to_the_proxy_and_the_next_deploy_has_no_gap() {
+    let proxy = ProxyProcess::start();
+    let mut scene = Scene::with_v1();
+    let (service, port) = (format!("service={}", scene.service), format!("port={}", scene.port));
+    let green = format!("green_port={}", scene.green_port);
+    let control = format!("traffic.options.control={}", proxy.control().display());
+    let sets = [&service, &port, &green, &control, "health.path=/health", "bake=500ms"];
+    let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    scene.deployer.run("take_port.rhai", &args).ok();
+    scene.serves_alone("v1");
+    let status = scene.deployer.call(&["status", &scene.service]).ok();
+    assert!(status.said().contains(&format!("0.0.0.0:{} by proxy", scene.port)), "{}", status.said());
+    scene.deployer.run("take_port.rhai", &args).code(1).says("does not publish port");
+
+    scene.tables = proxy.table();
+    let visitor = Visitor::start(scene.port, "/health", RATE);
+    let image = apps::manual(&scene.docker, "v2");
+    scene.deploy(&image).ok();
+    scene.serves_alone("v2");
+    let seen = visitor.finish();
+    assert_eq!(seen.failed, 0, "{seen:?}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl App {
     /// When the machine has no randomness for a run id.
     pub fn session(&self, listener: Listener, consent: Option<Arc<dyn Consent>>) -> Result<SessionRun, EffectError> {
         let run = new_run_id().map_err(|error| EffectError::new(ErrorKind::Internal, error.to_string()))?;
-        let header = self.header(SESSION, Source::new(SESSION, "").digest(), json!({}));
+        let header = self.header(SESSION, Source::new(SESSION, "").digest().to_owned(), json!({}));
         Ok(self.session_of(self.ledger(run, listener), header, consent))
     }
 

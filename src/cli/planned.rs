@@ -63,7 +63,7 @@ pub async fn of_app(app: &App, script: &ScriptFile, declaration: &Declaration, g
         loader: script.loader.clone(),
         declaration: declaration.clone(),
         given,
-        header: app.header(&script.source.name, script.source.digest(), params),
+        header: app.header(&script.source.name, script.source.digest().to_owned(), params),
         secret: Arc::new(app::secret),
         has_program: Arc::new(app::has_program),
         render: Arc::new(terminal::render),

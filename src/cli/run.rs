@@ -203,7 +203,7 @@ pub async fn run_once(
     let runner = Runner {
         gateway,
         clock: app.world.clock(),
-        header: app.header(&script.source.name, script.source.digest(), params),
+        header: app.header(&script.source.name, script.source.digest().to_owned(), params),
         source: script.source,
         loader: script.loader,
         given,

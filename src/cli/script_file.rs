@@ -56,7 +56,7 @@ impl ScriptFile {
         Self::new(name, text, PathBuf::from("."))
     }
 
-    fn new(name: &str, text: impl Into<String>, folder: PathBuf) -> Self {
+    fn new(name: &str, text: impl Into<Arc<str>>, folder: PathBuf) -> Self {
         Self { source: Source::new(name, text), loader: Arc::new(FolderSources(folder)) }
     }
 }

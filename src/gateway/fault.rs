@@ -69,9 +69,14 @@ impl Faults {
         Self { inner: Mutex::new(inner) }
     }
 
-    /// What reached the world so far, in order.
-    pub fn trail(&self) -> Vec<Reached> {
-        self.lock().trail.clone().unwrap_or_default()
+    /// How many effects reached the world so far.
+    pub fn reached(&self) -> usize {
+        self.lock().trail.as_ref().map_or(0, Vec::len)
+    }
+
+    /// What reached the world, in order; once, at the end.
+    pub fn take_trail(&self) -> Vec<Reached> {
+        self.lock().trail.take().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -117,25 +122,27 @@ impl Fault {
 impl Door for Fault {
     fn perform<'a>(&'a self, ticket: &'a Ticket, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
         Box::pin(async move {
+            let Some(struck) = self.faults.next(&ticket.call.seq, effect) else {
+                return self.next.perform(ticket, effect).await;
+            };
             let kind = format!("{} {}", effect.kind(), effect.facts().subject());
             let kind = kind.trim_end();
-            match self.faults.next(&ticket.call.seq, effect) {
-                None => self.next.perform(ticket, effect).await,
-                Some(FaultKind::Refused) => {
+            match struck {
+                FaultKind::Refused => {
                     Err(EffectError::new(ErrorKind::Refused, format!("`{kind}` was refused (injected)")).not_applied())
                 }
-                Some(FaultKind::Transient) => {
+                FaultKind::Transient => {
                     Err(EffectError::new(ErrorKind::Unavailable, format!("`{kind}` got no answer (injected)"))
                         .not_applied())
                 }
-                Some(FaultKind::TimeoutApplied) => {
+                FaultKind::TimeoutApplied => {
                     self.next.perform(ticket, effect).await?;
                     Err(EffectError::new(ErrorKind::Timeout, format!("`{kind}` did not end in time (injected)")))
                 }
-                Some(FaultKind::TimeoutNotApplied) => {
+                FaultKind::TimeoutNotApplied => {
                     Err(EffectError::new(ErrorKind::Timeout, format!("`{kind}` did not end in time (injected)")))
                 }
-                Some(fault) => {
+                fault => {
                     let mut struck = ticket.clone();
                     struck.call.fault = Some(fault);
                     self.next.perform(&struck, effect).await

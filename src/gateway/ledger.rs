@@ -111,15 +111,16 @@ impl Ledger {
         let mut state = self.state();
         state.check(&entry)?;
         let at_ms = self.clock.unix_ms();
-        let clean = scrub_entry(&self.vault, &entry);
-        let n = self.journal.append(&self.run, at_ms, &clean, durability)?;
+        let clean = (!self.vault.is_unused()).then(|| scrub_entry(&self.vault, &entry));
+        let n = self.journal.append(&self.run, at_ms, clean.as_ref().unwrap_or(&entry), durability)?;
         if self.last.swap(n, Ordering::AcqRel) + 1 != n {
             return Err(JournalError::Overtaken { run: self.run.clone() });
         }
         // The state keeps the values as they are: an undo must name what it takes back, whatever looks like a secret.
         state.apply(&entry)?;
         self.unwinding.store(state.unwinding, Ordering::Release);
-        (self.listener)(&RunEvent::Recorded(Record { run: self.run.clone(), n, at_ms, entry: clean }));
+        let entry = clean.unwrap_or(entry);
+        (self.listener)(&RunEvent::Recorded(Record { run: self.run.clone(), n, at_ms, entry }));
         Ok(())
     }
 

@@ -29,6 +29,11 @@ impl MemoryJournal {
         self.lock().room = Some(entries);
     }
 
+    /// The newest entry of a run.
+    pub fn last(&self, run: &RunId) -> Option<Entry> {
+        Some(self.lock().runs.get(run)?.last()?.entry.clone())
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

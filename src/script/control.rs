@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
-use rhai::{Array, Dynamic, Engine, EvalAltResult, EvalContext, Expression, FnPtr, Map, NativeCallContext, Position};
+use rhai::{
+    Array, Dynamic, Engine, EvalAltResult, EvalContext, Expression, FnPtr, Map, Module, NativeCallContext, Position,
+};
 
 use super::diagnostic::error_value;
+use super::functions::{Functions, host};
 use super::host::{Expectation, Halt, Host, Kept, Rhai, on_branch};
 use super::params::{self, Declaration, Param};
 use super::stack::spawn;
@@ -32,12 +35,23 @@ const BACKOFF: RangeInclusive<f64> = 1.0..=10.0;
 /// What the delay of a `retry` grows to at the most.
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
-/// Registers all of them.
-pub fn register(engine: &mut Engine, host: &Arc<Host>) {
-    register_params(engine, host);
-    register_messages(engine, host);
-    register_rollback(engine, host);
-    register_flow(engine, host);
+/// Adds those that are functions.
+pub fn register(module: &mut Module) {
+    register_params(module);
+    register_messages(module);
+    register_rollback(module);
+    register_flow(module);
+}
+
+/// Adds what is syntax, and what an engine does by itself.
+pub fn prepare(engine: &mut Engine, host: &Arc<Host>) {
+    engine.register_type_with_name::<Param>("Parameter");
+    let printer = host.clone();
+    engine.on_print(move |text| {
+        let entry = Entry::Logged { seq: Some(printer.next_seq()), level: Level::Print, text: text.into() };
+        // `on_print` cannot fail; a journal that is gone stops the run at its next primitive.
+        drop(printer.record(Position::NONE, entry, Durability::Process));
+    });
     register_step(engine, host);
 }
 
@@ -46,20 +60,15 @@ fn thrown(message: impl Into<String>, position: Position) -> Box<EvalAltResult> 
     EvalAltResult::ErrorRuntime(error_value("script", &error), position).into()
 }
 
-fn register_params(engine: &mut Engine, host: &Arc<Host>) {
-    engine.register_type_with_name::<Param>("Parameter");
-    engine.register_fn("required", |context: NativeCallContext, kind: &str, doc: &str| -> Rhai<Param> {
+fn register_params(module: &mut Module) {
+    module.add("required", |context: NativeCallContext, kind: &str, doc: &str| -> Rhai<Param> {
         params::required(kind, doc).map_err(|why| thrown(why, context.call_position()))
     });
-    engine.register_fn(
-        "optional",
-        |context: NativeCallContext, kind: &str, default: Dynamic, doc: &str| -> Rhai<Param> {
-            params::optional(kind, &default, doc).map_err(|why| thrown(why, context.call_position()))
-        },
-    );
-    let host = host.clone();
-    engine.register_fn("params", move |context: NativeCallContext, map: Map| -> Rhai<Dynamic> {
-        let position = context.call_position();
+    module.add("optional", |context: NativeCallContext, kind: &str, default: Dynamic, doc: &str| -> Rhai<Param> {
+        params::optional(kind, &default, doc).map_err(|why| thrown(why, context.call_position()))
+    });
+    module.add("params", |context: NativeCallContext, map: Map| -> Rhai<Dynamic> {
+        let (host, position) = (host(&context)?, context.call_position());
         if host.declaration().is_some() {
             return Err(thrown("`params` may be called once", position));
         }
@@ -73,39 +82,25 @@ fn register_params(engine: &mut Engine, host: &Arc<Host>) {
     });
 }
 
-fn register_messages(engine: &mut Engine, host: &Arc<Host>) {
+fn register_messages(module: &mut Module) {
     for (name, level) in [("log", Level::Info), ("warn", Level::Warn)] {
-        let say = {
-            let host = host.clone();
-            move |context: &NativeCallContext, text: &Dynamic| -> Rhai<()> {
-                let (seq, text) = (Some(host.next_seq()), shown(text));
-                host.record(context.call_position(), Entry::Logged { seq, level, text }, Durability::Process)
-            }
+        let say = move |context: &NativeCallContext, text: &Dynamic| -> Rhai<()> {
+            let host = host(context)?;
+            let (seq, text) = (Some(host.next_seq()), shown(text));
+            host.record(context.call_position(), Entry::Logged { seq, level, text }, Durability::Process)
         };
-        let number = say.clone();
-        engine.register_fn(name, move |context: NativeCallContext, text: Dynamic| say(&context, &text));
+        module.add(name, move |context: NativeCallContext, text: Dynamic| say(&context, &text));
         // Else `log(1.5)` is the logarithm of the language's own packages.
-        engine.register_fn(name, move |context: NativeCallContext, text: f64| number(&context, &text.into()));
+        module.add(name, move |context: NativeCallContext, text: f64| say(&context, &text.into()));
     }
-    let printer = host.clone();
-    engine.on_print(move |text| {
-        let entry = Entry::Logged { seq: Some(printer.next_seq()), level: Level::Print, text: text.into() };
-        // `on_print` cannot fail; a journal that is gone stops the run at its next primitive.
-        drop(printer.record(Position::NONE, entry, Durability::Process));
-    });
-    let fail = |host: &Arc<Host>, position: Position, message: &str, hint: Option<&str>| -> Rhai<()> {
+    let fail = |context: &NativeCallContext, message: &str, hint: Option<&str>| -> Rhai<()> {
         let error = EffectError::new(ErrorKind::ScriptFailed, message);
         let error = if let Some(hint) = hint { error.hint(hint) } else { error };
-        Err(host.raise(position, "fail", error))
+        Err(host(context)?.raise(context.call_position(), "fail", error))
     };
-    let failing = host.clone();
-    engine.register_fn("fail", move |context: NativeCallContext, message: &str| {
-        fail(&failing, context.call_position(), message, None)
-    });
-    let failing = host.clone();
-    engine.register_fn("fail", move |context: NativeCallContext, message: &str, hint: &str| {
-        fail(&failing, context.call_position(), message, Some(hint))
-    });
+    module.add("fail", move |context: NativeCallContext, message: &str| fail(&context, message, None));
+    module
+        .add("fail", move |context: NativeCallContext, message: &str, hint: &str| fail(&context, message, Some(hint)));
 }
 
 /// A value as text: what `log` and interpolation show.
@@ -120,9 +115,9 @@ fn shown(value: &Dynamic) -> String {
     }
 }
 
-fn register_rollback(engine: &mut Engine, host: &Arc<Host>) {
-    let committing = host.clone();
-    engine.register_fn("commit", move |context: NativeCallContext| -> Rhai<()> {
+fn register_rollback(module: &mut Module) {
+    module.add("commit", |context: NativeCallContext| -> Rhai<()> {
+        let committing = host(&context)?;
         let seq = committing.next_seq();
         // The script of a run that is replayed may have come here before the run was taken back.
         let late = |gateway: &Arc<Gateway>| gateway.ledger().unwinding() && !seq.is_of_script();
@@ -131,40 +126,36 @@ fn register_rollback(engine: &mut Engine, host: &Arc<Host>) {
         }
         committing.record(context.call_position(), Entry::Committed { seq }, Durability::Power)
     });
-    let on_rollback = |host: &Arc<Host>, context: &NativeCallContext, function: FnPtr, otherwise: Option<String>| {
+    let on_rollback = |context: &NativeCallContext, function: FnPtr, otherwise: Option<String>| -> Rhai<()> {
+        let host = host(context)?;
         let seq = host.next_seq();
         let site = host.site(context);
         host.keep_rollback(seq.clone(), kept(context, function));
         host.record(context.call_position(), Entry::RollbackRegistered { seq, site, otherwise }, Durability::Power)
     };
-    let rollback = host.clone();
-    engine.register_fn("on_rollback", move |context: NativeCallContext, function: FnPtr| -> Rhai<()> {
-        on_rollback(&rollback, &context, function, None)
+    module.add("on_rollback", move |context: NativeCallContext, function: FnPtr| -> Rhai<()> {
+        on_rollback(&context, function, None)
     });
-    let guard = host.clone();
-    engine.register_fn(
-        "on_rollback",
-        move |context: NativeCallContext, function: FnPtr, otherwise: &str| -> Rhai<()> {
-            on_rollback(&guard, &context, function, Some(otherwise.to_owned()))
-        },
-    );
-    let expecting = host.clone();
-    engine.register_fn("expect", move |context: NativeCallContext, sentence: &str, function: FnPtr| {
+    module.add("on_rollback", move |context: NativeCallContext, function: FnPtr, otherwise: &str| -> Rhai<()> {
+        on_rollback(&context, function, Some(otherwise.to_owned()))
+    });
+    module.add("expect", |context: NativeCallContext, sentence: &str, function: FnPtr| -> Rhai<()> {
+        let expecting = host(&context)?;
         let (site, kept) = (expecting.site(&context), kept(&context, function));
         expecting.keep_expectation(Expectation { sentence: sentence.into(), site, kept });
+        Ok(())
     });
-    let stating = host.clone();
-    engine.register_fn("gap", move |context: NativeCallContext, duration: &str| -> Rhai<()> {
+    module.add("gap", |context: NativeCallContext, duration: &str| -> Rhai<()> {
         let duration: DurationText = duration.parse().map_err(|why: String| thrown(why, context.call_position()))?;
         let ms = u64::try_from(duration.0.as_millis()).unwrap_or(u64::MAX);
-        if let Some(gateway) = stating.gateway() {
+        if let Some(gateway) = host(&context)?.gateway() {
             gateway.simulation().state_gap(ms);
         }
         Ok(())
     });
-    let finish = host.clone();
-    engine.register_fn("on_finish", move |context: NativeCallContext, function: FnPtr| {
-        finish.keep_finisher(kept(&context, function));
+    module.add("on_finish", |context: NativeCallContext, function: FnPtr| -> Rhai<()> {
+        host(&context)?.keep_finisher(kept(&context, function));
+        Ok(())
     });
 }
 
@@ -173,18 +164,16 @@ fn kept(context: &NativeCallContext, function: FnPtr) -> Kept {
     Kept { function, global: context.global_runtime_state().clone(), position: context.call_position() }
 }
 
-fn register_flow(engine: &mut Engine, host: &Arc<Host>) {
-    engine.register_fn("millis", |context: NativeCallContext, duration: &str| -> Rhai<i64> {
+fn register_flow(module: &mut Module) {
+    module.add("millis", |context: NativeCallContext, duration: &str| -> Rhai<i64> {
         let duration: DurationText = duration.parse().map_err(|why: String| thrown(why, context.call_position()))?;
         Ok(i64::try_from(duration.0.as_millis()).unwrap_or(i64::MAX))
     });
-    let branching = host.clone();
-    engine.register_fn("parallel", move |context: NativeCallContext, branches: Array| -> Rhai<Array> {
-        parallel(&branching, &context, branches)
+    module.add("parallel", |context: NativeCallContext, branches: Array| -> Rhai<Array> {
+        parallel(&host(&context)?, &context, branches)
     });
-    let trying = host.clone();
-    engine.register_fn("retry", move |context: NativeCallContext, options: Map, function: FnPtr| -> Rhai<Dynamic> {
-        retry(&trying, &context, &options, &function)
+    module.add("retry", |context: NativeCallContext, options: Map, function: FnPtr| -> Rhai<Dynamic> {
+        retry(&host(&context)?, &context, &options, &function)
     });
 }
 

@@ -216,7 +216,7 @@ fn place(diagnostic: &mut ScriptDiagnostic, frames: &[&Frame], sources: &SourceM
             Some(LabeledSpan::new_with_span(Some(frame.label.clone()), (offset, length)))
         })
         .collect();
-    diagnostic.source = Some(NamedSource::new(&frames[0].source, text).with_language("Rust"));
+    diagnostic.source = Some(NamedSource::new(&frames[0].source, text.to_string()).with_language("Rust"));
 }
 
 fn unfold<'a>(

@@ -1,4 +1,5 @@
-//! The Rhai engine of one run: packages, limits, and every function that scripts may call.
+//! The Rhai engine of one run: packages, limits, and every function that scripts may call. An engine is cheap to make: a
+//! search makes tens of thousands.
 
 use std::sync::{Arc, LazyLock};
 
@@ -6,18 +7,19 @@ use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage,
     BasicStringPackage, LogicPackage, MoreStringPackage, Package,
 };
-use rhai::{Dynamic, Engine, FuncRegistration, Module, NativeCallContext, Position, Shared};
+use rhai::{Dynamic, Engine, Module, NativeCallContext, Position, Shared};
 
 use super::canary;
 use super::catalogue::catalogue;
 use super::control;
+use super::functions::{self, Functions};
 use super::host::{Halt, Host, Rhai};
+use super::modules::Resolver;
 use super::primitive::Primitive;
 use super::secret::{self, SecretText};
 use super::source::SourceLoader;
 use crate::base::text::Text;
 use crate::effect::{EffectError, ErrorKind};
-use crate::script::program::Resolver;
 
 /// How deep functions may call each other.
 const CALL_LEVELS: usize = 64;
@@ -29,7 +31,7 @@ const STRING_SIZE: usize = 16 << 20;
 const ITEMS: usize = 100_000;
 /// Most operations before `params`, when only the declaration is wanted.
 const DECLARING_OPERATIONS: u64 = 5_000_000;
-const FUNCTIONS: usize = 2_000;
+const MOST_FUNCTIONS: usize = 2_000;
 const MODULES: usize = 200;
 const VARIABLES: usize = 2_000;
 
@@ -49,22 +51,34 @@ static PACKAGES: LazyLock<[Shared<Module>; 9]> = LazyLock::new(|| {
     ]
 });
 
+/// Primitives, words, and what can be done with secrets.
+static FUNCTIONS: LazyLock<Shared<Module>> = LazyLock::new(|| {
+    let mut module = Module::new();
+    secret::register(&mut module);
+    control::register(&mut module);
+    canary::register(&mut module);
+    for primitive in catalogue().values() {
+        register(&mut module, primitive);
+    }
+    module.build_index();
+    module.into()
+});
+
 /// An engine whose functions talk to `host`.
 pub fn engine(host: &Arc<Host>, loader: &Arc<dyn SourceLoader>) -> Engine {
     let mut engine = Engine::new_raw();
     for package in PACKAGES.iter() {
         engine.register_global_module(package.clone());
     }
+    // The last one is asked first: else `log(1.5)` is the logarithm of the language's own packages.
+    engine.register_global_module(FUNCTIONS.clone());
+    functions::belongs_to(&mut engine, host);
     limit(&mut engine);
     engine.set_strict_variables(true);
     engine.set_fail_on_invalid_map_property(true);
     engine.set_module_resolver(Resolver::new(host.clone(), loader.clone()));
-    secret::register(&mut engine, host);
-    control::register(&mut engine, host);
-    canary::register(&mut engine);
-    for primitive in catalogue().values() {
-        register(&mut engine, host, primitive);
-    }
+    secret::name_type(&mut engine);
+    control::prepare(&mut engine, host);
     let watched = host.clone();
     engine.on_progress(move |operations| {
         if watched.gateway().is_none() && operations > DECLARING_OPERATIONS {
@@ -89,63 +103,34 @@ fn limit(engine: &mut Engine) {
     engine.set_max_string_size(STRING_SIZE);
     engine.set_max_array_size(ITEMS);
     engine.set_max_map_size(ITEMS);
-    engine.set_max_functions(FUNCTIONS);
+    engine.set_max_functions(MOST_FUNCTIONS);
     engine.set_max_modules(MODULES);
     engine.set_max_variables(VARIABLES);
 }
 
 /// One function for each number of arguments that the primitive takes.
-fn register(engine: &mut Engine, host: &Arc<Host>, primitive: &'static Primitive) {
-    let perform = {
-        let host = host.clone();
-        move |context: &NativeCallContext, args: &[Dynamic]| -> Rhai<Dynamic> {
-            let position = context.call_position();
-            let effect = primitive.effect(args).map_err(|error| host.raise(position, primitive.name, error))?;
-            let value = host.perform(context, effect)?;
-            // The one reply that is not what the world said: the secret itself stays in the world.
-            Ok(match (primitive.name, args.first()) {
-                ("secret", Some(name)) => Dynamic::from(SecretText(Text::secret(name.to_string()))),
-                _ => value,
-            })
-        }
+fn register(module: &mut Module, primitive: &'static Primitive) {
+    let perform = move |context: &NativeCallContext, args: &[Dynamic]| -> Rhai<Dynamic> {
+        let host = functions::host(context)?;
+        let position = context.call_position();
+        let effect = primitive.effect(args).map_err(|error| host.raise(position, primitive.name, error))?;
+        let value = host.perform(context, effect)?;
+        // The one reply that is not what the world said: the secret itself stays in the world.
+        Ok(match (primitive.name, args.first()) {
+            ("secret", Some(name)) => Dynamic::from(SecretText(Text::secret(name.to_string()))),
+            _ => value,
+        })
     };
     for arity in primitive.arities() {
-        let perform = perform.clone();
-        let named = FuncRegistration::new(primitive.name)
-            .with_params_info(params_info(primitive, arity))
-            .with_comments([format!("/// {}", primitive.summary)]);
         match arity {
-            0 => {
-                named.register_into_engine(engine, move |context: NativeCallContext| perform(&context, &[]));
-            }
-            1 => {
-                named.register_into_engine(engine, move |context: NativeCallContext, a: Dynamic| {
-                    perform(&context, &[a])
-                });
-            }
-            2 => {
-                named.register_into_engine(engine, move |context: NativeCallContext, a: Dynamic, b: Dynamic| {
-                    perform(&context, &[a, b])
-                });
-            }
-            _ => {
-                named.register_into_engine(
-                    engine,
-                    move |context: NativeCallContext, a: Dynamic, b: Dynamic, c: Dynamic| perform(&context, &[a, b, c]),
-                );
-            }
-        }
+            0 => module.add(primitive.name, move |context: NativeCallContext| perform(&context, &[])),
+            1 => module.add(primitive.name, move |context: NativeCallContext, a: Dynamic| perform(&context, &[a])),
+            2 => module.add(primitive.name, move |context: NativeCallContext, a: Dynamic, b: Dynamic| {
+                perform(&context, &[a, b])
+            }),
+            _ => module.add(primitive.name, move |context: NativeCallContext, a: Dynamic, b: Dynamic, c: Dynamic| {
+                perform(&context, &[a, b, c])
+            }),
+        };
     }
-}
-
-/// Names and types of the arguments, and of what comes back, for editors.
-fn params_info(primitive: &Primitive, arity: usize) -> Vec<String> {
-    let mut info: Vec<String> = (0..arity)
-        .map(|i| match primitive.positional.get(i) {
-            Some(name) if i + 1 < arity || arity <= primitive.positional.len() => format!("{name}: Dynamic"),
-            _ => "options: Map".to_owned(),
-        })
-        .collect();
-    info.push("Dynamic".to_owned());
-    info
 }

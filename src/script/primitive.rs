@@ -195,6 +195,10 @@ impl Primitive {
 }
 
 fn decode<R: Request>(args: Value) -> Result<Effect, EffectError> {
+    // To follow the path costs as much again: only where there is one to tell.
+    if let Ok(request) = R::deserialize(&args) {
+        return Ok(request.into());
+    }
     serde_path_to_error::deserialize::<_, R>(args).map(Into::into).map_err(|error| {
         let path = error.path().to_string();
         let why = error.inner().to_string();

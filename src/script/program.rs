@@ -1,31 +1,25 @@
 //! A script, compiled and ready to run against its host.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::thread::ThreadId;
+use std::sync::Arc;
 
-use rhai::{
-    AST, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, NativeCallContext, OptimizationLevel, ParseError,
-    Position, Scope, Shared,
-};
+use rhai::{AST, Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationLevel, Position, Scope};
 use serde_json::Value;
 
+use super::compiled::compiled;
 use super::diagnostic::{ScriptDiagnostic, effect_diagnostic, parse_diagnostic, runtime_diagnostic};
 use super::engine::engine;
-use super::host::{Halt, Host, Kept, Rhai};
+use super::host::{Halt, Host, Kept};
 use super::params::Declaration;
-use super::source::{STDLIB, Source, SourceLoader};
+use super::source::{Source, SourceLoader};
 use super::stack::deep;
 use super::value::{from_json, to_json};
 use crate::base::seq::Seq;
-use crate::base::suggest::did_you_mean;
 use crate::effect::EffectError;
-use crate::journal::entry::Entry;
 
 /// A compiled script with its engine.
 pub struct Program {
     engine: Engine,
-    ast: AST,
+    ast: Arc<AST>,
     source: Source,
     host: Arc<Host>,
 }
@@ -158,28 +152,6 @@ impl Program {
     }
 }
 
-/// Texts that are kept compiled; a search runs the same ones thousands of times.
-const KEPT_COMPILED: usize = 64;
-
-static COMPILED: LazyLock<Mutex<BTreeMap<(String, String), AST>>> = LazyLock::new(Mutex::default);
-
-/// The text, compiled. Every engine has the same functions and settings, so that what one compiled another can run.
-fn compiled(engine: &Engine, source: &Source) -> Result<AST, ParseError> {
-    let key = (source.name.clone(), source.digest());
-    let kept = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(ast) = kept().get(&key) {
-        return Ok(ast.clone());
-    }
-    let mut ast = engine.compile(&source.text)?;
-    ast.set_source(&source.name);
-    let mut kept = kept();
-    if kept.len() >= KEPT_COMPILED {
-        kept.clear();
-    }
-    kept.insert(key, ast.clone());
-    Ok(ast)
-}
-
 /// How the source `name` ended, with what the host knows of it.
 pub(super) fn failure_of(host: &Host, error: &EvalAltResult, name: &str) -> Failure {
     let fatal = match host.take_halt() {
@@ -207,93 +179,4 @@ pub(super) fn remember_closures(host: &Host, ast: &AST, source: &str) {
             host.sources.add_closure(function.name, source);
         }
     }
-}
-
-/// Finds modules: the stdlib first, then the script's own folder. Refuses circles and ways out of the folder.
-pub struct Resolver {
-    host: Arc<Host>,
-    loader: Arc<dyn SourceLoader>,
-    loaded: Mutex<BTreeMap<String, Shared<Module>>>,
-    /// Modules that are being loaded right now, and by which thread: branches load for themselves.
-    loading: Mutex<Vec<(ThreadId, String)>>,
-}
-
-impl Resolver {
-    pub fn new(host: Arc<Host>, loader: Arc<dyn SourceLoader>) -> Self {
-        Self { host, loader, loaded: Mutex::default(), loading: Mutex::default() }
-    }
-
-    fn load(&self, engine: &Engine, path: &str, position: Position) -> Rhai<Shared<Module>> {
-        let source = find(path, self.loader.as_ref()).map_err(|why| not_found(&why, position))?;
-        self.host.sources.add(&source);
-        if let Some(gateway) = self.host.gateway() {
-            let digest = source.digest();
-            let kept = gateway.ledger().journal().keep_source(&digest, &source.text);
-            kept.map_err(|error| self.host.raise(position, "import", error.into()))?;
-            let known = gateway.ledger().past().and_then(|past| past.module(&source.name)) == Some(digest.as_str());
-            if !known {
-                let entry = Entry::SourceLoaded { name: source.name.clone(), digest };
-                self.host.record(position, entry, crate::journal::Durability::Process)?;
-            }
-        }
-        let ast = compiled(engine, &source).map_err(|error| {
-            let inner = EvalAltResult::ErrorParsing(*error.0, error.1);
-            EvalAltResult::ErrorInModule(path.into(), inner.into(), position)
-        })?;
-        remember_closures(&self.host, &ast, path);
-        Module::eval_ast_as_new(Scope::new(), &ast, engine)
-            .map(Shared::new)
-            .map_err(|error| EvalAltResult::ErrorInModule(path.into(), error, position).into())
-    }
-}
-
-impl ModuleResolver for Resolver {
-    fn resolve(&self, engine: &Engine, _: Option<&str>, path: &str, position: Position) -> Rhai<Shared<Module>> {
-        if let Some(module) = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
-            return Ok(module.clone());
-        }
-        let entry = (std::thread::current().id(), path.to_owned());
-        let loading = || self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        if loading().contains(&entry) {
-            return Err(not_found(&format!("module `{path}` imports itself, directly or through others"), position));
-        }
-        loading().push(entry.clone());
-        let result = self.load(engine, path, position);
-        loading().retain(|other| *other != entry);
-        let module = result?;
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), module.clone());
-        Ok(module)
-    }
-}
-
-fn not_found(why: &str, position: Position) -> Box<EvalAltResult> {
-    EvalAltResult::ErrorRuntime(why.to_owned().into(), position).into()
-}
-
-/// The text of a module.
-///
-/// # Errors
-/// Why there is none, and what may have been meant.
-pub fn find(path: &str, loader: &dyn SourceLoader) -> Result<Source, String> {
-    if let Some(text) = loader.pinned(path) {
-        return Ok(Source::new(path, text));
-    }
-    if let Some((name, text)) = STDLIB.iter().find(|(name, _)| *name == path) {
-        return Ok(Source::new(*name, *text));
-    }
-    let outside =
-        path.starts_with('/') || path.contains('\\') || path.split('/').any(|part| part == ".." || part.is_empty());
-    if outside {
-        return Err(format!(
-            "module `{path}` is outside of the script's folder; name it by a path below, without `..`"
-        ));
-    }
-    loader.module(path).map(|text| Source::new(path, text)).map_err(|why| {
-        let known = loader.known_modules();
-        let names = STDLIB.iter().map(|(name, _)| *name).chain(known.iter().map(String::as_str));
-        match did_you_mean(path, names) {
-            Some(hint) => format!("there is no module `{path}`: {why}; {hint}"),
-            None => format!("there is no module `{path}`: {why}"),
-        }
-    })
 }

@@ -1,11 +1,10 @@
 //! A secret in a script: a value that prints, compares and is stored as its name.
 
-use std::sync::Arc;
-
-use rhai::{Engine, NativeCallContext};
+use rhai::{Engine, Module, NativeCallContext};
 use serde_json::{Map, Value};
 
-use super::host::{Halt, Host, Rhai};
+use super::functions::{Functions, host};
+use super::host::{Halt, Rhai};
 use crate::base::text::Text;
 use crate::effect::{EffectError, ErrorKind};
 
@@ -24,21 +23,24 @@ impl SecretText {
 }
 
 /// Lets scripts join secrets with text and print them; everything else is refused.
-pub fn register(engine: &mut Engine, host: &Arc<Host>) {
-    let host = host.clone();
-    engine
-        .register_type_with_name::<SecretText>("Secret")
-        .register_fn("+", |left: SecretText, right: SecretText| SecretText(left.0.join(right.0)))
-        .register_fn("+", |left: SecretText, right: &str| SecretText(left.0.join(Text::plain(right))))
-        .register_fn("+", |left: &str, right: SecretText| SecretText(Text::plain(left).join(right.0)))
-        .register_fn("print", |secret: &mut SecretText| secret.0.to_string())
-        .register_fn("debug", |secret: &mut SecretText| secret.0.to_string())
+pub fn register(module: &mut Module) {
+    module
+        .add("+", |left: SecretText, right: SecretText| SecretText(left.0.join(right.0)))
+        .add("+", |left: SecretText, right: &str| SecretText(left.0.join(Text::plain(right))))
+        .add("+", |left: &str, right: SecretText| SecretText(Text::plain(left).join(right.0)))
+        .add("print", |secret: &mut SecretText| secret.0.to_string())
+        .add("debug", |secret: &mut SecretText| secret.0.to_string())
         // Rhai swallows an error of this one and would go on with the name of the type in place of the secret.
-        .register_fn("to_string", move |context: NativeCallContext, _: &mut SecretText| -> Rhai<String> {
+        .add("to_string", |context: NativeCallContext, _: &mut SecretText| -> Rhai<String> {
             let message = "a secret cannot be put into a string by `${...}`";
             let error = EffectError::new(ErrorKind::Invalid, message)
                 .hint("join it with `+`, which keeps it secret: \"Bearer \" + token")
                 .not_applied();
-            Err(host.halt(Halt::Fatal(error), context.call_position()))
+            Err(host(&context)?.halt(Halt::Fatal(error), context.call_position()))
         });
+}
+
+/// What messages call it.
+pub fn name_type(engine: &mut Engine) {
+    engine.register_type_with_name::<SecretText>("Secret");
 }

@@ -1,7 +1,7 @@
 //! The texts of a run: the script and every module, by name, with their digests.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -27,17 +27,20 @@ pub trait SourceLoader: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     pub name: String,
-    pub text: String,
+    pub text: Arc<str>,
+    digest: String,
 }
 
 impl Source {
-    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), text: text.into() }
+    pub fn new(name: impl Into<String>, text: impl Into<Arc<str>>) -> Self {
+        let text = text.into();
+        let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { name: name.into(), text, digest }
     }
 
     /// SHA-256 of the text, in hexadecimal.
-    pub fn digest(&self) -> String {
-        Sha256::digest(self.text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 }
 
@@ -49,7 +52,7 @@ pub struct SourceMap {
 
 #[derive(Debug, Default)]
 struct Inner {
-    texts: BTreeMap<String, String>,
+    texts: BTreeMap<String, Arc<str>>,
     closures: BTreeMap<String, String>,
 }
 
@@ -63,7 +66,7 @@ impl SourceMap {
         self.lock().closures.insert(function.into(), source.into());
     }
 
-    pub fn text(&self, name: &str) -> Option<String> {
+    pub fn text(&self, name: &str) -> Option<Arc<str>> {
         self.lock().texts.get(name).cloned()
     }
 
@@ -91,10 +94,18 @@ pub const STDLIB: &[(&str, &str)] = &[
     ("std/canary", include_str!("../../stdlib/canary.rhai")),
 ];
 
+/// The module of the stdlib that has this name.
+pub fn stdlib(name: &str) -> Option<&'static Source> {
+    static ALL: LazyLock<BTreeMap<&str, Source>> =
+        LazyLock::new(|| STDLIB.iter().map(|(name, text)| (*name, Source::new(*name, *text))).collect());
+    ALL.get(name)
+}
+
 /// The scripts that come with deployer, by file name.
 pub const SHIPPED: &[(&str, &str)] = &[
     ("bluegreen.rhai", include_str!("../../scripts/bluegreen.rhai")),
     ("safe_deploy.rhai", include_str!("../../scripts/safe_deploy.rhai")),
     ("canary.rhai", include_str!("../../scripts/canary.rhai")),
     ("rollback.rhai", include_str!("../../scripts/rollback.rhai")),
+    ("take_port.rhai", include_str!("../../scripts/take_port.rhai")),
 ];

@@ -125,7 +125,7 @@ pub fn rehearse(subject: &Subject, attempt: &Attempt, handle: &Handle) -> Result
     let death = attempt.death();
     let life = Life::new(death.map(|(when, _)| when));
     let (mut end, mut broken) = stage.first(&life);
-    let first_trail = stage.faults.trail().len();
+    let first_trail = stage.faults.reached();
     if let (true, Some((when, purpose))) = (life.is_dead(), death) {
         (end, broken) = stage.go_on(when, purpose, broken);
     }
@@ -147,7 +147,7 @@ pub fn rehearse(subject: &Subject, attempt: &Attempt, handle: &Handle) -> Result
         spells: world.spells(),
         cut_off: world.cut_off(),
         misdirected: world.misdirected(),
-        trail: stage.faults.trail(),
+        trail: stage.faults.take_trail(),
         first_trail,
         written: life.written(),
         broken,
@@ -184,7 +184,7 @@ impl Stage<'_> {
         };
         let header = RunHeader {
             script: self.subject.source.name.clone(),
-            digest: self.subject.source.digest(),
+            digest: self.subject.source.digest().to_owned(),
             params: self.subject.given.clone(),
             engine: "sim".into(),
             address: "sim:".into(),
@@ -210,11 +210,10 @@ impl Stage<'_> {
         for _ in 0..REOPENINGS {
             self.world.bury(&run_id());
             self.handle.block_on(self.world.clock().sleep(MOURNING));
-            let records = self.journal.records(&run_id()).unwrap_or_default();
             // Nothing was begun, or everything was over when the process died.
-            match records.last().map(|record| &record.entry) {
+            match self.journal.last(&run_id()) {
                 None => return (Err(NOT_BEGUN.into()), broken),
-                Some(Entry::RunEnded { end }) => return (Ok(end.as_ref().clone()), broken),
+                Some(Entry::RunEnded { end }) => return (Ok(*end), broken),
                 Some(_) => {}
             }
             match self.reopen(when, purpose, &mut broken) {

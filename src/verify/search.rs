@@ -17,6 +17,7 @@ use super::subject::Subject;
 use super::trace::Trace;
 use crate::effect::EffectError;
 use crate::journal::entry::{Purpose, RunStatus};
+use crate::script::stack;
 use crate::world::clock::Clock;
 
 /// Most mishaps of a run that is made up by chance.
@@ -230,28 +231,31 @@ impl Search<'_> {
         let kept = Mutex::new(Vec::new());
         let next = || attempts.lock().unwrap_or_else(PoisonError::into_inner).next();
         std::thread::scope(|scope| {
-            for _ in 0..self.reach.threads.max(1) {
-                scope.spawn(|| {
-                    while let Some(attempt) = (!self.is_over()).then(next).flatten() {
-                        let Ok(run) = rehearse(self.subject, &attempt, self.handle) else { continue };
-                        let mut findings = self.note(&run);
-                        let classes = Classes::of(&findings);
-                        findings.retain(|finding| {
-                            let class = finding.class();
-                            let lone = |one| known.get(one).is_some_and(|of: &Classes| of.0.contains(&class));
-                            !calm.0.contains(&class) && !attempt.0.iter().any(lone)
-                        });
-                        self.add(&attempt, findings);
-                        if keep {
-                            let tried = Tried { trace: Trace::of(&run), classes };
-                            kept.lock().unwrap_or_else(PoisonError::into_inner).push(tried);
-                        }
-                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                        *done += 1;
-                        let violations = u64::try_from(self.found().violations.len()).unwrap_or(u64::MAX);
-                        (self.tell)(Progress { phase: name, done: *done, planned, violations });
+            let work = || {
+                while let Some(attempt) = (!self.is_over()).then(next).flatten() {
+                    let Ok(run) = rehearse(self.subject, &attempt, self.handle) else { continue };
+                    let mut findings = self.note(&run);
+                    let classes = Classes::of(&findings);
+                    findings.retain(|finding| {
+                        let class = finding.class();
+                        let lone = |one| known.get(one).is_some_and(|of: &Classes| of.0.contains(&class));
+                        !calm.0.contains(&class) && !attempt.0.iter().any(lone)
+                    });
+                    self.add(&attempt, findings);
+                    if keep {
+                        let tried = Tried { trace: Trace::of(&run), classes };
+                        kept.lock().unwrap_or_else(PoisonError::into_inner).push(tried);
                     }
-                });
+                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                    *done += 1;
+                    let violations = u64::try_from(self.found().violations.len()).unwrap_or(u64::MAX);
+                    (self.tell)(Progress { phase: name, done: *done, planned, violations });
+                }
+            };
+            // Where the system has no room for more threads, this one does it all.
+            let spawned = (0..self.reach.threads.max(1)).filter(|_| stack::spawn(scope, work).is_ok()).count();
+            if spawned == 0 {
+                work();
             }
         });
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);

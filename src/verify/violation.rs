@@ -60,7 +60,7 @@ impl ViolationFile {
     pub fn new(subject: &Subject, told: &Told) -> Self {
         Self {
             script: subject.source.name.clone(),
-            digest: subject.source.digest(),
+            digest: subject.source.digest().to_owned(),
             finding: told.finding.clone(),
             attempt: told.attempt.clone(),
             story: told.story.clone(),

@@ -45,7 +45,7 @@ impl Deploy {
         // Rolling back once more would go forward again.
         let name = match self.name {
             "rollback" => "blue-green",
-            "rollback: routed" => "routed",
+            "rollback: routed" | "take port" => "routed",
             other => other,
         };
         let next = deploys().into_iter().find(|next| next.name == name);
@@ -210,6 +210,16 @@ pub fn deploys() -> Vec<Deploy> {
         let script = "safe_deploy.rhai";
         Deploy { name, script, given: all, scenario, old, new: "ok", names: &["web"], back_by_image: false }
     };
+    let other = |name, script, given, scenario, old, new| Deploy {
+        name,
+        script,
+        given,
+        scenario,
+        old: Some(old),
+        new,
+        names: &["web"],
+        back_by_image: false,
+    };
     let mut former_behind_a_route = routed("web:v2");
     former_behind_a_route.images[0].names.push("web:rollback".into());
     let mut restarted = committed("web:live", "b");
@@ -267,39 +277,27 @@ pub fn deploys() -> Vec<Deploy> {
             Some("old"),
             json!({"new_port": 8081, "traffic": {"driver": "proxy", "keep_warm": "2s"}}),
         ),
-        Deploy {
-            name: "rollback: routed",
-            script: "rollback.rhai",
-            given: json!({"service": "web", "bake": "1s"}),
-            scenario: former_behind_a_route,
-            old: Some("v2"),
-            new: "v1",
-            names: &["web"],
-            back_by_image: false,
-        },
+        other(
+            "rollback: routed",
+            "rollback.rhai",
+            json!({"service": "web", "bake": "1s"}),
+            former_behind_a_route,
+            "v2",
+            "v1",
+        ),
         safe("safe: rebuild", committed("web:live", "a"), Some("old"), json!({})),
         safe("safe: restart", restarted, Some("ok"), json!({"action": "restart"})),
         safe("safe: first", Scenario::default(), None, json!({})),
-        Deploy {
-            name: "canary",
-            script: "canary.rhai",
-            given: crate::canary::given(),
-            scenario: crate::canary::site(Page { takes_ms: 20, ..Page::default() }, 100),
-            old: Some("v1"),
-            new: "v2",
-            names: &["web"],
-            back_by_image: false,
-        },
-        Deploy {
-            name: "rollback",
-            script: "rollback.rhai",
-            given: json!({"service": "web", "bake": "1s"}),
-            scenario: former,
-            old: Some("v2"),
-            new: "v1",
-            names: &["web"],
-            back_by_image: false,
-        },
+        other(
+            "canary",
+            "canary.rhai",
+            crate::canary::given(),
+            crate::canary::site(Page { takes_ms: 20, ..Page::default() }, 100),
+            "v1",
+            "v2",
+        ),
+        other("take port", "take_port.rhai", json!({"service": "web", "bake": "1s"}), with_blue("web:v1"), "v1", "v1"),
+        other("rollback", "rollback.rhai", json!({"service": "web", "bake": "1s"}), former, "v2", "v1"),
     ]
 }
 

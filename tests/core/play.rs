@@ -228,7 +228,7 @@ impl Play {
         let runner = Runner {
             gateway,
             clock: world.clock(),
-            header: header(&self.given, source.digest()),
+            header: header(&self.given, source.digest().to_owned()),
             source,
             loader: Arc::new(self.modules.clone()),
             given: self.given,

@@ -149,12 +149,13 @@ pub fn sweep(subject: &mut dyn Subject, way: Way, points: &[String], first: u32)
         let visit = visitor.finish();
         assert!(subject.may_fail() || visit.failed == 0, "{way:?} at {point}: {:?}", visit.failures);
         let expected = if committed { &next } else { &live };
-        // What an abort leaves after the point of no return goes with the next deploy.
-        if way == Way::Resume || !committed {
-            subject.serves_alone(expected);
-        }
         let answer = super::until("an answer", || http::get(subject.port(), subject.health()).ok());
         assert_eq!(answer.version, *expected, "{way:?} at {point}");
+        // What an abort leaves after the point of no return goes with the next deploy.
+        if way == Way::Abort && committed {
+            start(subject, &args, None).wait().code(0);
+        }
+        subject.serves_alone(expected);
         live = expected.clone();
     }
     killed

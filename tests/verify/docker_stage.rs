@@ -275,7 +275,7 @@ fn run(subject: &Subject, faults: Vec<FaultRule>) -> (RunEnd, Vec<String>) {
         Process { host: "here".into(), pid: 1, boot_id: "b".into(), pid_namespace: String::new(), process_start: 1 };
     let header = RunHeader {
         script: subject.source.name.clone(),
-        digest: subject.source.digest(),
+        digest: subject.source.digest().to_owned(),
         params: subject.given.clone(),
         engine: "docker".into(),
         address: String::new(),

@@ -251,7 +251,7 @@ pub fn mistakes() -> Vec<Mistake> {
             routed,
             BLUEGREEN,
             "        route::switch_to(service, green, p.container_port);\n        green",
-            "        traffic_forget(service);\n        docker_stop(blue);\n        route::declare(p);\n        route::switch_to(service, green, p.container_port);\n        green",
+            "        traffic_forget(service);\n        docker_stop(blue);\n        route::declare(p, ());\n        route::switch_to(service, green, p.container_port);\n        green",
         ),
         mistake(
             "routed: green takes over with blue thrown out",

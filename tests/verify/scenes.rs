@@ -156,5 +156,11 @@ pub fn scenes() -> Vec<Scene> {
         safe("safe: rebuild", committed("web:live", "a"), json!({})),
         safe("safe: restart", committed("web:live", "b"), json!({"action": "restart"})),
         rollback(),
+        Scene {
+            name: "take port",
+            script: "take_port.rhai",
+            given: json!({"service": "web", "bake": "3s"}),
+            scenario: with_blue("web:v1"),
+        },
     ]
 }

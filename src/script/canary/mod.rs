@@ -6,10 +6,11 @@ mod judge;
 #[cfg(test)]
 mod tests;
 
-use rhai::{Dynamic, Engine, EvalAltResult, Map, NativeCallContext, Position};
+use rhai::{Dynamic, EvalAltResult, Map, Module, NativeCallContext, Position};
 use serde::Deserialize;
 
 use super::diagnostic::error_value;
+use super::functions::Functions;
 use super::host::Rhai;
 use super::value::{from_json, to_json};
 use crate::base::suggest::did_you_mean;
@@ -27,21 +28,18 @@ const OPTIONS: [&str; 6] =
     ["alpha", "min_points", "max_error_rate_increase", "max_latency_ratio", "max_error_rate", "max_p99_ms"];
 
 /// Registers both functions.
-pub fn register(engine: &mut Engine) {
-    engine.register_fn(
-        "canary_since",
-        |context: NativeCallContext, later: Dynamic, earlier: Dynamic| -> Rhai<Dynamic> {
-            let wrong = |why: String| thrown("canary_since", why, context.call_position());
-            let Some(later) = totals(&later).map_err(wrong)? else { return Ok(Dynamic::UNIT) };
-            let since = match totals(&earlier).map_err(wrong)? {
-                Some(earlier) => difference(later, &earlier),
-                None => later,
-            };
-            let value = serde_json::json!({ "total": since });
-            Ok(from_json(value))
-        },
-    );
-    engine.register_fn(
+pub fn register(module: &mut Module) {
+    module.add("canary_since", |context: NativeCallContext, later: Dynamic, earlier: Dynamic| -> Rhai<Dynamic> {
+        let wrong = |why: String| thrown("canary_since", why, context.call_position());
+        let Some(later) = totals(&later).map_err(wrong)? else { return Ok(Dynamic::UNIT) };
+        let since = match totals(&earlier).map_err(wrong)? {
+            Some(earlier) => difference(later, &earlier),
+            None => later,
+        };
+        let value = serde_json::json!({ "total": since });
+        Ok(from_json(value))
+    });
+    module.add(
         "canary_judge",
         |context: NativeCallContext, baseline: Dynamic, candidate: Dynamic, options: Map| -> Rhai<Dynamic> {
             let wrong = |why: String| thrown("canary_judge", why, context.call_position());

@@ -1,6 +1,6 @@
 //! How often healthy canaries are taken for ill ones, and how soon ill ones are found. Seeded: the same each time.
 
-use rhai::{Engine, Map};
+use rhai::{Engine, Map, Module};
 
 use super::judge::{Allowed, Verdict, judge};
 use super::register;
@@ -154,7 +154,9 @@ fn budgets_are_kept() {
 #[test]
 fn scripts_call_it() {
     let mut engine = Engine::new();
-    register(&mut engine);
+    let mut module = Module::new();
+    register(&mut module);
+    engine.register_global_module(module.into());
     let script = r#"
         let before = #{ requests: 9, total: #{ judged: 100, failed: 1, latencies: [[300, 90], [301, 9]] } };
         let after = #{ requests: 9, total: #{ judged: 300, failed: 1, latencies: [[300, 190], [301, 109]] } };

@@ -1,0 +1,158 @@
+//! What scripts import: the modules of the stdlib, and those beside the script.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
+
+use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
+
+use super::check::imports;
+use super::compiled::compiled;
+use super::host::{Host, Rhai};
+use super::program::remember_closures;
+use super::source::{STDLIB, Source, SourceLoader, stdlib};
+use crate::base::suggest::did_you_mean;
+use crate::journal::Durability;
+use crate::journal::entry::Entry;
+
+/// Modules of the stdlib that were evaluated. They are imports and functions, which know no run: one of each is enough.
+static EVALUATED: LazyLock<Mutex<BTreeMap<String, Shared<Module>>>> = LazyLock::new(Mutex::default);
+
+fn evaluated() -> MutexGuard<'static, BTreeMap<String, Shared<Module>>> {
+    EVALUATED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Finds modules: the stdlib first, then the script's own folder. Refuses circles and ways out of the folder.
+pub struct Resolver {
+    host: Arc<Host>,
+    loader: Arc<dyn SourceLoader>,
+    loaded: Mutex<BTreeMap<String, Shared<Module>>>,
+    /// Modules that are being loaded right now, and by which thread: branches load for themselves.
+    loading: Mutex<Vec<(ThreadId, String)>>,
+}
+
+impl Resolver {
+    pub fn new(host: Arc<Host>, loader: Arc<dyn SourceLoader>) -> Self {
+        Self { host, loader, loaded: Mutex::default(), loading: Mutex::default() }
+    }
+
+    fn load(&self, engine: &Engine, path: &str, position: Position) -> Rhai<Shared<Module>> {
+        let source = find(path, self.loader.as_ref()).map_err(|why| not_found(&why, position))?;
+        self.write_down(&source, position)?;
+        let ast = compiled(engine, &source).map_err(|error| {
+            let inner = EvalAltResult::ErrorParsing(*error.0, error.1);
+            EvalAltResult::ErrorInModule(path.into(), inner.into(), position)
+        })?;
+        remember_closures(&self.host, &ast, path);
+        let shipped = stdlib(path).is_some_and(|shipped| *shipped == source);
+        let known = evaluated().get(path).cloned();
+        if let Some(module) = known.filter(|_| shipped) {
+            for (import, _, position) in imports(&ast) {
+                self.resolve(engine, None, &import, position)?;
+            }
+            return Ok(module);
+        }
+        let module = Module::eval_ast_as_new(Scope::new(), &ast, engine)
+            .map(Shared::new)
+            .map_err(|error| EvalAltResult::ErrorInModule(path.into(), error, position))?;
+        if shipped {
+            evaluated().insert(path.to_owned(), module.clone());
+        }
+        Ok(module)
+    }
+
+    /// The journal knows every text of its run.
+    fn write_down(&self, source: &Source, position: Position) -> Rhai<()> {
+        self.host.sources.add(source);
+        let Some(gateway) = self.host.gateway() else { return Ok(()) };
+        let (ledger, digest) = (gateway.ledger(), source.digest());
+        let kept = ledger.journal().keep_source(digest, &source.text);
+        kept.map_err(|error| self.host.raise(position, "import", error.into()))?;
+        if ledger.past().and_then(|past| past.module(&source.name)) == Some(digest) {
+            return Ok(());
+        }
+        let entry = Entry::SourceLoaded { name: source.name.clone(), digest: digest.to_owned() };
+        self.host.record(position, entry, Durability::Process)
+    }
+}
+
+impl ModuleResolver for Resolver {
+    fn resolve(&self, engine: &Engine, _: Option<&str>, path: &str, position: Position) -> Rhai<Shared<Module>> {
+        if let Some(module) = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return Ok(module.clone());
+        }
+        let entry = (std::thread::current().id(), path.to_owned());
+        let loading = || self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        if loading().contains(&entry) {
+            return Err(not_found(&format!("module `{path}` imports itself, directly or through others"), position));
+        }
+        loading().push(entry.clone());
+        let result = self.load(engine, path, position);
+        loading().retain(|other| *other != entry);
+        let module = result?;
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), module.clone());
+        Ok(module)
+    }
+}
+
+fn not_found(why: &str, position: Position) -> Box<EvalAltResult> {
+    EvalAltResult::ErrorRuntime(why.to_owned().into(), position).into()
+}
+
+/// The text of a module.
+///
+/// # Errors
+/// Why there is none, and what may have been meant.
+pub fn find(path: &str, loader: &dyn SourceLoader) -> Result<Source, String> {
+    if let Some(text) = loader.pinned(path) {
+        return Ok(Source::new(path, text));
+    }
+    if let Some(source) = stdlib(path) {
+        return Ok(source.clone());
+    }
+    let outside =
+        path.starts_with('/') || path.contains('\\') || path.split('/').any(|part| part == ".." || part.is_empty());
+    if outside {
+        return Err(format!(
+            "module `{path}` is outside of the script's folder; name it by a path below, without `..`"
+        ));
+    }
+    loader.module(path).map(|text| Source::new(path, text)).map_err(|why| {
+        let known = loader.known_modules();
+        let names = STDLIB.iter().map(|(name, _)| *name).chain(known.iter().map(String::as_str));
+        match did_you_mean(path, names) {
+            Some(hint) => format!("there is no module `{path}`: {why}; {hint}"),
+            None => format!("there is no module `{path}`: {why}"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rhai::Stmt;
+
+    use super::*;
+    use crate::script::program::Program;
+
+    struct NoModules;
+
+    impl SourceLoader for NoModules {
+        fn module(&self, _: &str) -> Result<String, String> {
+            Err("there are none".into())
+        }
+
+        fn known_modules(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn the_stdlib_is_imports_and_functions() {
+        let loader: Arc<dyn SourceLoader> = Arc::new(NoModules);
+        for (name, _) in STDLIB {
+            let program = Program::compile(stdlib(name).unwrap().clone(), &loader, Host::declaring()).unwrap();
+            let others = program.ast().statements().iter().filter(|statement| !matches!(statement, Stmt::Import(..)));
+            assert_eq!(others.count(), 0, "{name} does something when it is imported");
+        }
+    }
+}

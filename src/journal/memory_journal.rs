@@ -29,6 +29,11 @@ impl MemoryJournal {
         self.lock().room = Some(entries);
     }
 
+    /// Every entry of a run, which are gone from here then.
+    pub fn take(&self, run: &RunId) -> Vec<Record> {
+        self.lock().runs.get_mut(run).map(std::mem::take).unwrap_or_default()
+    }
+
     /// The newest entry of a run.
     pub fn last(&self, run: &RunId) -> Option<Entry> {
         Some(self.lock().runs.get(run)?.last()?.entry.clone())

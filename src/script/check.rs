@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
+use rhai::{ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 use super::catalogue::catalogue;
 use super::control::WORDS;
@@ -58,7 +58,7 @@ fn check_source(
     let source = program.source();
     let mut known = functions_of(program);
     let mut broken = BTreeSet::new();
-    for (path, alias, position) in imports(program.ast()) {
+    for (path, alias, position) in program.imports().iter().cloned() {
         if let Some(first) = above.iter().position(|module| *module == path) {
             let circle = above[first..].iter().chain([&path]).map(|module| format!("`{module}`"));
             let message = format!("modules import each other: {}", circle.collect::<Vec<_>>().join(" -> "));
@@ -140,20 +140,6 @@ fn functions_of(program: &Program) -> Known {
         known.entry(word.name.into()).or_default().extend(word.arities);
     }
     known
-}
-
-/// Imports with a literal path: path, alias, place.
-pub(super) fn imports(ast: &AST) -> Vec<(String, String, Position)> {
-    let mut imports = Vec::new();
-    ast.walk(&mut |path| {
-        if let Some(ASTNode::Stmt(Stmt::Import(parts, position))) = path.last()
-            && let Expr::StringConstant(path, _) = &parts.0
-        {
-            imports.push((path.to_string(), parts.1.name.to_string(), *position));
-        }
-        true
-    });
-    imports
 }
 
 /// A call in the script.

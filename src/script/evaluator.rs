@@ -7,7 +7,7 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationL
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use super::check::imports;
+use super::compiled::{closures, imports};
 use super::diagnostic::{ScriptDiagnostic, parse_diagnostic};
 use super::engine::engine;
 use super::host::Host;
@@ -91,7 +91,7 @@ impl Evaluator {
         let mut ast =
             self.engine.compile(&source.text).map_err(|error| parse_diagnostic(&error, &source.name, &source.text))?;
         ast.set_source(&source.name);
-        remember_closures(&self.host, &ast, &source.name);
+        remember_closures(&self.host, &closures(&ast), &source.name);
         self.keep(&ast);
         Ok(ast.iter_functions().filter(|function| !function.name.starts_with("anon$")).count())
     }
@@ -114,7 +114,7 @@ impl Evaluator {
             .compile_with_scope(&self.scope, &text)
             .map_err(|error| Failure { diagnostic: Box::new(parse_diagnostic(&error, &name, &text)), error: None })?;
         ast.set_source(&name);
-        remember_closures(&self.host, &ast, &name);
+        remember_closures(&self.host, &closures(&ast), &name);
         let mut whole = self.functions.merge(&ast);
         whole.set_source(&name);
         let result = self.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &whole);

@@ -6,7 +6,6 @@ use std::thread::ThreadId;
 
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
-use super::check::imports;
 use super::compiled::compiled;
 use super::host::{Host, Rhai};
 use super::program::remember_closures;
@@ -39,20 +38,20 @@ impl Resolver {
     fn load(&self, engine: &Engine, path: &str, position: Position) -> Rhai<Shared<Module>> {
         let source = find(path, self.loader.as_ref()).map_err(|why| not_found(&why, position))?;
         self.write_down(&source, position)?;
-        let ast = compiled(engine, &source).map_err(|error| {
+        let compiled = compiled(engine, &source).map_err(|error| {
             let inner = EvalAltResult::ErrorParsing(*error.0, error.1);
             EvalAltResult::ErrorInModule(path.into(), inner.into(), position)
         })?;
-        remember_closures(&self.host, &ast, path);
+        remember_closures(&self.host, &compiled.closures, path);
         let shipped = stdlib(path).is_some_and(|shipped| *shipped == source);
         let known = evaluated().get(path).cloned();
         if let Some(module) = known.filter(|_| shipped) {
-            for (import, _, position) in imports(&ast) {
-                self.resolve(engine, None, &import, position)?;
+            for (import, _, position) in &compiled.imports {
+                self.resolve(engine, None, import, *position)?;
             }
             return Ok(module);
         }
-        let module = Module::eval_ast_as_new(Scope::new(), &ast, engine)
+        let module = Module::eval_ast_as_new(Scope::new(), &compiled.ast, engine)
             .map(Shared::new)
             .map_err(|error| EvalAltResult::ErrorInModule(path.into(), error, position))?;
         if shipped {

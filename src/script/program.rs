@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rhai::{AST, Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationLevel, Position, Scope};
 use serde_json::Value;
 
-use super::compiled::compiled;
+use super::compiled::{Compiled, compiled};
 use super::diagnostic::{ScriptDiagnostic, effect_diagnostic, parse_diagnostic, runtime_diagnostic};
 use super::engine::engine;
 use super::host::{Halt, Host, Kept};
@@ -19,7 +19,7 @@ use crate::effect::EffectError;
 /// A compiled script with its engine.
 pub struct Program {
     engine: Engine,
-    ast: Arc<AST>,
+    compiled: Arc<Compiled>,
     source: Source,
     host: Arc<Host>,
 }
@@ -41,9 +41,10 @@ impl Program {
         let mut engine = engine(&host, loader);
         // Simple optimization drops statements and folds literals, and with them the places that errors point to.
         engine.set_optimization_level(OptimizationLevel::None);
-        let ast = compiled(&engine, &source).map_err(|error| parse_diagnostic(&error, &source.name, &source.text))?;
-        remember_closures(&host, &ast, &source.name);
-        Ok(Self { engine, ast, source, host })
+        let compiled =
+            compiled(&engine, &source).map_err(|error| parse_diagnostic(&error, &source.name, &source.text))?;
+        remember_closures(&host, &compiled.closures, &source.name);
+        Ok(Self { engine, compiled, source, host })
     }
 
     pub fn host(&self) -> &Arc<Host> {
@@ -55,7 +56,12 @@ impl Program {
     }
 
     pub fn ast(&self) -> &AST {
-        &self.ast
+        &self.compiled.ast
+    }
+
+    /// Imports with a literal path: path, alias, place.
+    pub fn imports(&self) -> &[(String, String, Position)] {
+        &self.compiled.imports
     }
 
     pub fn engine(&self) -> &Engine {
@@ -81,7 +87,7 @@ impl Program {
     /// Whether the script itself has a call of this function.
     pub fn calls(&self, function: &str) -> bool {
         let mut found = false;
-        self.ast.walk(&mut |path| {
+        self.ast().walk(&mut |path| {
             found |=
                 path.last().is_some_and(|node| super::check::called(node).is_some_and(|call| call.name == function));
             !found
@@ -94,7 +100,7 @@ impl Program {
     /// # Errors
     /// What ended it.
     pub fn run(&self) -> Result<Value, Failure> {
-        let result = self.engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &self.ast);
+        let result = self.engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), self.ast());
         match result {
             Ok(_) if self.host.is_halted() => {
                 Err(self.failure(&EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE)))
@@ -173,10 +179,6 @@ fn ended_from_outside(error: &EvalAltResult) -> bool {
     }
 }
 
-pub(super) fn remember_closures(host: &Host, ast: &AST, source: &str) {
-    for function in ast.iter_functions() {
-        if function.name.starts_with("anon$") {
-            host.sources.add_closure(function.name, source);
-        }
-    }
+pub(super) fn remember_closures(host: &Host, closures: &[String], source: &str) {
+    closures.iter().for_each(|closure| host.sources.add_closure(closure, source));
 }

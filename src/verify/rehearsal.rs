@@ -18,7 +18,6 @@ use crate::effect::{EffectError, ErrorKind};
 use crate::gateway::fault::{Faults, Reached};
 use crate::gateway::ledger::Ledger;
 use crate::gateway::{Broken, Cancel, Gateway};
-use crate::journal::Journal;
 use crate::journal::entry::{Entry, EntryAccess, Process, Purpose, Record, RunEnd, RunHeader, RunStatus};
 use crate::journal::memory_journal::MemoryJournal;
 use crate::run::pinned_sources::PinnedSources;
@@ -131,7 +130,7 @@ pub fn rehearse(subject: &Subject, attempt: &Attempt, handle: &Handle) -> Result
     }
     let ended_ms = clock.steady_ms();
     handle.block_on(clock.sleep(SETTLING));
-    let records = stage.journal.records(&run_id()).unwrap_or_default();
+    let records = stage.journal.take(&run_id());
     let after = world.snapshot();
     Ok(Rehearsed {
         attempt: attempt.clone(),

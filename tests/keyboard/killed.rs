@@ -1,10 +1,12 @@
 //! A session that was killed: `resume` opens it again with what it did, `abort` takes it back.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use crate::session::{RUN, engine, piped, resumed};
 use crate::support::deployer::Deployer;
+use crate::support::watched_run::until_stopped;
 
 const SET_ASIDE: &str = "docker_create(#{name: \"old\", image: \"hello:v1\"}).name\ndocker_remove(\"old\").removed\n";
 const NAMES: &str = "docker_list(#{all: true}).map(|c| c.name)\n";
@@ -21,6 +23,40 @@ fn killed(deployer: &Deployer, inputs: &str, last: &str) {
     // Not before: the end of its inputs is the end of a session.
     drop(stdin);
     assert!(seen, "never `{last}`");
+}
+
+/// A session that takes these inputs and is killed at an entry of its journal.
+fn killed_at(deployer: &Deployer, inputs: &str, at: &str) {
+    let inputs = File::open(deployer.file("inputs", inputs)).unwrap();
+    let mut command = deployer.command(&["repl", "--engine", "local", "--yes"]);
+    let mut child = command.env("DEPLOYER_HALT_AT_ENTRY", at).stdin(inputs).spawn().unwrap();
+    assert!(until_stopped(&mut child), "{at}: the session ended");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_session_killed_in_an_undo_is_opened_again() {
+    // The beginning, two entries for each volume, two for what is taken back.
+    for at in ["after:6", "before:7", "after:7"] {
+        let deployer = engine();
+        killed_at(&deployer, "volume_create(\"a\");\nvolume_create(\"b\");\n:undo\n", at);
+        let left = if at == "after:7" { "(none)\n" } else { "a\n" };
+        let on = resumed(&deployer, ":undo\nvolume_list().map(|v| v.name)\n").ok();
+        assert!(on.stdout.ends_with(left), "{at}: {}", on.said());
+    }
+}
+
+#[test]
+fn a_session_killed_while_all_of_it_was_taken_back_is_taken_back() {
+    // As above; then the beginning of the end, and two for each removal.
+    for at in ["after:6", "after:7", "before:8", "after:8", "before:10"] {
+        let deployer = engine();
+        killed_at(&deployer, "volume_create(\"a\");\nvolume_create(\"b\");\nfail(\"no\");\n", at);
+        let end = deployer.call(&["resume", "last", "--engine", "local"]).code(130);
+        end.says("everything it did was taken back");
+        assert_eq!(piped(&deployer, &[], "volume_list().map(|v| v.name)").ok().stdout, "(none)\n", "{at}");
+    }
 }
 
 #[test]

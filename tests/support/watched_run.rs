@@ -82,13 +82,7 @@ impl WatchedRun {
     /// Waits until the process has stopped itself. False when it ended instead.
     #[track_caller]
     pub fn until_stopped(&mut self) -> bool {
-        let stat = format!("/proc/{}/stat", self.child.id());
-        until("a stop", PATIENCE, || {
-            let ended = self.child.try_wait().unwrap().is_some();
-            let state = std::fs::read_to_string(&stat).unwrap_or_default();
-            let state = state.rsplit(") ").next().unwrap_or_default().to_owned();
-            if state.starts_with('T') { Some(true) } else { ended.then_some(false) }
-        })
+        until_stopped(&mut self.child)
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -124,6 +118,18 @@ impl WatchedRun {
         let stdout = self.seen.iter().map(|line| format!("{line}\n")).collect();
         Finished { code: status.code().unwrap_or(-1), stdout, stderr }
     }
+}
+
+/// Waits until a process has stopped itself. False when it ended instead.
+#[track_caller]
+pub fn until_stopped(child: &mut Child) -> bool {
+    let stat = format!("/proc/{}/stat", child.id());
+    until("a stop", PATIENCE, || {
+        let ended = child.try_wait().unwrap().is_some();
+        let state = std::fs::read_to_string(&stat).unwrap_or_default();
+        let state = state.rsplit(") ").next().unwrap_or_default().to_owned();
+        if state.starts_with('T') { Some(true) } else { ended.then_some(false) }
+    })
 }
 
 impl Drop for WatchedRun {

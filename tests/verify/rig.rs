@@ -49,6 +49,16 @@ pub fn subject(name: &str, text: &str, modules: Replaced, given: Value, scenario
     Subject::new(source, loader, &declaration, given, scenario)
 }
 
+/// How far a search that was asked for by hand goes: all pairs too with `DEPLOYER_SWEEP=pairs`.
+pub fn depth() -> u8 {
+    if std::env::var_os("DEPLOYER_SWEEP").is_some_and(|how| how == "pairs") { 2 } else { 1 }
+}
+
+/// Whether everything is wanted, and not a sample.
+pub fn is_whole() -> bool {
+    depth() == 2 || std::env::var_os("DEPLOYER_SWEEP").is_some_and(|how| how == "all")
+}
+
 pub fn reach(depth: u8) -> Reach {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     Reach { depth, seeds: 0, first_seed: 1, seconds: None, threads }

@@ -1,6 +1,7 @@
-//! The shipped scripts hold, whatever goes wrong; and the same search gives the same runs.
+//! The shipped scripts hold, whatever goes wrong; and the same search gives the same runs. With every pair of mishaps, in
+//! about half an hour: `DEPLOYER_SWEEP=pairs cargo test --release --test verify hold -- --test-threads 1`.
 
-use crate::rig::{handle, reach, searched, stories};
+use crate::rig::{depth, handle, is_whole, reach, searched, stories};
 use crate::scenes::{bluegreen, scenes, with_blue};
 use deployer::verify::case::play;
 use deployer::verify::search::Reach;
@@ -11,7 +12,8 @@ use serde_json::json;
 fn holds(name: &str) {
     let found = scenes().into_iter().find(|scene| scene.name == name);
     let subject = found.unwrap_or_else(|| panic!("there is no scene `{name}`")).subject();
-    let found = searched(&subject, &reach(1)).unwrap_or_else(|why| panic!("{name}: {why:?}"));
+    let found = searched(&subject, &reach(depth())).unwrap_or_else(|why| panic!("{name}: {why:?}"));
+    println!("{name}: {} runs", found.runs());
     assert!(found.runs() > 100, "{name}: only {} runs", found.runs());
     assert!(found.violations.is_empty(), "{name} ({} runs)\n{}", found.runs(), stories(&subject, &found));
 }
@@ -45,9 +47,8 @@ fn blue_green_behind_a_route_holds() {
 /// are tried by hand: `DEPLOYER_SWEEP=all cargo test --test verify drivers`; in the suite, their plain runs.
 #[test]
 fn blue_green_behind_other_drivers_holds() {
-    let all = std::env::var_os("DEPLOYER_SWEEP").is_some_and(|how| how == "all");
     for name in ["by nginx", "by haproxy", "by caddy"] {
-        if all {
+        if is_whole() {
             holds(name);
         } else {
             let subject = scenes().into_iter().find(|scene| scene.name == name).unwrap().subject();
@@ -77,6 +78,11 @@ fn safe_deploy_behind_a_route_holds() {
 #[test]
 fn rollback_holds() {
     holds("rollback");
+}
+
+#[test]
+fn a_port_that_is_taken_over_holds() {
+    holds("take port");
 }
 
 #[test]

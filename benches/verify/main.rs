@@ -11,7 +11,12 @@ use deployer::verify::search::{Reach, search};
 use deployer::verify::subject::{Scenario, Subject};
 use deployer::world::clock::{Clock, SystemClock};
 use deployer::world::sim::Placed;
+use mimalloc::MiMalloc;
 use serde_json::json;
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// No modules but those that come along.
 struct NoModules;

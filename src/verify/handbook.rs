@@ -51,6 +51,8 @@ const CASES: &str = "
   `cargo test --test verify docker`. What differs is mended in the model.
 - Mistakes that people make are put into the shipped scripts one at a time, and must be found:
   `DEPLOYER_SWEEP=all cargo test --release --test verify mutations`.
+- The shipped scripts hold under every pair of mishaps, with every driver:
+  `DEPLOYER_SWEEP=pairs cargo test --release --test verify hold -- --test-threads 1`.
 ";
 
 fn strikes(fault: FaultKind) -> &'static str {

@@ -89,7 +89,7 @@ fn of_containers_registries_and_compose() {
         docker.name("composed")
     );
     body += &attempt(&format!(
-        r#"health_wait("{web}", #{{command: ["sh", "-c", "echo \"$V\"; exit 1"], timeout: "2s", interval: "500ms"}})"#
+        r#"health_wait("{web}", #{{port: 5000, headers: #{{"X-Token": secret("SERVICE")}}, timeout: "2s", interval: "500ms"}})"#
     ));
     body += "let v = exec([\"cat\"], #{stdin: secret(\"HEALTH\")}).stdout; fail(v, v);";
 

@@ -28,6 +28,8 @@ pub(super) struct Carrier<'a> {
     /// Whether the file system may still be able to share.
     can_share: bool,
     can_copy_inside: bool,
+    /// Whether it is to be tried with the file that is under way.
+    copies_inside: bool,
     stop: &'a AtomicBool,
     progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -42,7 +44,8 @@ pub(super) enum Halt {
 impl<'a> Carrier<'a> {
     pub(super) fn new(verify: bool, stop: &'a AtomicBool, progress: &'a (dyn Fn(u64) + Sync)) -> Self {
         let digest = verify.then(ContentDigest::default);
-        Self { buffer: vec![0; CHUNK], digest, can_share: true, can_copy_inside: true, stop, progress }
+        let (can_share, can_copy_inside, copies_inside) = (true, true, false);
+        Self { buffer: vec![0; CHUNK], digest, can_share, can_copy_inside, copies_inside, stop, progress }
     }
 
     /// Brings the content of one open file to another, which is new.
@@ -60,6 +63,9 @@ impl<'a> Carrier<'a> {
                 Err(_) => {}
             }
         }
+        // Nobody wants to compare the bytes. To set it up costs more than to read and write what fits into the buffer: of
+        // 20,000 files of 4 kB it made 18 s out of 3.
+        self.copies_inside = self.digest.is_none() && self.can_copy_inside && size > CHUNK as u64;
         let length = match stat.st_blocks.saturating_mul(SECTOR) < stat.st_size {
             true => self.with_holes(from, to, size)?,
             false => self.range(from, to, 0, u64::MAX)?,
@@ -99,9 +105,9 @@ impl<'a> Carrier<'a> {
         Ok(at)
     }
 
-    /// Without a look at the bytes, where nobody wants to compare them. None where the kernel cannot.
+    /// Without a look at the bytes. None where that is not wanted, or the kernel cannot.
     fn inside(&mut self, from: BorrowedFd, to: BorrowedFd, at: u64, left: usize) -> Result<Option<usize>, Halt> {
-        if self.digest.is_some() || !self.can_copy_inside {
+        if !self.copies_inside {
             return Ok(None);
         }
         let (mut source, mut target) = (at, at);
@@ -109,7 +115,7 @@ impl<'a> Carrier<'a> {
             Ok(moved) => Ok(Some(moved)),
             Err(Errno::NOSPC) => Err(Halt::Write(Errno::NOSPC)),
             Err(_) => {
-                self.can_copy_inside = false;
+                (self.can_copy_inside, self.copies_inside) = (false, false);
                 Ok(None)
             }
         }

@@ -15,6 +15,8 @@ use crate::table::{Table, median, percentile};
 const CONTAINERS: usize = 500;
 const ROUNDS: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long Tab may take until it is pressed again.
+const TRY: Duration = Duration::from_secs(2);
 /// What a terminal answers to the question where its cursor is, and the question.
 const CURSOR: (&[u8], &[u8]) = (b"\x1b[6n", b"\x1b[1;1R");
 
@@ -46,10 +48,20 @@ impl Terminal {
         self.keys.write_all(keys).and_then(|()| self.keys.flush()).expect("a program that reads");
     }
 
+    /// What a person reads, without colours and moves of the cursor.
+    fn read(&self) -> String {
+        console::strip_ansi_codes(&String::from_utf8_lossy(&self.screen)).into_owned()
+    }
+
     /// Until the program has written this.
     fn until(&mut self, wanted: &str) {
-        let end = Instant::now() + PATIENCE;
-        while !String::from_utf8_lossy(&self.screen).contains(wanted) {
+        assert!(self.writes(wanted, PATIENCE), "never `{wanted}` in {:?}", self.read());
+    }
+
+    /// Whether the program writes this in time.
+    fn writes(&mut self, wanted: &str, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        while !self.read().contains(wanted) {
             match self.shown.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => {
                     if bytes.windows(CURSOR.0.len()).any(|part| part == CURSOR.0) {
@@ -57,11 +69,10 @@ impl Terminal {
                     }
                     self.screen.extend(bytes);
                 }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    panic!("never `{wanted}` in {:?}", String::from_utf8_lossy(&self.screen))
-                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
             }
         }
+        true
     }
 }
 
@@ -93,13 +104,14 @@ fn prints(mut command: Command, wanted: &str) -> Duration {
     })
 }
 
-/// Containers that were made and never started, of an image of nothing.
+/// Containers that were made and never started, of an image of nothing; each is a service of its own.
 fn crowd(docker: &Docker) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("Dockerfile"), "FROM scratch\nCMD [\"/none\"]\n").expect("a file");
     let image = docker.build(folder.path(), "crowd", "v1");
     for n in 0..CONTAINERS {
-        docker.cli(&["create", "--name", &docker.name(&format!("c{n:03}")), &image]);
+        let name = docker.name(&format!("c{n:03}"));
+        docker.cli(&["create", "--name", &name, "--label", &format!("deployer.service={name}"), &image]);
     }
     docker.name("c")
 }
@@ -124,8 +136,17 @@ pub fn table() {
         session.until("docker> ");
         rows[1].1.push(begin.elapsed());
         // The names are asked for beside the prompt: once they are there, Tab is a matter of the terminal alone.
-        session.type_in(b"docker_list(#{all: true}).len()\r");
-        session.until("docker> ");
+        let begin = Instant::now();
+        loop {
+            session.type_in(format!("docker_logs(\"{typed}\t").as_bytes());
+            let known = session.writes(&last, TRY);
+            session.type_in(b"\x03");
+            session.until("docker> ");
+            if known {
+                break;
+            }
+            assert!(begin.elapsed() < PATIENCE, "no names for {PATIENCE:?}");
+        }
         session.type_in(format!("docker_logs(\"{typed}").as_bytes());
         session.until(&typed);
         rows[2].1.push(timed(|| {

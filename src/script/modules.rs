@@ -14,18 +14,27 @@ use crate::base::suggest::did_you_mean;
 use crate::journal::Durability;
 use crate::journal::entry::Entry;
 
-/// Modules of the stdlib that were evaluated. They are imports and functions, which know no run: one of each is enough.
+/// Modules of the stdlib that were evaluated, with nothing but the stdlib below them. They are imports and functions,
+/// which know no run: one of each is enough.
 static EVALUATED: LazyLock<Mutex<BTreeMap<String, Shared<Module>>>> = LazyLock::new(Mutex::default);
 
 fn evaluated() -> MutexGuard<'static, BTreeMap<String, Shared<Module>>> {
     EVALUATED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A module of one run.
+struct Loaded {
+    module: Shared<Module>,
+    /// Whether it and all that it imports are the stdlib's own. A run that is replayed keeps the texts that it began with,
+    /// of an older stdlib perhaps.
+    shipped: bool,
+}
+
 /// Finds modules: the stdlib first, then the script's own folder. Refuses circles and ways out of the folder.
 pub struct Resolver {
     host: Arc<Host>,
     loader: Arc<dyn SourceLoader>,
-    loaded: Mutex<BTreeMap<String, Shared<Module>>>,
+    loaded: Mutex<BTreeMap<String, Loaded>>,
     /// Modules that are being loaded right now, and by which thread: branches load for themselves.
     loading: Mutex<Vec<(ThreadId, String)>>,
 }
@@ -35,7 +44,7 @@ impl Resolver {
         Self { host, loader, loaded: Mutex::default(), loading: Mutex::default() }
     }
 
-    fn load(&self, engine: &Engine, path: &str, position: Position) -> Rhai<Shared<Module>> {
+    fn load(&self, engine: &Engine, path: &str, position: Position) -> Rhai<Loaded> {
         let source = find(path, self.loader.as_ref()).map_err(|why| not_found(&why, position))?;
         self.write_down(&source, position)?;
         let compiled = compiled(engine, &source).map_err(|error| {
@@ -43,13 +52,16 @@ impl Resolver {
             EvalAltResult::ErrorInModule(path.into(), inner.into(), position)
         })?;
         remember_closures(&self.host, &compiled.closures, path);
-        let shipped = stdlib(path).is_some_and(|shipped| *shipped == source);
-        let known = evaluated().get(path).cloned();
-        if let Some(module) = known.filter(|_| shipped) {
+        let mut shipped = stdlib(path).is_some_and(|shipped| *shipped == source);
+        if shipped {
             for (import, _, position) in &compiled.imports {
                 self.resolve(engine, None, import, *position)?;
+                shipped &= self.loaded().get(import).is_some_and(|loaded| loaded.shipped);
             }
-            return Ok(module);
+        }
+        let known = evaluated().get(path).cloned();
+        if let Some(module) = known.filter(|_| shipped) {
+            return Ok(Loaded { module, shipped });
         }
         let module = Module::eval_ast_as_new(Scope::new(), &compiled.ast, engine)
             .map(Shared::new)
@@ -57,7 +69,11 @@ impl Resolver {
         if shipped {
             evaluated().insert(path.to_owned(), module.clone());
         }
-        Ok(module)
+        Ok(Loaded { module, shipped })
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, BTreeMap<String, Loaded>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The journal knows every text of its run.
@@ -77,8 +93,8 @@ impl Resolver {
 
 impl ModuleResolver for Resolver {
     fn resolve(&self, engine: &Engine, _: Option<&str>, path: &str, position: Position) -> Rhai<Shared<Module>> {
-        if let Some(module) = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
-            return Ok(module.clone());
+        if let Some(loaded) = self.loaded().get(path) {
+            return Ok(loaded.module.clone());
         }
         let entry = (std::thread::current().id(), path.to_owned());
         let loading = || self.loading.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,8 +104,9 @@ impl ModuleResolver for Resolver {
         loading().push(entry.clone());
         let result = self.load(engine, path, position);
         loading().retain(|other| *other != entry);
-        let module = result?;
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), module.clone());
+        let loaded = result?;
+        let module = loaded.module.clone();
+        self.loaded().insert(path.into(), loaded);
         Ok(module)
     }
 }
@@ -133,9 +150,14 @@ mod tests {
     use super::*;
     use crate::script::program::Program;
 
-    struct NoModules;
+    /// None but the stdlib, with one of its texts as it was before.
+    struct Former(Option<&'static str>);
 
-    impl SourceLoader for NoModules {
+    impl SourceLoader for Former {
+        fn pinned(&self, name: &str) -> Option<String> {
+            (self.0 == Some(name)).then(|| format!("// as it was before\n{}", stdlib(name).unwrap().text))
+        }
+
         fn module(&self, _: &str) -> Result<String, String> {
             Err("there are none".into())
         }
@@ -145,9 +167,27 @@ mod tests {
         }
     }
 
+    fn resolved(path: &str, former: Option<&'static str>) -> Shared<Module> {
+        let loader: Arc<dyn SourceLoader> = Arc::new(Former(former));
+        let program = Program::compile(Source::new("a.rhai", ""), &loader, Host::declaring()).unwrap();
+        let resolver = Resolver::new(program.host().clone(), loader);
+        resolver.resolve(program.engine(), None, path, Position::NONE).unwrap()
+    }
+
+    #[test]
+    fn a_module_is_shared_unless_something_below_it_is_another() {
+        // `std/mode` imports `std/release`, which imports `std/route`.
+        let own = resolved("std/mode", None);
+        for former in ["std/route", "std/release", "std/mode"] {
+            assert!(!Arc::ptr_eq(&own, &resolved("std/mode", Some(former))), "{former}");
+        }
+        assert!(Arc::ptr_eq(&own, &resolved("std/mode", Some("std/announce"))));
+        assert!(Arc::ptr_eq(&own, &resolved("std/mode", None)));
+    }
+
     #[test]
     fn the_stdlib_is_imports_and_functions() {
-        let loader: Arc<dyn SourceLoader> = Arc::new(NoModules);
+        let loader: Arc<dyn SourceLoader> = Arc::new(Former(None));
         for (name, _) in STDLIB {
             let program = Program::compile(stdlib(name).unwrap().clone(), &loader, Host::declaring()).unwrap();
             let others = program.ast().statements().iter().filter(|statement| !matches!(statement, Stmt::Import(..)));

@@ -33,6 +33,8 @@ pub struct Listeners {
 struct Open {
     /// The same socket once more, for whoever takes over.
     copy: StdListener,
+    /// Bound, with nobody who accepts yet: connections wait in its queue.
+    waiting: Option<TcpListener>,
     end: CancellationToken,
 }
 
@@ -41,7 +43,7 @@ impl Listeners {
         Self { shared, threads, tls, open: BTreeMap::new(), kept: Vec::new() }
     }
 
-    /// Begins to accept on a socket that is bound already.
+    /// Takes a socket that is bound already. Accepts nothing before [`Self::begin`].
     ///
     /// # Errors
     /// When it is no listening socket.
@@ -49,18 +51,15 @@ impl Listeners {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         let copy = socket.try_clone()?;
-        let listener = TcpListener::from_std(socket)?;
-        let end = CancellationToken::new();
-        let tls = self.tls.clone().filter(|tls| tls.serves(address));
-        tokio::spawn(accept(listener, address, tls, Arc::clone(&self.shared), Arc::clone(&self.threads), end.clone()));
-        self.open.insert(address, Open { copy, end });
+        let waiting = Some(TcpListener::from_std(socket)?);
+        self.open.insert(address, Open { copy, waiting, end: CancellationToken::new() });
         if keep {
             self.kept.push(address);
         }
         Ok(address)
     }
 
-    /// Listens there, unless it does already.
+    /// Listens there, unless it does already. Accepts nothing before [`Self::begin`].
     ///
     /// # Errors
     /// When the address is taken, or not of this machine.
@@ -76,6 +75,17 @@ impl Listeners {
         socket.bind(address)?;
         self.adopt(socket.listen(BACKLOG)?.into_std()?, keep)?;
         Ok(())
+    }
+
+    /// Begins to accept on all that wait for it. To be called when the table knows their routes: who is accepted before
+    /// finds none.
+    pub fn begin(&mut self) {
+        for (address, open) in &mut self.open {
+            let Some(listener) = open.waiting.take() else { continue };
+            let tls = self.tls.clone().filter(|tls| tls.serves(*address));
+            let (shared, threads) = (Arc::clone(&self.shared), Arc::clone(&self.threads));
+            tokio::spawn(accept(listener, *address, tls, shared, threads, open.end.clone()));
+        }
     }
 
     /// Closes those that no route wants, and that were not asked for by name.
@@ -147,5 +157,33 @@ async fn accept(
         let accepted = Accepted { stream, peer, address, tls: tls.as_ref().map(|tls| tls.acceptor()), place };
         let shared = Arc::clone(&shared);
         threads.spawn(move |thread| connection::serve(accepted, shared, thread));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::super::limits::Limits;
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_before_the_routes_waits_for_them() {
+        let threads = Arc::new(Threads::start(1).unwrap());
+        let shared = Arc::new(Shared::new(Limits::default(), false, None, 0));
+        let mut listeners = Listeners::new(Arc::clone(&shared), threads, None);
+        let address = listeners.adopt(StdListener::bind("127.0.0.1:0").unwrap(), true).unwrap();
+        let _early = TcpStream::connect(address).unwrap();
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(shared.accepted.load(Ordering::Relaxed), 0);
+        listeners.begin();
+        let accepted = async {
+            while shared.accepted.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), accepted).await.unwrap();
     }
 }

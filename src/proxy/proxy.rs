@@ -118,6 +118,8 @@ pub async fn run(mut options: ProxyOptions) -> Result<(), String> {
         let ready = taken.ready(&steering);
         ready.map_err(|error| format!("the proxy that was to be replaced is gone: {error}"))?;
     }
+    // Last of all that can fail: whoever is accepted by a process that ends is lost, whoever waits in the queue is not.
+    steering.wheel().await.listeners.begin();
     let (taken_over, mut taken_over_seen) = watch::channel(false);
     let proxy = Arc::new(Proxy { options, steering, taken_over, controllers: Arc::default() });
     tokio::spawn(control::serve(commands, Arc::clone(&proxy)));

@@ -122,6 +122,7 @@ impl Steering {
         }
         let told = self.predecessor.tell(&next);
         wheel.install(next, &self.shared, self.threads);
+        wheel.listeners.begin();
         drop(wheel);
         self.predecessor.follows(told).await;
         Ok(())

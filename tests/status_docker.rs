@@ -2,14 +2,13 @@
 
 mod support;
 
-use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::apps;
 use support::deployer::{Deployer, Finished};
-use support::git_repo::copy;
+use support::git_repo::GitRepo;
 use support::scene::Scene;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,17 +32,18 @@ fn roles(standing: &Value) -> Vec<(String, String)> {
     instances.iter().map(|instance| (text(&instance["role"]), text(&instance["name"]))).collect()
 }
 
-/// Deploys `tag`, built by deployer itself from a folder of its own.
+/// Deploys `tag`, built by deployer itself from a repository of its own, and returns the commit.
 #[track_caller]
-fn build_and_deploy(scene: &Scene, tag: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    copy(&apps::example("manual-generator"), folder.path());
-    fs::write(folder.path().join("RELEASE"), tag).unwrap();
+fn build_and_deploy(scene: &Scene, tag: &str) -> String {
+    let repo = GitRepo::of(&apps::example("manual-generator"));
+    repo.write("RELEASE", tag);
+    let commit = repo.commit(tag);
     let image = format!("{}:{tag}", scene.service);
-    let build = format!("build = \"{}\"\nimage =", folder.path().display());
+    let build = format!("build = \"{}\"\nimage =", repo.path().display());
     let args = format!("[build_args]\nAPP_VERSION = \"{tag}\"\n[environment]");
     let config = scene.config(&image).replacen("image =", &build, 1).replacen("[environment]", &args, 1);
     scene.deployer.deploy("bluegreen.rhai", &config).ok();
+    commit
 }
 
 #[track_caller]
@@ -56,12 +56,13 @@ fn gc(scene: &Scene, rest: &[&str]) -> Finished {
 #[test]
 fn after_a_deploy_and_a_rollback_any_machine_sees_who_serves() {
     let scene = Scene::new();
-    build_and_deploy(&scene, "v1");
-    build_and_deploy(&scene, "v2");
+    let first = build_and_deploy(&scene, "v1");
+    let second = build_and_deploy(&scene, "v2");
     let found = standing(&scene, 0);
     let live = &found["services"][0]["instances"][0];
     assert_eq!(roles(&found), [("live".to_owned(), scene.service.clone())]);
     assert_eq!(live["image"], format!("{}:v2", scene.service));
+    assert_eq!(live["commit"], second);
     assert_eq!(live["published"][0], format!("0.0.0.0:{}->5000/tcp", scene.port));
     assert_eq!(live["run"], scene.deployer.latest_run()[0]["run"]);
 
@@ -71,6 +72,7 @@ fn after_a_deploy_and_a_rollback_any_machine_sees_who_serves() {
     let found = standing(&scene, 0);
     let live = &found["services"][0]["instances"][0];
     assert!(live["release"].as_array().unwrap().contains(&format!("{}:v1", scene.service).into()), "{live}");
+    assert_eq!(live["commit"], first);
     scene.serves_alone("v1");
 }
 

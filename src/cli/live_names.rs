@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap_complete::engine::CompletionCandidate;
 
 use crate::app::{App, Options, open_world};
-use crate::run::census::Census;
+use crate::base::labels;
+use crate::effect::container::Container;
+use crate::run::census;
 use crate::script::source::SHIPPED;
 use crate::world::holder::Holder;
 
@@ -18,15 +20,15 @@ const RUNS: usize = 20;
 
 /// Services on the engine.
 pub fn services(typed: &OsStr) -> Vec<CompletionCandidate> {
-    beginning(typed, census().iter().flat_map(services_of).collect())
+    beginning(typed, services_of(&containers()))
 }
 
 /// Services, containers, and the latest runs.
 pub fn services_and_runs(typed: &OsStr) -> Vec<CompletionCandidate> {
-    let census = census();
-    let mut names: Vec<String> = census.iter().flat_map(services_of).collect();
-    let containers = census.into_iter().flat_map(|census| census.containers).map(|container| container.name);
-    let others: Vec<String> = containers.filter(|name| !names.contains(name)).collect();
+    let containers = containers();
+    let mut names = services_of(&containers);
+    let others: Vec<String> =
+        containers.into_iter().map(|container| container.name).filter(|name| !names.contains(name)).collect();
     names.extend(others);
     let journal = App::journal(None).ok().flatten();
     let runs = journal.and_then(|journal| journal.runs(RUNS).ok()).unwrap_or_default();
@@ -34,8 +36,10 @@ pub fn services_and_runs(typed: &OsStr) -> Vec<CompletionCandidate> {
     beginning(typed, names)
 }
 
-fn services_of(census: &Census) -> Vec<String> {
-    let mut names: Vec<String> = census.own_containers().map(|(_, service)| service.to_owned()).collect();
+/// By the labels alone: a container that somebody made from an image of deployer's may name its service too.
+fn services_of(containers: &[Container]) -> Vec<String> {
+    let own = containers.iter().filter(|container| container.labels.contains_key(labels::EFFECT));
+    let mut names: Vec<String> = own.filter_map(|container| container.labels.get(labels::SERVICE).cloned()).collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -58,9 +62,11 @@ fn beginning(typed: &OsStr, names: Vec<String>) -> Vec<CompletionCandidate> {
     names.into_iter().filter(|name| name.starts_with(typed.as_ref())).map(CompletionCandidate::new).collect()
 }
 
-/// The engine that the environment names, and `--engine local` where no Docker answers.
-fn census() -> Option<Census> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().ok()?;
+/// Those of the engine that the environment names, or of `--engine local`. None where nobody answers in time.
+fn containers() -> Vec<Container> {
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() else {
+        return Vec::new();
+    };
     let found = runtime.block_on(async {
         let here = Holder::this_process().ok()?;
         let line: Vec<String> = std::env::args().collect();
@@ -70,10 +76,10 @@ fn census() -> Option<Census> {
         let options = Options { engine, docker_host: None, state: None };
         let asked = async {
             let (world, _) = open_world(&options, &here).await.ok()?;
-            Census::take(world.as_ref()).await.ok()
+            census::containers(world.as_ref()).await.ok()
         };
         tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
     });
     runtime.shutdown_background();
-    found
+    found.unwrap_or_default()
 }

@@ -56,6 +56,11 @@ impl Guard {
     }
 }
 
+/// What to type where the driver of a route will never answer again.
+fn forget_gone(service: &str) -> String {
+    format!("`traffic_forget(\"{service}\", #{{driver_gone: true}})`")
+}
+
 fn refused(container: &ContainerRef, route: &Listed) -> EffectError {
     let service = &route.service;
     match &route.error {
@@ -75,7 +80,11 @@ fn refused(container: &ContainerRef, route: &Listed) -> EffectError {
                 route.driver, why.message
             ),
         )
-        .hint(why.hint.clone().unwrap_or_else(|| format!("start `{}`, and try again", route.driver))),
+        .hint(format!(
+            "{}; or, if it is gone for good: {}",
+            why.hint.clone().unwrap_or_else(|| format!("start `{}`, and try again", route.driver)),
+            forget_gone(service)
+        )),
     }
     .not_applied()
 }

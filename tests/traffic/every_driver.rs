@@ -185,6 +185,21 @@ async fn says_when_the_program_is_gone(kind: Kind) {
     assert_eq!(rig.answer().await, "green");
 }
 
+/// The program will never come back.
+async fn is_given_up_when_the_program_is_gone(kind: Kind) {
+    let (blue, green) = pair().await;
+    let mut rig = Rig::serving(kind, &[("blue", &blue, 1), ("green", &green, 0)]).await;
+    let give_up = json!({"service": "web", "driver_gone": true});
+    let old = rig.ask_as(Some(0), "traffic_forget", give_up.clone()).await;
+    assert_eq!(old.unwrap_err().kind, ErrorKind::Conflict, "an older run is refused still");
+    rig.program.end();
+    rig.refused("traffic_forget", json!({"service": "web"})).await;
+    assert_eq!(rig.engine.routes.lock().unwrap().len(), 1);
+    assert_eq!(rig.done("traffic_forget", give_up.clone()).await["removed"], true);
+    assert!(rig.engine.routes.lock().unwrap().is_empty());
+    assert_eq!(rig.done("traffic_forget", give_up).await["removed"], false);
+}
+
 macro_rules! for_each_driver {
     ($($what:ident),*) => {
         mod nginx {
@@ -208,4 +223,12 @@ macro_rules! for_each_driver {
     };
 }
 
-for_each_driver!(steers, drains, refuses, survives_being_killed, keeps_its_route, says_when_the_program_is_gone);
+for_each_driver!(
+    steers,
+    drains,
+    refuses,
+    survives_being_killed,
+    keeps_its_route,
+    says_when_the_program_is_gone,
+    is_given_up_when_the_program_is_gone
+);

@@ -78,7 +78,7 @@ impl RouteChange for DeclareRoute {
     fn taken_back(&self, former: Option<&Standing>) -> Undo {
         match former {
             Some(former) => Undo::by(Self::again(former)),
-            None => Undo::by(ForgetRoute { service: self.service.clone(), missing_ok: true }),
+            None => Undo::by(ForgetRoute { service: self.service.clone(), missing_ok: true, driver_gone: false }),
         }
     }
 
@@ -99,6 +99,10 @@ pub struct ForgetRoute {
     pub service: String,
     #[serde(default)]
     pub missing_ok: bool,
+    /// Nobody will ask the driver again: what this host notes of the route goes, whatever the driver says. Includes
+    /// `missing_ok`.
+    #[serde(default)]
+    pub driver_gone: bool,
 }
 
 impl Facts for ForgetRoute {
@@ -107,14 +111,21 @@ impl Facts for ForgetRoute {
     }
 
     fn recovery(&self) -> Recovery {
-        if self.missing_ok { Recovery::Repeat } else { Recovery::Observe }
+        if self.missing_ok || self.driver_gone { Recovery::Repeat } else { Recovery::Observe }
     }
 
     fn prior(&self) -> Option<Effect> {
-        Some(ShowRoute { service: self.service.clone(), missing_ok: true }.into())
+        // Whoever is gone tells nothing.
+        (!self.driver_gone).then(|| ShowRoute { service: self.service.clone(), missing_ok: true }.into())
     }
 
     fn undo(&self, prior: Option<&Outcome>) -> Undo {
+        if self.driver_gone {
+            let service = &self.service;
+            return Undo::Impossible(format!(
+                "the route of `{service}` was forgotten; declare it with `traffic_route`"
+            ));
+        }
         // Route and targets are two effects; the targets would be lost.
         standing(prior).map_or(Undo::Nothing, |former| {
             let targets: Vec<String> =

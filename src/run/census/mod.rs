@@ -82,8 +82,15 @@ impl Census {
     /// # Errors
     /// What the engine says.
     pub async fn take(world: &dyn World) -> Result<Self, EffectError> {
-        let containers = ask(world, ListContainers { all: true, ..Default::default() }).await?;
-        let images = ask(world, ListImages::default()).await?;
+        // At once: on a busy engine each answer takes its time.
+        let (containers, images, volumes, networks, locks, routes) = tokio::try_join!(
+            containers(world),
+            ask(world, ListImages::default()),
+            ask(world, ListVolumes::default()),
+            ask(world, ListNetworks::default()),
+            ask(world, ListLocks::default()),
+            ask(world, ListRoutes::default()),
+        )?;
         let mut inherited: BTreeMap<String, Option<String>> =
             images.iter().map(|image| (image.id.clone(), image.labels.get(labels::EFFECT).cloned())).collect();
         for container in &containers {
@@ -96,15 +103,7 @@ impl Census {
                 inherited.insert(container.image_id.clone(), image.labels.get(labels::EFFECT).cloned());
             }
         }
-        Ok(Self {
-            containers,
-            images,
-            volumes: ask(world, ListVolumes::default()).await?,
-            networks: ask(world, ListNetworks::default()).await?,
-            locks: ask(world, ListLocks::default()).await?,
-            routes: ask(world, ListRoutes::default()).await?,
-            inherited,
-        })
+        Ok(Self { containers, images, volumes, networks, locks, routes, inherited })
     }
 
     /// The containers that deployer made for a service. What somebody starts by hand from an image of deployer's
@@ -142,6 +141,14 @@ impl Census {
     pub fn image(&self, id: &str) -> Option<&Image> {
         self.images.iter().find(|image| image.id == id)
     }
+}
+
+/// All containers of the engine, whatever their state.
+///
+/// # Errors
+/// What the engine says.
+pub async fn containers(world: &dyn World) -> Result<Vec<Container>, EffectError> {
+    ask(world, ListContainers { all: true, ..Default::default() }).await
 }
 
 async fn ask<R: Request>(world: &dyn World, request: R) -> Result<R::Reply, EffectError> {

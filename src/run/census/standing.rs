@@ -284,7 +284,10 @@ fn attention(
 fn route_trouble(route: &Listed) -> Option<String> {
     let (driver, service) = (&route.driver, &route.service);
     match (&route.view, &route.error) {
-        (_, Some(error)) => Some(format!("the driver of its route cannot be asked: {}", error.message)),
+        (_, Some(error)) => Some(format!(
+            "the driver of its route cannot be asked: {}; if it is gone for good: `traffic_forget(\"{service}\", #{{driver_gone: true}})`",
+            error.message
+        )),
         (None, None) => Some(format!("`{driver}` has lost its route: deploy `{service}` again")),
         (Some(view), None) => {
             let ill = view.targets.iter().find(|target| target.weight > 0 && !target.healthy)?;

@@ -34,6 +34,7 @@ pub fn primitives() -> Vec<Primitive> {
             .positional(&["service"])
             .required("service", STRING, SERVICE_DOC)
             .optional("missing_ok", BOOL, "false", "no error when there is none")
+            .optional("driver_gone", BOOL, "false", "forgets it also when its driver does not answer, for a driver that is gone for good: one that comes back has the route still")
             .returns("removed")
             .undo("cannot be taken back; the error names its targets")
             .errors(&[NotFound, Conflict, Refused, Failed, DiskFull])

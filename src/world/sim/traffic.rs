@@ -151,7 +151,7 @@ impl SimHost {
 
     fn forget_route(&mut self, request: &ForgetRoute) -> Result<Removed, EffectError> {
         match self.routes.remove(&request.service) {
-            None if !request.missing_ok => Err(unknown(&request.service)),
+            None if !request.missing_ok && !request.driver_gone => Err(unknown(&request.service)),
             found => Ok(Removed { removed: found.is_some() }),
         }
     }

@@ -83,9 +83,18 @@ impl Services {
     async fn forget_route(&self, call: &Call, request: &ForgetRoute) -> Result<Removed, EffectError> {
         let service = &request.service;
         let Some(note) = self.note(service).await? else {
-            return if request.missing_ok { Ok(Removed { removed: false }) } else { Err(unknown(service)) };
+            return if request.missing_ok || request.driver_gone {
+                Ok(Removed { removed: false })
+            } else {
+                Err(unknown(service))
+            };
         };
-        let removed = self.driver_of(&note.driver)?.forget(call, service).await?;
+        let removed = match self.driver_of(&note.driver)?.forget(call, service).await {
+            Ok(removed) => removed,
+            // A driver that refuses a run whose time is over is not gone.
+            Err(error) if request.driver_gone && error.kind != ErrorKind::Conflict => true,
+            Err(error) => return Err(error),
+        };
         self.engine.drop_route(service).await?;
         Ok(Removed { removed })
     }

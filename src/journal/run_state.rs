@@ -25,8 +25,10 @@ pub struct RunState {
     changed: bool,
     pub committed: bool,
     pub unwinding: bool,
-    /// Services whose lock the run holds.
-    pub locks: BTreeSet<String>,
+    /// Services whose lock the run holds, or may hold, and the effect that took it first.
+    pub locks: BTreeMap<String, Seq>,
+    /// Effects that a kill or a lost answer left in doubt: that doing one again is refused says nothing of the first time.
+    doubtful: BTreeSet<Seq>,
     pub end: Option<RunEnd>,
     /// How often it was opened again after it was killed.
     pub reopened: u32,
@@ -160,7 +162,7 @@ impl RunState {
     fn intend(&mut self, intent: &Intent) {
         // Held from the intent on: if the answer gets lost, it must be let go of all the same.
         if intent.kind == LOCK {
-            self.locks.insert(intent.subject.clone());
+            self.locks.entry(intent.subject.clone()).or_insert_with(|| intent.seq.clone());
         }
         // Nothing that is done while taking back is itself taken back.
         // What is done once more after a kill keeps its first undo: that one knows the state before.
@@ -184,8 +186,10 @@ impl RunState {
 
     fn complete(&mut self, intent: &Intent) {
         self.changed |= touches(intent);
+        self.doubtful.remove(&intent.seq);
         if let Some(undone) = &intent.undoes {
             self.undo_stack.retain(|step| step.seq != *undone);
+            self.doubtful.remove(undone);
         }
         if intent.kind == UNLOCK {
             self.locks.remove(&intent.subject);
@@ -194,12 +198,15 @@ impl RunState {
 
     fn fail(&mut self, intent: &Intent, applied: Applied) {
         match applied {
-            Applied::Unknown => self.changed |= touches(intent),
+            Applied::Unknown => {
+                self.changed |= touches(intent);
+                self.doubtful.insert(intent.seq.clone());
+            }
+            Applied::No if self.doubtful.contains(&intent.seq) => {}
             Applied::No => {
                 self.undo_stack.retain(|step| step.seq != intent.seq);
-                if intent.kind == LOCK {
-                    self.locks.remove(&intent.subject);
-                }
+                // One that is taken again by whoever goes on with the run is held from before.
+                self.locks.retain(|_, taken_by| *taken_by != intent.seq);
             }
         }
     }
@@ -290,6 +297,40 @@ mod tests {
         let error = EffectError::new(ErrorKind::NameTaken, "taken").not_applied();
         state.apply(&Entry::Failed { seq: seq("1"), error, elapsed_ms: 1 }).unwrap();
         assert!(state.undo_stack.is_empty());
+    }
+
+    #[test]
+    fn what_a_kill_left_in_doubt_is_taken_back_though_doing_it_again_is_refused() {
+        let mut state = started();
+        state.apply(&intent("1", undo())).unwrap();
+        let lost = EffectError::new(ErrorKind::Interrupted, "killed");
+        state.apply(&Entry::Failed { seq: seq("1"), error: lost, elapsed_ms: 1 }).unwrap();
+        state.apply(&intent("1", undo())).unwrap();
+        let refused = EffectError::new(ErrorKind::Refused, "not now").not_applied();
+        state.apply(&Entry::Failed { seq: seq("1"), error: refused, elapsed_ms: 1 }).unwrap();
+        assert_eq!(state.undo_stack.len(), 1);
+    }
+
+    #[test]
+    fn a_lock_that_is_not_had_again_is_held_from_before() {
+        let lock = |at: &str| {
+            let Entry::Intended { mut intent } = intent(at, UndoRecord::Nothing) else { unreachable!() };
+            intent.kind = LOCK.into();
+            Entry::Intended { intent }
+        };
+        let refused = |at: &str| {
+            let error = EffectError::new(ErrorKind::Refused, "not now").not_applied();
+            Entry::Failed { seq: seq(at), error, elapsed_ms: 1 }
+        };
+        let mut state = started();
+        state.apply(&lock("1")).unwrap();
+        state.apply(&refused("1")).unwrap();
+        assert!(state.locks.is_empty());
+        state.apply(&lock("2")).unwrap();
+        state.apply(&Entry::Completed { seq: seq("2"), outcome: json!(null), elapsed_ms: 1 }).unwrap();
+        state.apply(&lock("0.2.1")).unwrap();
+        state.apply(&refused("0.2.1")).unwrap();
+        assert_eq!(state.locks.keys().collect::<Vec<_>>(), ["web"]);
     }
 
     #[test]

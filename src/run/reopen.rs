@@ -104,7 +104,7 @@ impl<'a> Killed<'a> {
 
     /// The run's locks are in the name of a process that is gone.
     pub fn take_locks(&self) -> Result<(), ReopenError> {
-        let services: Vec<String> = self.gateway.ledger().state().locks.iter().cloned().collect();
+        let services: Vec<String> = self.gateway.ledger().state().locks.keys().cloned().collect();
         for service in services {
             let acquire: Effect = AcquireLock { service, wait: DurationText::default() }.into();
             self.handle.block_on(self.gateway.perform_last(self.branch.next(), acquire))?;

@@ -218,7 +218,7 @@ impl Runner {
         let ledger = self.gateway.ledger();
         let state = ledger.state();
         let mut facts = BTreeMap::from([("engine".to_owned(), self.header.engine.clone())]);
-        facts.extend(state.locks.iter().next().map(|service| ("service".to_owned(), service.clone())));
+        facts.extend(state.locks.keys().next().map(|service| ("service".to_owned(), service.clone())));
         let mut end = RunEnd {
             status,
             // Stopped by force: what it did is still there, and must be resumed or aborted.
@@ -242,7 +242,7 @@ fn is_divergence(failure: &Failure) -> bool {
 /// Lets go of every lock that the run holds.
 pub fn release_locks(gateway: &Gateway, handle: &Handle, clock: &dyn Clock, next_seq: &dyn Fn() -> Seq) {
     let ledger = gateway.ledger();
-    let locks: Vec<String> = ledger.state().locks.iter().cloned().collect();
+    let locks: Vec<String> = ledger.state().locks.keys().cloned().collect();
     for service in locks {
         let release: Effect = ReleaseLock { service }.into();
         let released = insist(handle, clock, || gateway.perform_last(next_seq(), release.clone()));

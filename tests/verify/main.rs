@@ -3,6 +3,7 @@
 
 mod docker_stage;
 mod ending;
+mod going_on;
 mod guides;
 mod mistakes;
 mod mutations;

@@ -54,14 +54,14 @@ fn mistake(
 }
 
 pub fn mistakes() -> Vec<Mistake> {
-    let bake = "cutover::bake(live, p.health, p.container_port, if routed { p.traffic.keep_warm } else { p.bake });";
+    let bake = "cutover::bake(live, p.health, p.container_port, p.bake);";
     let commit = "commit(); // the point of no return: green is proved in blue's place";
     let stop = "if old != () { docker_stop(old, #{ grace: drain }); }";
     vec![
         mistake("no bake", by_port, BLUEGREEN, bake, ""),
         mistake("no bake: safe", rebuild, SAFE, bake, ""),
         mistake("no bake: rollback", rollback, ROLLBACK, "cutover::bake(next, p.health, (), p.bake);", ""),
-        mistake("bake without a look", by_port, CUTOVER, "health_wait(container, check);\n    }", "}"),
+        mistake("bake without a look", by_port, CUTOVER, "health_wait(container, check).attempts > 1", "false"),
         mistake(
             "bake swallows what it sees",
             by_port,

@@ -63,7 +63,9 @@ fn serving(gap: Gap, run: &Rehearsed) -> Option<Finding> {
     let mishaps = &run.attempt.0;
     let count = |wanted| u64::try_from(run.attempt.faults().filter(|(_, fault)| *fault == wanted).count()).unwrap_or(0);
     let unforeseen = [FaultKind::DaemonRestarts, FaultKind::Dies, FaultKind::FallsIll].map(count).iter().sum::<u64>();
-    let forgiven = count(FaultKind::Slow) * SLOW_MS + unforeseen * UNFORESEEN_MS;
+    // Whoever goes on with a run that was killed must notice it anew.
+    let noticed = 1 + u64::from(run.attempt.death().is_some());
+    let forgiven = count(FaultKind::Slow) * SLOW_MS + unforeseen * noticed * UNFORESEEN_MS;
     let allowed = if mishaps.is_empty() { gap.calm_ms } else { gap.troubled_ms + forgiven };
     let from_first = run.spells.iter().skip_while(|spell| !spell.saw.is_good());
     let mut outage: Option<(u64, u64, String)> = None;

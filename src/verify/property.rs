@@ -63,7 +63,8 @@ impl Property {
                  spell without one is a violation, at the end always. A script may state a `gap`, as `std/cutover` does \
                  where one container makes room for the other: then that long is allowed, and 2 min when something \
                  goes wrong. An app that ends or falls ill by itself and an engine that restarts get 10 s more: nobody can \
-                 know before. `--gap` says otherwise."
+                 know before; and 20 s where the run was killed besides, for it must be noticed once more. `--gap` says \
+                 otherwise."
             }
             Self::Targets => {
                 "A route gives requests to a target that does not answer. Not judged where a container dies, falls ill or the \

@@ -166,8 +166,8 @@ pub fn mistakes() -> Vec<Mistake> {
             "unbounded wait in the bake",
             by_port,
             CUTOVER,
-            "        sleep(\"500ms\");\n        health_wait(container, check);",
-            "        loop { try { health_wait(container, check); break; } catch { sleep(\"1s\"); } }",
+            "        if health_wait(container, check).attempts > 1 {",
+            "        loop { try { health_wait(container, check); break; } catch { sleep(\"1s\"); } }\n        if false {",
         ),
         mistake(
             "an error is swallowed at the start",

@@ -112,8 +112,10 @@ pub async fn run(mut options: ProxyOptions) -> Result<(), String> {
         Some(address) => Some(metrics_socket(address).map_err(|error| format!("metrics at {address}: {error}"))?),
         None => None,
     };
-    let watched = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = watched else { return Err("signals cannot be watched".to_owned()) };
+    let watched = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(hangup)) = watched else {
+        return Err("signals cannot be watched".to_owned());
+    };
     if let Some(taken) = taken {
         let ready = taken.ready(&steering);
         ready.map_err(|error| format!("the proxy that was to be replaced is gone: {error}"))?;
@@ -127,7 +129,6 @@ pub async fn run(mut options: ProxyOptions) -> Result<(), String> {
     if let Some(metrics) = metrics {
         tokio::spawn(control::serve_metrics(metrics, Arc::clone(&proxy)));
     }
-    let Ok(hangup) = signal(SignalKind::hangup()) else { return Err("signals cannot be watched".to_owned()) };
     tokio::spawn(watch_certificates(Arc::clone(&proxy), hangup));
     tell_manager(proxy.options.notify.as_ref());
     let listening = proxy.steering.wheel().await.listeners.addresses();

@@ -83,14 +83,15 @@ impl Census {
     /// What the engine says.
     pub async fn take(world: &dyn World) -> Result<Self, EffectError> {
         // At once: on a busy engine each answer takes its time.
-        let (containers, images, volumes, networks, locks, routes) = tokio::try_join!(
+        let (containers, images, volumes, networks, routes) = tokio::try_join!(
             containers(world),
             ask(world, ListImages::default()),
             ask(world, ListVolumes::default()),
             ask(world, ListNetworks::default()),
-            ask(world, ListLocks::default()),
             ask(world, ListRoutes::default()),
         )?;
+        // Last of all: whose things are seen above, and are under way, has its lock still.
+        let locks = ask(world, ListLocks::default()).await?;
         let mut inherited: BTreeMap<String, Option<String>> =
             images.iter().map(|image| (image.id.clone(), image.labels.get(labels::EFFECT).cloned())).collect();
         for container in &containers {

@@ -125,13 +125,13 @@ fn a_taken_name() {
     Advice: deployer::script::below
 
       ☞ which came from `std/release`
-        ╭─[std/release:88:13]
-     87 │         if left.labels.get("deployer.service") != service {
-     88 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
-        ·             ──┬─
-        ·               ╰── here
-     89 │         }
-        ╰────
+         ╭─[std/release:100:13]
+      99 │         if left.labels.get("deployer.service") != service {
+     100 │             fail(`container '${name}' is in the way, and deployer did not make it`, `look at it: docker inspect ${name}`);
+         ·             ──┬─
+         ·               ╰── here
+     101 │         }
+         ╰────
     end   failed before anything was changed, in TIME
           run: RUN
           details: deployer show RUN
@@ -146,23 +146,23 @@ fn an_app_that_never_gets_healthy() {
 
       × `[SERVICE]-green` was not healthy within TIME; last answer: 503 Service Unavailable
       │ manual-generator v2: listening on port 5000
-         ╭─[bluegreen.rhai:120:14]
-     119 │ step "Prove green" {
-     120 │     cutover::healthy(green, p.health, p.container_port);
+         ╭─[bluegreen.rhai:122:14]
+     121 │ step "Prove green" {
+     122 │     cutover::healthy(green, p.health, p.container_port);
          ·              ───┬───
          ·                 ╰── in the call of `healthy`
-     121 │     database::prove(data, green);
+     123 │     database::prove(data, green);
          ╰────
 
     Advice: deployer::script::below
 
       ☞ which came from `std/cutover`
-        ╭─[std/cutover:55:5]
-     54 │ fn healthy(container, health, port) {
-     55 │     health_wait(container, question(health, port));
+        ╭─[std/cutover:60:5]
+     59 │ fn healthy(container, health, port) {
+     60 │     health_wait(container, question(health, port));
         ·     ─────┬─────
         ·          ╰── here
-     56 │ }
+     61 │ }
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
@@ -178,24 +178,24 @@ fn an_app_that_dies_at_start() {
 
       × container `[SERVICE]-green` ended with exit code 3 while it was waited for
       │ manual-generator v2: cannot start: EXIT_AT_START is set
-         ╭─[bluegreen.rhai:120:14]
-     119 │ step "Prove green" {
-     120 │     cutover::healthy(green, p.health, p.container_port);
+         ╭─[bluegreen.rhai:122:14]
+     121 │ step "Prove green" {
+     122 │     cutover::healthy(green, p.health, p.container_port);
          ·              ───┬───
          ·                 ╰── in the call of `healthy`
-     121 │     database::prove(data, green);
+     123 │     database::prove(data, green);
          ╰────
       help: its last log lines say why; start the same image by hand to see more
 
     Advice: deployer::script::below
 
       ☞ which came from `std/cutover`
-        ╭─[std/cutover:55:5]
-     54 │ fn healthy(container, health, port) {
-     55 │     health_wait(container, question(health, port));
+        ╭─[std/cutover:60:5]
+     59 │ fn healthy(container, health, port) {
+     60 │     health_wait(container, question(health, port));
         ·     ─────┬─────
         ·          ╰── here
-     56 │ }
+     61 │ }
         ╰────
     end   failed, and everything it did was taken back, in TIME
           run: RUN
@@ -212,12 +212,12 @@ fn a_damaged_database() {
 
       × database `[VOLUME]:manual_generator.db` is damaged
       │ database disk image is malformed
-         ╭─[bluegreen.rhai:109:22]
-     108 │ step "Start green beside blue" {
-     109 │     data = database::prepare(p, image, blue); // its mode, and green's copy where the mode wants one
+         ╭─[bluegreen.rhai:111:22]
+     110 │ step "Start green beside blue" {
+     111 │     data = database::prepare(p, image, blue); // its mode, and green's copy where the mode wants one
          ·                      ───┬───
          ·                         ╰── in the call of `prepare`
-     110 │     let ports = [`${p.green_address}:${green_port}:${p.container_port}`];
+     112 │     let ports = [`${p.green_address}:${green_port}:${p.container_port}`];
          ╰────
 
     Advice: deployer::script::below

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use super::{Door, Ticket};
 use crate::base::container_ref::ContainerRef;
 use crate::effect::compose::ComposeOutcome;
-use crate::effect::traffic::{ListRoutes, Listed, TrafficOutcome};
+use crate::effect::traffic::{ForgetRoute, ListRoutes, Listed, TrafficOutcome};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome, TakesDown};
 
 pub struct Guard {
@@ -56,11 +56,6 @@ impl Guard {
     }
 }
 
-/// What to type where the driver of a route will never answer again.
-fn forget_gone(service: &str) -> String {
-    format!("`traffic_forget(\"{service}\", #{{driver_gone: true}})`")
-}
-
 fn refused(container: &ContainerRef, route: &Listed) -> EffectError {
     let service = &route.service;
     match &route.error {
@@ -81,9 +76,9 @@ fn refused(container: &ContainerRef, route: &Listed) -> EffectError {
             ),
         )
         .hint(format!(
-            "{}; or, if it is gone for good: {}",
+            "{}; or, if it is gone for good: `{}`",
             why.hint.clone().unwrap_or_else(|| format!("start `{}`, and try again", route.driver)),
-            forget_gone(service)
+            ForgetRoute::of_gone_driver(service)
         )),
     }
     .not_applied()

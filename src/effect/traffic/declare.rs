@@ -105,6 +105,13 @@ pub struct ForgetRoute {
     pub driver_gone: bool,
 }
 
+impl ForgetRoute {
+    /// What to type where the driver of a route will never answer again.
+    pub fn of_gone_driver(service: &str) -> String {
+        format!("{}(\"{service}\", #{{driver_gone: true}})", Self::KIND)
+    }
+}
+
 impl Facts for ForgetRoute {
     fn access(&self) -> Access {
         Access::Write

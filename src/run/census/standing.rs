@@ -9,7 +9,7 @@ use super::{Census, OpenRun, Openness};
 use crate::base::labels;
 use crate::effect::container::{Container, ContainerState};
 use crate::effect::lock::HeldLock;
-use crate::effect::traffic::{Listed, RouteView};
+use crate::effect::traffic::{ForgetRoute, Listed, RouteView};
 
 /// Ends of the names under which a new version is proved beside the live one.
 const PROVING: [&str; 2] = ["-green", "-new"];
@@ -285,8 +285,9 @@ fn route_trouble(route: &Listed) -> Option<String> {
     let (driver, service) = (&route.driver, &route.service);
     match (&route.view, &route.error) {
         (_, Some(error)) => Some(format!(
-            "the driver of its route cannot be asked: {}; if it is gone for good: `traffic_forget(\"{service}\", #{{driver_gone: true}})`",
-            error.message
+            "the driver of its route cannot be asked: {}; if it is gone for good: `{}`",
+            error.message,
+            ForgetRoute::of_gone_driver(service)
         )),
         (None, None) => Some(format!("`{driver}` has lost its route: deploy `{service}` again")),
         (Some(view), None) => {

@@ -221,7 +221,7 @@ fn git_builds_registry_and_notifications() {
     scenario.outbox.fails = Some("no route".into());
     let stage = Stage::new(scenario);
     assert!(stage.must::<GitPull>(json!({})).updated);
-    assert_eq!(stage.must::<GitHead>(json!({})).commit, "b".repeat(40));
+    assert_eq!(stage.must::<GitHead>(json!({})).unwrap().commit, "b".repeat(40));
     assert_eq!(stage.must::<GitChanged>(json!({ "from": "HEAD~1" })).paths, ["app.py"]);
     assert_eq!(stage.must::<BuildImage>(json!({ "context": ".", "tag": "app" })).tags, ["app:latest"]);
     assert_eq!(stage.kind::<BuildImage>(json!({ "context": "x", "tag": "app" })), ErrorKind::NotFound);

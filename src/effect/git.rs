@@ -92,6 +92,9 @@ pub struct GitHead {
     /// Default `.`.
     #[serde(default = "here")]
     pub repo: String,
+    /// Returns `()` instead of failing where there is no repository, or no commit in it.
+    #[serde(default)]
+    pub missing_ok: bool,
 }
 
 impl Facts for GitHead {
@@ -106,7 +109,7 @@ impl Facts for GitHead {
 
 impl Request for GitHead {
     const KIND: &'static str = "git_head";
-    type Reply = Head;
+    type Reply = Option<Head>;
 }
 
 /// The commit that is checked out.
@@ -164,7 +167,7 @@ impl Facts for GitPull {
     }
 
     fn evidence(&self) -> Option<Effect> {
-        Some(GitHead { repo: self.repo.clone() }.into())
+        Some(GitHead { repo: self.repo.clone(), missing_ok: false }.into())
     }
 
     /// Where it went is what scripts ask: a second pull would say that nothing was new.
@@ -174,7 +177,7 @@ impl Facts for GitPull {
             _ => None,
         };
         match (from, evidence) {
-            (Some(from), Outcome::Git(GitOutcome::Head(head))) if head.commit != *from => {
+            (Some(from), Outcome::Git(GitOutcome::Head(Some(head)))) if head.commit != *from => {
                 let pulled = Pulled { from: from.clone(), to: head.commit.clone(), updated: true };
                 Verdict::happened(Outcome::Git(GitOutcome::Pull(pulled)))
             }
@@ -183,12 +186,12 @@ impl Facts for GitPull {
     }
 
     fn prior(&self) -> Option<Effect> {
-        Some(GitHead { repo: self.repo.clone() }.into())
+        Some(GitHead { repo: self.repo.clone(), missing_ok: false }.into())
     }
 
     fn undo(&self, prior: Option<&Outcome>) -> Undo {
         match prior {
-            Some(Outcome::Git(GitOutcome::Head(head))) if self.back_to.is_none() => {
+            Some(Outcome::Git(GitOutcome::Head(Some(head)))) if self.back_to.is_none() => {
                 Undo::by(Self { back_to: Some(head.commit.clone()), ..self.clone() })
             }
             _ => Undo::Nothing,

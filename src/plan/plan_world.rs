@@ -131,8 +131,8 @@ impl PlanWorld {
     async fn write(&self, call: &Call, effect: &Effect) -> Result<Outcome, EffectError> {
         // What would come is known to the other side alone.
         if let Effect::Git(GitEffect::Pull(request)) = effect {
-            let head: Effect = GitHead { repo: request.repo.clone() }.into();
-            if let Outcome::Git(GitOutcome::Head(head)) = self.read(call, &head).await? {
+            let head: Effect = GitHead { repo: request.repo.clone(), missing_ok: false }.into();
+            if let Outcome::Git(GitOutcome::Head(Some(head))) = self.read(call, &head).await? {
                 let (from, to) = (head.commit.clone(), head.commit);
                 return Ok(Outcome::Git(GitOutcome::Pull(Pulled { from, to, updated: false })));
             }

@@ -118,6 +118,8 @@ async fn what_is_not_there_is_not_found() {
     let repo = Repo::init(folder.path().into());
     let empty = bench.refused("git_head", json!({"repo": repo.path})).await;
     assert!(empty.message.ends_with("has no commit yet"), "{empty}");
+    let asked = bench.ask("git_head", json!({"repo": repo.path, "missing_ok": true})).await.unwrap();
+    assert_eq!(asked, serde_json::Value::Null);
     repo.write("a", "a");
     repo.commit("one");
     for unknown in ["v9", "HEAD~7", "0123456789012345678901234567890123456789"] {

@@ -1,6 +1,6 @@
 //! Git.
 
-use super::{DURATION, NO_TIMEOUT_HARM, STRING};
+use super::{BOOL, DURATION, NO_TIMEOUT_HARM, STRING};
 use crate::effect::ErrorKind::{Conflict, Failed, NotFound, Refused};
 use crate::effect::git::{GitChanged, GitHead, GitPull};
 use crate::script::primitive::Primitive;
@@ -19,6 +19,7 @@ pub fn primitives() -> Vec<Primitive> {
         Primitive::of::<GitHead>("Tells where a repository stands.")
             .positional(&["repo"])
             .optional("repo", STRING, "\".\"", "a folder of the repository")
+            .optional("missing_ok", BOOL, "false", "returns () where there is no repository, or no commit in it")
             .returns("commit, short, branch, message, time, dirty")
             .errors(&[NotFound, Refused, Failed])
             .example("git_head()"),

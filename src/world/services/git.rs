@@ -10,7 +10,7 @@ use git2::{Delta, DiffFindOptions, DiffOptions, ErrorCode, Repository, StatusOpt
 use super::Services;
 use super::wait::{lost_thread, within};
 use crate::effect::facts::PATIENCE;
-use crate::effect::git::{Change, ChangedFile, Changes, GitChanged, GitEffect, GitHead, GitOutcome, Head};
+use crate::effect::git::{Change, ChangedFile, Changes, GitChanged, GitEffect, GitOutcome, Head};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
@@ -24,13 +24,16 @@ impl Services {
                 let request = request.clone();
                 self.reading_git(call, move |stop| changed(&request, stop)).await.map(GitOutcome::Changed)
             }
-            GitEffect::Head(request) => self.git_head(call, request).await.map(GitOutcome::Head),
+            GitEffect::Head(request) => match self.git_head(call, &request.repo).await {
+                Err(error) if request.missing_ok && error.kind == ErrorKind::NotFound => Ok(GitOutcome::Head(None)),
+                found => found.map(Some).map(GitOutcome::Head),
+            },
             GitEffect::Pull(request) => self.git_pull(call, request).await.map(GitOutcome::Pull),
         }
     }
 
-    pub(super) async fn git_head(&self, call: &Call, request: &GitHead) -> Result<Head, EffectError> {
-        let repo = request.repo.clone();
+    pub(super) async fn git_head(&self, call: &Call, repo: &str) -> Result<Head, EffectError> {
+        let repo = repo.to_owned();
         self.reading_git(call, move |_| head(&repo)).await
     }
 

@@ -8,7 +8,7 @@ use super::git::{failed, open};
 use super::program::{Program, evidence};
 use super::wait::within;
 use crate::effect::exec::ProgramResult;
-use crate::effect::git::{GitHead, GitPull, Head, Pulled};
+use crate::effect::git::{GitPull, Head, Pulled};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
@@ -35,8 +35,7 @@ impl Services {
     }
 
     async fn pull(&self, call: &Call, request: &GitPull) -> Result<Pulled, EffectError> {
-        let here = GitHead { repo: request.repo.clone() };
-        let before = self.git_head(call, &here).await.map_err(EffectError::not_applied)?;
+        let before = self.git_head(call, &request.repo).await.map_err(EffectError::not_applied)?;
         match &request.back_to {
             Some(commit) if *commit == before.commit => return Ok(pulled(&before.commit, &before.commit)),
             Some(commit) => self.move_back(call, request, commit).await?,
@@ -50,7 +49,7 @@ impl Services {
                 }
             }
         }
-        let after = self.git_head(call, &here).await?;
+        let after = self.git_head(call, &request.repo).await?;
         Ok(pulled(&before.commit, &after.commit))
     }
 

@@ -131,19 +131,24 @@ impl SimHost {
                 let id = |place: usize| repo.commits[place].id.clone();
                 GitOutcome::Changed(Changes { from: id(from), to: id(to), files, paths })
             }
-            GitEffect::Head(request) => {
-                let repo = self.repo(&request.repo)?;
-                let commit = repo.commits.get(repo.head).ok_or_else(|| unknown("HEAD"))?;
-                GitOutcome::Head(Head {
-                    commit: commit.id.clone(),
-                    short: commit.id.chars().take(SHORT_COMMIT).collect(),
-                    branch: repo.branch.clone(),
-                    message: commit.message.lines().next().unwrap_or_default().to_owned(),
-                    time: commit.time,
-                    dirty: repo.dirty,
-                })
-            }
+            GitEffect::Head(request) => match self.head_of(&request.repo) {
+                Err(error) if request.missing_ok && error.kind == ErrorKind::NotFound => GitOutcome::Head(None),
+                found => GitOutcome::Head(Some(found?)),
+            },
             GitEffect::Pull(request) => GitOutcome::Pull(self.pull_commits(request)?),
+        })
+    }
+
+    fn head_of(&mut self, path: &str) -> Result<Head, EffectError> {
+        let repo = self.repo(path)?;
+        let commit = repo.commits.get(repo.head).ok_or_else(|| unknown("HEAD"))?;
+        Ok(Head {
+            commit: commit.id.clone(),
+            short: commit.id.chars().take(SHORT_COMMIT).collect(),
+            branch: repo.branch.clone(),
+            message: commit.message.lines().next().unwrap_or_default().to_owned(),
+            time: commit.time,
+            dirty: repo.dirty,
         })
     }
 

@@ -111,7 +111,7 @@ impl Runner {
 
     /// Takes the run back and says how that went.
     fn failed(&self, program: &Program, handle: &Handle, failure: &Failure) -> RunEnd {
-        let left = self.unwind(Some(program), handle, &first_line(&failure.diagnostic.message));
+        let left = self.unwind(Some(program), handle, &reason(failure));
         let status = if left.is_empty() { self.status_of(failure) } else { RunStatus::Stuck };
         self.end(self.unless_stopped(status), Some(&failure.diagnostic), left, Value::Null)
     }
@@ -123,14 +123,12 @@ impl Runner {
             let text = format!("the closures of `on_rollback` cannot be called: {}", lost.diagnostic.message);
             self.warn(text);
         }
-        let why = failure.as_ref().map_or_else(|| "aborted".into(), |failure| first_line(&failure.diagnostic.message));
+        let why = failure.as_ref().map_or_else(|| "aborted".into(), reason);
         let left = self.unwind(lost.is_none().then_some(program), handle, &why);
         let status = match &failure {
             _ if !left.is_empty() => RunStatus::Stuck,
             _ if purpose == Purpose::Abort => RunStatus::Aborted,
-            Some(failure) if failure.error.as_ref().is_none_or(|error| error.kind != ErrorKind::Cancelled) => {
-                RunStatus::Failed
-            }
+            Some(failure) if !is_cancellation(failure) => RunStatus::Failed,
             _ => RunStatus::Cancelled,
         };
         let mut end =
@@ -237,6 +235,15 @@ impl Runner {
 
 fn is_divergence(failure: &Failure) -> bool {
     failure.error.as_ref().is_some_and(|error| error.kind == ErrorKind::Diverged)
+}
+
+fn is_cancellation(failure: &Failure) -> bool {
+    failure.error.as_ref().is_some_and(|error| error.kind == ErrorKind::Cancelled)
+}
+
+/// Why a run is taken back. A cancellation reads the same wherever in the script it was noticed.
+fn reason(failure: &Failure) -> String {
+    if is_cancellation(failure) { "the run was cancelled".into() } else { first_line(&failure.diagnostic.message) }
 }
 
 /// Lets go of every lock that the run holds.

@@ -91,8 +91,11 @@ pub fn engine(host: &Arc<Host>, loader: &Arc<dyn SourceLoader>) -> Engine {
             let error = EffectError::new(ErrorKind::Timeout, "the script goes on and on");
             drop(watched.halt(Halt::Fatal(error), Position::NONE));
         }
-        let stopped = watched.is_halted() || watched.gateway().is_some_and(|gateway| gateway.is_stopped());
-        stopped.then_some(Dynamic::UNIT)
+        if watched.gateway().is_some_and(|gateway| gateway.is_stopped()) {
+            let error = EffectError::new(ErrorKind::Cancelled, "the run was cancelled").not_applied();
+            drop(watched.halt(Halt::Fatal(error), Position::NONE));
+        }
+        watched.is_halted().then_some(Dynamic::UNIT)
     });
     engine
 }

@@ -1,6 +1,6 @@
 //! Errors on their way to a script's `catch`, and past it.
 
-use deployer::journal::entry::RunStatus;
+use deployer::journal::entry::{Entry, RunStatus};
 use serde_json::json;
 
 use crate::play::{Stop, play, run};
@@ -59,6 +59,24 @@ fn an_endless_loop_is_stopped_by_a_cancel() {
     {
         let played = play(script).stop_at(2, Stop::Once).run();
         assert_eq!(played.status(), RunStatus::Cancelled, "{script}");
+        assert_eq!(played.error(), "the run was cancelled", "{script}");
+    }
+}
+
+#[test]
+fn a_cancel_is_the_reason_wherever_it_is_noticed() {
+    let script = "docker_run(#{name: \"aa\", image: \"web:v1\"}); sleep(\"1s\"); let n = 0; loop { n += 1; }";
+    for at in 3..=5 {
+        let played = play(script).stop_at(at, Stop::Once).run();
+        let reasons: Vec<String> = played
+            .records()
+            .into_iter()
+            .filter_map(|record| match record.entry {
+                Entry::UnwindStarted { reason } => Some(reason),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(reasons, ["the run was cancelled"], "{at}");
     }
 }
 

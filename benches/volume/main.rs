@@ -1,17 +1,24 @@
 //! What a copy of a volume costs: `cargo bench --bench volume [-- MEGABYTES]`. Needs Docker and root.
 //!
 //! Against `docker run ... cp -a` and `cp -a --reflink=auto`, each on the same two volumes: one large file, and many
-//! small ones; backup and check of a database against the sqlite3 program. Rounds alternate between the sides. The last
-//! table is the memory of the whole program at its peak.
+//! small ones; backup and check of a database against the sqlite3 program, told once what it is usually told and once to
+//! do all that deployer does. Rounds alternate between the sides. The last table is the memory of the whole program at
+//! its peak.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 const IMAGE: &str = "deployer-volume-bench:1";
 const ROUNDS: usize = 3;
+const DATABASE_ROUNDS: usize = 5;
 const SMALL_FILES: usize = 20_000;
 const DEFAULT_MB: u64 = 2_048;
+/// Runs a program and writes down the most memory that it had.
+const MEASURE: &str = "import resource, subprocess, sys
+ended = subprocess.run(sys.argv[2:])
+open(sys.argv[1], 'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(ended.returncode)";
 /// Rows of 1 kB of the database.
 const ROWS: u32 = 200_000;
 
@@ -31,33 +38,31 @@ fn main() {
     }
     sh("sync", &[]);
     println!("{:34}{:>14}{:>14}", "milliseconds, best of 3", format!("{mb} MB"), format!("{SMALL_FILES} files"));
-    let mut peaks = Vec::new();
     for (name, side) in SIDES {
         let mut best = [u128::MAX; 2];
         for _ in 0..ROUNDS {
             for (best, source) in best.iter_mut().zip(["large", "small"]) {
                 let begin = Instant::now();
-                let peak = side(&scene, source);
+                side(&scene, source);
                 *best = (*best).min(begin.elapsed().as_millis());
-                if let Some(peak) = peak.filter(|_| source == "large") {
-                    peaks.push((name, peak));
-                }
                 scene.remove("copy");
             }
         }
         println!("{name:34}{:>14}{:>14}", best[0], best[1]);
     }
-    let name = scene.name("large");
-    peaks.push(("volume_snapshot", scene.run(&format!("volume_snapshot(\"{name}\")"))));
-    scene.run(&format!("volume_prune(\"{name}\", #{{keep: 0}})"));
     databases(&scene);
     println!("\n{:34}{:>14}", "peak memory, kB", format!("{mb} MB"));
-    peaks.sort();
-    for pair in peaks.chunk_by(|one, other| one.0 == other.0) {
-        // The largest of a name is its last.
-        println!("{:34}{:>14}", pair[0].0, pair[pair.len() - 1].1);
+    let (large, copy) = (scene.name("large"), scene.name("copy"));
+    for options in ["", "verify: false", "way: \"engine\""] {
+        let peak = scene.peak(&format!("volume_clone(\"{large}\", \"{copy}\", #{{{options}}})"));
+        println!("{:34}{peak:>14}", format!("volume_clone {options}"));
+        scene.remove("copy");
     }
+    println!("{:34}{:>14}", "volume_snapshot", scene.peak(&format!("volume_snapshot(\"{large}\")")));
+    scene.run(&format!("volume_prune(\"{large}\", #{{keep: 0}})"));
 }
+
+type Work<'a> = &'a dyn Fn();
 
 /// Backup and quick_check of the same database by both programs, their starts included.
 fn databases(scene: &Scene) {
@@ -69,42 +74,49 @@ fn databases(scene: &Scene) {
     );
     let (database, copy) = (path.to_str().unwrap(), scene.state.path().join("copy.db"));
     sh("sqlite3", &[database, &fill]);
-    let backup = format!("sqlite_backup(\"{database}\", #{{to: \"file://{}\"}})", copy.display());
-    let check = format!("sqlite_check(\"{database}\")");
-    let theirs = format!(".backup '{}'", copy.display());
-    println!("\n{:34}{:>14}{:>14}", "milliseconds, best of 3", "backup", "quick_check");
-    let mut best = [[u128::MAX; 2]; 2];
-    for _ in 0..ROUNDS {
-        for (ours, way) in [true, false].into_iter().zip(best.iter_mut()) {
+    let sqlite = |statements: &[&str]| drop(sh("sqlite3", &[&["-bail", database], statements].concat()));
+    let copied = copy.display();
+    let (backup, check) = (format!(".backup '{copied}'"), "PRAGMA quick_check");
+    let attach = format!("ATTACH 'file:{copied}?immutable=1' AS copy");
+    let count = "SELECT count(*) FROM main.notes";
+    let sides: [(&str, Work, Work); 3] = [
+        ("deployer", &|| scene.run(&format!("sqlite_backup(\"{database}\", #{{to: \"file://{copied}\"}})")), &|| {
+            scene.run(&format!("sqlite_check(\"{database}\")"))
+        }),
+        ("sqlite3", &|| sqlite(&[&backup]), &|| sqlite(&[check])),
+        (
+            "sqlite3, all that deployer does",
+            &|| {
+                sqlite(&[&backup, count, &attach, "PRAGMA copy.quick_check", "SELECT count(*) FROM copy.notes"]);
+                sh("sha256sum", &[copy.to_str().unwrap()]);
+            },
+            &|| sqlite(&[check, count]),
+        ),
+    ];
+    println!("\n{:34}{:>14}{:>14}", "milliseconds, best of 5", "backup", "quick_check");
+    let mut best = [[u128::MAX; 2]; 3];
+    for _ in 0..DATABASE_ROUNDS {
+        for ((_, backup, check), best) in sides.iter().zip(best.iter_mut()) {
             let _ = std::fs::remove_file(&copy);
-            let begin = Instant::now();
-            if ours {
-                scene.run(&backup);
-            } else {
-                sh("sqlite3", &[database, &theirs]);
+            for (work, best) in [backup, check].into_iter().zip(best) {
+                let begin = Instant::now();
+                work();
+                *best = (*best).min(begin.elapsed().as_millis());
             }
-            way[0] = way[0].min(begin.elapsed().as_millis());
-            let begin = Instant::now();
-            if ours {
-                scene.run(&check);
-            } else {
-                sh("sqlite3", &[database, "PRAGMA quick_check"]);
-            }
-            way[1] = way[1].min(begin.elapsed().as_millis());
         }
     }
-    for (name, best) in ["deployer, copy checked", "sqlite3"].into_iter().zip(best) {
+    for ((name, ..), best) in sides.iter().zip(best) {
         println!("{name:34}{:>14}{:>14}", best[0], best[1]);
     }
 }
 
-/// Copies the volume of that name into `copy`; the peak of its memory where that is deployer's.
-type Side = fn(&Scene, &str) -> Option<u64>;
+/// Copies the volume of that name into `copy`.
+type Side = fn(&Scene, &str);
 
 const SIDES: [(&str, Side); 6] = [
-    ("volume_clone, verified", |scene, from| Some(scene.deployer(from, ""))),
-    ("volume_clone, verify: false", |scene, from| Some(scene.deployer(from, "verify: false"))),
-    ("volume_clone, through the engine", |scene, from| Some(scene.deployer(from, "way: \"engine\""))),
+    ("volume_clone, verified", |scene, from| scene.clone_volume(from, "")),
+    ("volume_clone, verify: false", |scene, from| scene.clone_volume(from, "verify: false")),
+    ("volume_clone, through the engine", |scene, from| scene.clone_volume(from, "way: \"engine\"")),
     ("docker run ... cp -a", |scene, from| {
         let mount = |volume: &str, at: &str| format!("{}:{at}", scene.name(volume));
         let volumes = (mount(from, "/from:ro"), mount("copy", "/to"));
@@ -112,16 +124,11 @@ const SIDES: [(&str, Side); 6] = [
             "docker",
             &["run", "--rm", "-v", &volumes.0, "-v", &volumes.1, IMAGE, "/busybox", "cp", "-a", "/from/.", "/to/"],
         );
-        None
     }),
-    ("cp -a --reflink=auto", |scene, from| {
-        cp(scene, from);
-        None
-    }),
+    ("cp -a --reflink=auto", |scene, from| drop(cp(scene, from))),
     ("cp -a --reflink=auto; sync -f", |scene, from| {
         let to = cp(scene, from);
         sh("sync", &["-f", to.to_str().unwrap()]);
-        None
     }),
 ];
 
@@ -155,29 +162,28 @@ impl Scene {
         sh("docker", &["volume", "rm", "--force", &self.name(volume)]);
     }
 
-    /// Clones the volume of that name; returns the most memory that the program had, in kB.
-    fn deployer(&self, from: &str, options: &str) -> u64 {
-        self.run(&format!("volume_clone(\"{}\", \"{}\", #{{{options}}})", self.name(from), self.name("copy")))
+    fn clone_volume(&self, from: &str, options: &str) {
+        self.run(&format!("volume_clone(\"{}\", \"{}\", #{{{options}}})", self.name(from), self.name("copy")));
+    }
+
+    /// Runs the program with this line.
+    fn run(&self, line: &str) {
+        self.under(&[], line);
     }
 
     /// Runs the program with this line; returns the most memory that it had, in kB.
-    fn run(&self, line: &str) -> u64 {
-        let script = self.state.path().join("line.rhai");
-        std::fs::write(&script, line).unwrap();
+    fn peak(&self, line: &str) -> u64 {
         let peak = self.state.path().join("peak");
-        let output = Command::new("python3")
-            .args(["-c", "import os,sys,resource,subprocess\nr=subprocess.run(sys.argv[2:])\nopen(sys.argv[1],'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))\nsys.exit(r.returncode)"])
-            .arg(&peak)
-            .arg(deployer())
-            .arg("run")
-            .arg(&script)
-            .arg("--state")
-            .arg(self.state.path().join("state"))
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.under(&["python3", "-c", MEASURE, peak.to_str().unwrap()], line);
         std::fs::read_to_string(peak).unwrap().trim().parse().unwrap()
+    }
+
+    fn under(&self, wrapper: &[&str], line: &str) {
+        let (script, state) = (self.state.path().join("line.rhai"), self.state.path().join("state"));
+        std::fs::write(&script, line).unwrap();
+        let own = [deployer(), "run", script.to_str().unwrap(), "--state", state.to_str().unwrap()];
+        let words = [wrapper, &own].concat();
+        sh(words[0], &words[1..]);
     }
 }
 
@@ -188,8 +194,8 @@ impl Drop for Scene {
     }
 }
 
-fn deployer() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_deployer"))
+fn deployer() -> &'static str {
+    env!("CARGO_BIN_EXE_deployer")
 }
 
 fn build_image() {
@@ -200,7 +206,7 @@ fn build_image() {
 }
 
 fn sh(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -8,10 +8,9 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::Services;
-use super::super::storage::file_wrong;
 use super::check::{sound, tables};
 use super::file::{reading, still_address, wrong};
-use super::thread::{Stop, on_thread};
+use super::thread::{Stop, both, on_thread};
 use crate::effect::sqlite::{BackUpSqlite, BackedUp};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
@@ -34,10 +33,16 @@ impl Services {
         let draft = self.draft(&storage, &url)?;
         let (subject, full, told) = (request.place.to_string(), request.full, call.clone());
         let (draft, tables) = on_thread(move |stop| {
-            let tables = copy(&subject, &reached.path, draft.path(), full, stop, &|share| {
-                told.tell_fraction("copying", share);
-            })?;
-            draft.file().sync_all().map_err(|error| file_wrong("written", draft.target(), &error))?;
+            let tables = Copying {
+                subject: &subject,
+                from: &reached.path,
+                to: draft.path(),
+                full,
+                stop,
+                told: &|share| told.tell_fraction("copying", share),
+                once_written: &|| draft.settle(),
+            }
+            .run()?;
             Ok((draft, tables))
         })
         .await
@@ -47,54 +52,73 @@ impl Services {
     }
 }
 
-/// Copies a database and checks the copy. The rows of every table are counted on both sides.
-pub(super) fn copy(
-    subject: &str,
-    from: &Path,
-    to: &Path,
-    full: bool,
-    stop: &Stop,
-    told: &dyn Fn(f32),
-) -> Result<BTreeMap<String, u64>, EffectError> {
-    let counted = reading(subject, from, stop, |source| {
-        let failed = |error: rusqlite::Error| wrong(subject, &error);
-        // A transaction that is open holds the snapshot: without it every commit of a writer starts the copy anew.
-        source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema").map_err(failed)?;
-        let mut target = Connection::open(to).map_err(failed)?;
+/// A copy of a database to be made and checked.
+pub(super) struct Copying<'a> {
+    pub subject: &'a str,
+    pub from: &'a Path,
+    pub to: &'a Path,
+    pub full: bool,
+    pub stop: &'a Stop,
+    pub told: &'a dyn Fn(f32),
+    /// Called when all of the copy is written, while it is checked.
+    pub once_written: &'a dyn Fn() -> Result<(), EffectError>,
+}
+
+impl Copying<'_> {
+    /// Copies and checks. The rows of every table are counted on both sides.
+    pub(super) fn run(&self) -> Result<BTreeMap<String, u64>, EffectError> {
+        let &Self { subject, from, to, full, stop, .. } = self;
+        let (checked, counted) = reading(subject, from, stop, |source| {
+            let failed = |error: rusqlite::Error| wrong(subject, &error);
+            // A transaction that is open holds the snapshot: without it every commit of a writer starts the copy anew.
+            source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema").map_err(failed)?;
+            self.copy(source)?;
+            both(
+                || inspect(subject, to, full, stop),
+                || {
+                    let counted = tables(source).map_err(failed)?;
+                    (self.once_written)()?;
+                    Ok(counted)
+                },
+            )
+        })?;
+        if checked == counted {
+            return Ok(checked);
+        }
+        Err(EffectError::new(
+            ErrorKind::DatabaseCorrupt,
+            format!("the copy of `{subject}` has other rows than `{subject}` itself"),
+        )
+        .detail(format!("{counted:?}\n{checked:?}")))
+    }
+
+    fn copy(&self, source: &Connection) -> Result<(), EffectError> {
+        let failed = |error: rusqlite::Error| wrong(self.subject, &error);
+        let mut target = Connection::open(self.to).map_err(failed)?;
         // The copy has its name only when it is whole and on disk: it needs no journal of its own.
         target.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").map_err(failed)?;
         {
             let backup = Backup::new(source, &mut target).map_err(failed)?;
             loop {
-                stop.check()?;
+                self.stop.check()?;
                 let step = backup.step(STEP).map_err(failed)?;
                 let progress = backup.progress();
                 if progress.pagecount > 0 {
                     #[allow(clippy::cast_precision_loss, reason = "a share for a progress bar")]
-                    told(1.0 - progress.remaining as f32 / progress.pagecount as f32);
+                    (self.told)(1.0 - progress.remaining as f32 / progress.pagecount as f32);
                 }
                 match step {
                     StepResult::Done => break,
                     StepResult::More => {}
                     _ => {
-                        let message = format!("database `{subject}` is locked by another process");
+                        let message = format!("database `{}` is locked by another process", self.subject);
                         return Err(EffectError::new(ErrorKind::Unavailable, message));
                     }
                 }
             }
         }
-        target.close().map_err(|(_, error)| failed(error))?;
-        tables(source).map_err(failed)
-    })?;
-    let checked = inspect(subject, to, full, stop)?;
-    if checked == counted {
-        return Ok(checked);
+        target.close().map_err(|(_, error)| failed(error))
     }
-    Err(EffectError::new(
-        ErrorKind::DatabaseCorrupt,
-        format!("the copy of `{subject}` has other rows than `{subject}` itself"),
-    )
-    .detail(format!("{counted:?}\n{checked:?}")))
 }
 
 /// Checks a file that nobody else uses, and counts its rows.

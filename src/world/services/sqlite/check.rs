@@ -1,43 +1,46 @@
 //! Whether a SQLite database is sound, and what it holds. Knows no thread and no deadline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::{Connection, Row};
 
 use super::digest::digest;
 use super::file::{reading, wrong};
-use super::thread::Stop;
+use super::thread::{Stop, both};
 use crate::effect::sqlite::{CheckSqlite, Checked};
 use crate::effect::{EffectError, ErrorKind};
 
 /// Faults that an error lists.
 const FAULT_LIMIT: usize = 20;
 
-/// Reads all of it as the request says.
+/// Reads all of it as the request says; rows are counted meanwhile.
 ///
 /// # Errors
 /// `database_corrupt` with the first faults as detail.
 pub(super) fn check(subject: &str, path: &Path, request: &CheckSqlite, stop: &Stop) -> Result<Checked, EffectError> {
-    reading(subject, path, stop, |connection| {
-        sound(subject, connection, request.full)?;
-        if request.foreign_keys {
-            no_orphans(subject, connection)?;
-        }
-        let tables = tables(connection).map_err(|error| wrong(subject, &error))?;
-        let journal_mode: String = connection
-            .query_row("PRAGMA journal_mode", [], |row| row.get(0))
-            .map_err(|error| wrong(subject, &error))?;
-        let digest = request.digest.then(|| digest(connection, tables.keys()));
-        let digest = digest.transpose().map_err(|error| wrong(subject, &error))?;
-        Ok(Checked {
-            exists: true,
-            empty: tables.values().all(|rows| *rows == 0),
-            tables,
-            journal_mode: Some(journal_mode),
-            size: std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
-            digest,
+    let failed = |error: rusqlite::Error| wrong(subject, &error);
+    let look = || {
+        reading(subject, path, stop, |connection| {
+            sound(subject, connection, request.full)?;
+            if request.foreign_keys {
+                no_orphans(subject, connection)?;
+            }
+            let journal_mode: String =
+                connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(failed)?;
+            let digest = request.digest.then(|| digest(connection, names(connection)?.iter()));
+            Ok((journal_mode, digest.transpose().map_err(failed)?))
         })
+    };
+    let count = || reading(subject, path, stop, |connection| tables(connection).map_err(failed));
+    let ((journal_mode, digest), tables) = both(look, count)?;
+    Ok(Checked {
+        exists: true,
+        empty: tables.values().all(|rows| *rows == 0),
+        tables,
+        journal_mode: Some(journal_mode),
+        size: std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+        digest,
     })
 }
 
@@ -79,19 +82,20 @@ fn orphan(row: &Row<'_>) -> rusqlite::Result<String> {
     Ok(format!("row{rowid} of `{table}` points to no row of `{parent}`"))
 }
 
-/// Rows of every table, the database's own and virtual ones left out: counting a virtual table needs the
-/// extension that made it.
+/// Rows of every table that has a name here.
 pub(super) fn tables(connection: &Connection) -> rusqlite::Result<BTreeMap<String, u64>> {
+    let count = |name: String| {
+        let quoted = name.replace('"', "\"\"");
+        let rows: i64 = connection.query_row(&format!("SELECT count(*) FROM \"{quoted}\""), [], |row| row.get(0))?;
+        Ok((name, u64::try_from(rows).unwrap_or(0)))
+    };
+    names(connection)?.into_iter().map(count).collect()
+}
+
+/// Names of the tables, in order, the database's own and virtual ones left out: reading a virtual table needs the
+/// extension that made it.
+fn names(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
                AND sql NOT LIKE 'CREATE VIRTUAL TABLE%'";
-    let names: Vec<String> = connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    names
-        .into_iter()
-        .map(|name| {
-            let quoted = name.replace('"', "\"\"");
-            let rows: i64 =
-                connection.query_row(&format!("SELECT count(*) FROM \"{quoted}\""), [], |row| row.get(0))?;
-            Ok((name, u64::try_from(rows).unwrap_or(0)))
-        })
-        .collect()
+    connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
 }

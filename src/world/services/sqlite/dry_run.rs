@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::super::Services;
 use super::super::storage::file_wrong;
-use super::backup::copy;
+use super::backup::Copying;
 use super::check::tables;
 use super::file::{reading, wrong};
 use super::place::Located;
@@ -55,8 +55,9 @@ impl Services {
         let (subject, from, to) = (request.place.to_string(), reached.path.clone(), local.clone());
         call.tell("copying the database");
         let before = on_thread(move |stop| {
-            copy(&subject, &from, &to, false, stop, &|_| {})?;
-            state(&subject, &to, stop)
+            let (subject, from, to) = (subject.as_str(), from.as_path(), to.as_path());
+            Copying { subject, from, to, full: false, stop, told: &|_| {}, once_written: &|| Ok(()) }.run()?;
+            state(subject, to, stop)
         })
         .await
         .map_err(EffectError::not_applied)?;

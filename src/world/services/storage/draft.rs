@@ -1,8 +1,9 @@
 //! A file that gets its name only when it is whole. Knows no storage.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -27,6 +28,7 @@ const PIECE: usize = 1 << 20;
 pub(in super::super) struct Draft {
     file: NamedTempFile,
     target: PathBuf,
+    measured: OnceLock<Transferred>,
 }
 
 /// What was transferred.
@@ -47,15 +49,11 @@ impl Draft {
         let made = tempfile::Builder::new().prefix(BEGIN).suffix(END).tempfile_in(folder);
         let file = made.map_err(|error| file_wrong("written", target, &error).not_applied())?;
         sweep(folder);
-        Ok(Self { file, target: target.to_owned() })
+        Ok(Self { file, target: target.to_owned(), measured: OnceLock::new() })
     }
 
     pub(in super::super) fn path(&self) -> &Path {
         self.file.path()
-    }
-
-    pub(in super::super) fn file(&self) -> &File {
-        self.file.as_file()
     }
 
     pub(in super::super) fn target(&self) -> &Path {
@@ -83,22 +81,31 @@ impl Draft {
         }
     }
 
+    /// Brings what others wrote into it to the disk, and measures it. Nobody writes to it from then on.
+    pub(in super::super) fn settle(&self) -> Result<(), EffectError> {
+        let wrong = |done: &str, error: &io::Error| file_wrong(done, &self.target, error).not_applied();
+        let (synced, measured) = std::thread::scope(|scope| {
+            let synced = scope.spawn(|| self.file.as_file().sync_all());
+            let measured = self.file.reopen().and_then(measure);
+            (synced.join(), measured)
+        });
+        synced
+            .unwrap_or_else(|_| Err(io::Error::other("a thread was lost")))
+            .map_err(|error| wrong("written", &error))?;
+        let measured = measured.map_err(|error| wrong("read", &error))?;
+        let _ = self.measured.set(measured);
+        Ok(())
+    }
+
     /// Size and digest of what others wrote into it.
     pub(in super::super) async fn measured(&self) -> Result<Transferred, EffectError> {
-        let unreadable = |error: io::Error| file_wrong("read", &self.target, &error).not_applied();
-        let mut file: tokio::fs::File = self.file.reopen().map_err(unreadable)?.into();
-        let mut measured = Transferred { size: 0, sha256: String::new() };
-        let mut digest = Sha256::new();
-        let mut piece = vec![0; PIECE];
-        loop {
-            let count = file.read(&mut piece).await.map_err(unreadable)?;
-            if count == 0 {
-                measured.sha256 = hex(&digest.finalize());
-                return Ok(measured);
-            }
-            digest.update(&piece[..count]);
-            measured.size += count as u64;
+        if let Some(measured) = self.measured.get() {
+            return Ok(measured.clone());
         }
+        let unreadable = |error: io::Error| file_wrong("read", &self.target, &error).not_applied();
+        let file = self.file.reopen().map_err(unreadable)?;
+        let measured = tokio::task::spawn_blocking(move || measure(file)).await;
+        measured.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(unreadable)
     }
 
     /// Takes bytes from the beginning on.
@@ -122,6 +129,20 @@ impl Draft {
             sync_folder(folder_of(&target)).map_err(|error| file_wrong("written", &target, &error))
         };
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(lost_thread(&error)))
+    }
+}
+
+fn measure(mut file: File) -> io::Result<Transferred> {
+    let mut digest = Sha256::new();
+    let mut piece = vec![0; PIECE];
+    let mut size = 0;
+    loop {
+        let count = file.read(&mut piece)?;
+        if count == 0 {
+            return Ok(Transferred { size, sha256: hex(&digest.finalize()) });
+        }
+        digest.update(&piece[..count]);
+        size += count as u64;
     }
 }
 

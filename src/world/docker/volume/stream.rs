@@ -23,8 +23,9 @@ use crate::world::docker::error::{About, explain};
 use crate::world::docker::volume_copy::{CopyContainer, INSIDE};
 use crate::world::replica::Told;
 
-/// Pieces of an archive that may wait for whoever takes them; the engine sends some 32 kB at a time.
-const WAITING: usize = 32;
+/// Pieces of an archive that may wait for whoever takes them. Of a fast engine each has up to 400 kB, the most that
+/// hyper reads at once.
+const WAITING: usize = 8;
 
 type Upload = mpsc::Sender<Result<Bytes, std::io::Error>>;
 

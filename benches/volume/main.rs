@@ -39,14 +39,16 @@ fn main() {
     sh("sync", &[]);
     println!("{:34}{:>14}{:>14}", "milliseconds, best of 3", format!("{mb} MB"), format!("{SMALL_FILES} files"));
     let mut best = [[u128::MAX; 2]; SIDES.len()];
-    for _ in 0..ROUNDS {
-        for ((_, side), best) in SIDES.iter().zip(best.iter_mut()) {
-            for (best, source) in best.iter_mut().zip(["large", "small"]) {
+    // The small ones first, all rounds of them: two gigabytes between two rounds take them out of the machine's cache,
+    // and then it is the disk that is measured.
+    for (column, source) in [(1, "small"), (0, "large")] {
+        for _ in 0..ROUNDS {
+            for ((_, side), best) in SIDES.iter().zip(best.iter_mut()) {
                 // What others wrote is not this one's to wait for.
                 sh("sync", &[]);
                 let begin = Instant::now();
                 side(&scene, source);
-                *best = (*best).min(begin.elapsed().as_millis());
+                best[column] = best[column].min(begin.elapsed().as_millis());
                 scene.remove("copy");
             }
         }

@@ -1,4 +1,4 @@
-//! Whether a SQLite database is sound, and what it holds. Knows no thread and no deadline.
+//! Whether a SQLite database is sound, and what it holds. Knows no deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -28,7 +28,7 @@ const PIECE: usize = 1 << 20;
 pub(in super::super) struct Draft {
     file: NamedTempFile,
     target: PathBuf,
-    measured: OnceLock<Transferred>,
+    measured: Mutex<Option<Transferred>>,
 }
 
 /// What was transferred.
@@ -49,7 +49,7 @@ impl Draft {
         let made = tempfile::Builder::new().prefix(BEGIN).suffix(END).tempfile_in(folder);
         let file = made.map_err(|error| file_wrong("written", target, &error).not_applied())?;
         sweep(folder);
-        Ok(Self { file, target: target.to_owned(), measured: OnceLock::new() })
+        Ok(Self { file, target: target.to_owned(), measured: Mutex::default() })
     }
 
     pub(in super::super) fn path(&self) -> &Path {
@@ -81,7 +81,7 @@ impl Draft {
         }
     }
 
-    /// Brings what others wrote into it to the disk, and measures it. Nobody writes to it from then on.
+    /// Brings what others wrote into it to the disk, and measures it. Who writes to it again, settles it again.
     pub(in super::super) fn settle(&self) -> Result<(), EffectError> {
         let wrong = |done: &str, error: &io::Error| file_wrong(done, &self.target, error).not_applied();
         let (synced, measured) = std::thread::scope(|scope| {
@@ -93,14 +93,15 @@ impl Draft {
             .unwrap_or_else(|_| Err(io::Error::other("a thread was lost")))
             .map_err(|error| wrong("written", &error))?;
         let measured = measured.map_err(|error| wrong("read", &error))?;
-        let _ = self.measured.set(measured);
+        *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some(measured);
         Ok(())
     }
 
     /// Size and digest of what others wrote into it.
     pub(in super::super) async fn measured(&self) -> Result<Transferred, EffectError> {
-        if let Some(measured) = self.measured.get() {
-            return Ok(measured.clone());
+        let settled = self.measured.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(measured) = settled {
+            return Ok(measured);
         }
         let unreadable = |error: io::Error| file_wrong("read", &self.target, &error).not_applied();
         let file = self.file.reopen().map_err(unreadable)?;
@@ -216,5 +217,22 @@ pub(in super::super) fn file_wrong(done: &str, path: &Path, error: &io::Error) -
         ErrorKind::NotFound if done == "written" => wrong.hint("its folder must be there: make it with `mkdir -p`"),
         ErrorKind::DiskFull => wrong.hint("make room there: df -h"),
         _ => wrong,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_settles_again_gets_what_is_there_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let draft = Draft::beside(&folder.path().join("copy.db")).unwrap();
+        for text in ["one", "three"] {
+            fs::write(draft.path(), text).unwrap();
+            draft.settle().unwrap();
+            let measured = draft.measured().await.unwrap();
+            assert_eq!((measured.size, measured.sha256), (text.len() as u64, hex(&Sha256::digest(text))));
+        }
     }
 }

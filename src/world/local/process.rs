@@ -2,6 +2,7 @@
 //! Knows nothing of containers.
 
 use std::fs;
+use std::path::Path;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -21,6 +22,7 @@ pub struct ProcessMark {
 /// What `/proc/PID/stat` says, of use here.
 struct Stat {
     state: char,
+    group: u32,
     session: u32,
     start: u64,
 }
@@ -40,6 +42,15 @@ impl ProcessMark {
     /// Signals the group that this process leads, if it still runs.
     pub fn signal_group(&self, signal: Signal) -> bool {
         self.is_alive() && killpg(as_pid(self.pid), signal).is_ok()
+    }
+
+    /// Whether every thread of the group that this process leads stands still, or has ended.
+    pub fn is_group_halted(&self) -> bool {
+        let of_group = |pid: &u32| stat(*pid).is_some_and(|stat| stat.group == self.pid);
+        all_pids().into_iter().filter(of_group).all(|pid| {
+            let threads = pids_in(Path::new(&format!("/proc/{pid}/task")));
+            threads.into_iter().filter_map(stat).all(|thread| matches!(thread.state, 'T' | 't' | 'Z' | 'X' | 'x'))
+        })
     }
 
     /// All processes of the session that this process leads, itself included.
@@ -63,7 +74,11 @@ impl ProcessMark {
 }
 
 fn all_pids() -> Vec<u32> {
-    fs::read_dir("/proc").map_or_else(
+    pids_in(Path::new("/proc"))
+}
+
+fn pids_in(folder: &Path) -> Vec<u32> {
+    fs::read_dir(folder).map_or_else(
         |_| Vec::new(),
         |entries| entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect(),
     )
@@ -85,6 +100,7 @@ fn stat(pid: u32) -> Option<Stat> {
     let fields: Vec<&str> = fields.split_whitespace().collect();
     Some(Stat {
         state: fields.first()?.chars().next()?,
+        group: fields.get(2)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         start: fields.get(19)?.parse().ok()?,
     })
@@ -115,6 +131,22 @@ mod tests {
         assert!(this.is_alive());
         assert!(!ProcessMark { start: this.start + 1, ..this.clone() }.is_alive());
         assert!(!ProcessMark { boot_id: "another".into(), ..this }.is_alive());
+    }
+
+    #[test]
+    fn a_group_is_halted_when_all_of_it_stands_still() {
+        use std::os::unix::process::CommandExt;
+        let line = "sleep 600 & while :; do :; done";
+        let mut shell = std::process::Command::new("sh").args(["-c", line]).process_group(0).spawn().unwrap();
+        let mark = ProcessMark::of(shell.id()).unwrap();
+        assert!(!mark.is_group_halted());
+        assert!(mark.signal_group(Signal::SIGSTOP));
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !mark.is_group_halted() {
+            assert!(std::time::Instant::now() < end);
+        }
+        assert!(mark.signal_group(Signal::SIGKILL));
+        shell.wait().unwrap();
     }
 
     #[test]

@@ -4,12 +4,14 @@
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::LocalEngine;
 use super::folder::{UNFINISHED, check_name, io_error, read_json, write_json};
+use super::process::ProcessMark;
 use super::record::ContainerRecord;
 use crate::base::run_id::RunId;
 use crate::effect::{EffectError, ErrorKind};
@@ -20,6 +22,9 @@ const PREFIX: &str = "copy-";
 /// Ends the name of the file that whoever makes the copy keeps locked.
 const LOCK: &str = ".lock";
 const RECORD: &str = "copy.json";
+/// How long a process may take to stand still: one that waits for its disk does so first.
+const HALT_TIMEOUT: Duration = Duration::from_secs(10);
+const HALT_POLL: Duration = Duration::from_millis(1);
 pub(super) const DATA: &str = "data";
 
 /// `volumes/.copy-NAME/copy.json`.
@@ -106,16 +111,18 @@ impl LocalEngine {
         Ok(halves.filter_map(|path| read_json(&path.join(RECORD)).ok().flatten()).collect())
     }
 
-    /// Halts the processes of containers, or lets them go on.
-    fn signal_containers(&self, ids: &[String], signal: Signal) -> Result<(), EffectError> {
+    /// Halts the processes of containers, or lets them go on; returns those that there are.
+    fn signal_containers(&self, ids: &[String], signal: Signal) -> Result<Vec<ProcessMark>, EffectError> {
+        let mut signalled = Vec::new();
         for id in ids {
             if let Some(record) = self.find(id)?
                 && let Some(child) = self.life(&record)?.child
+                && child.signal_group(signal)
             {
-                child.signal_group(signal);
+                signalled.push(child);
             }
         }
-        Ok(())
+        Ok(signalled)
     }
 }
 
@@ -132,18 +139,28 @@ impl Half<'_> {
         read_json(&self.folder.join(RECORD))
     }
 
-    /// Halts these until the copy is done or taken away; who they are is on disk before.
+    /// Halts these until the copy is done or taken away; who they are is on disk before. The signal only asks: what a
+    /// process is just writing it writes to its end, so this waits until all of them stand still.
     pub(super) fn pause(&self, containers: &[ContainerRecord]) -> Result<(), EffectError> {
         let paused: Vec<String> = containers.iter().map(|container| container.id.clone()).collect();
         if let Some(record) = self.record()? {
             self.write(&HalfRecord { paused: paused.clone(), ..record })?;
         }
-        self.engine.signal_containers(&paused, Signal::SIGSTOP)
+        let halted = self.engine.signal_containers(&paused, Signal::SIGSTOP)?;
+        let end = Instant::now() + HALT_TIMEOUT;
+        while !halted.iter().all(ProcessMark::is_group_halted) {
+            if Instant::now() > end {
+                let message = "those who write to the volume do not stand still, though they were told to";
+                return Err(EffectError::new(ErrorKind::Timeout, message).not_applied());
+            }
+            std::thread::sleep(HALT_POLL);
+        }
+        Ok(())
     }
 
     pub(super) fn unpause(&self) -> Result<(), EffectError> {
         match self.record()? {
-            Some(record) => self.engine.signal_containers(&record.paused, Signal::SIGCONT),
+            Some(record) => self.engine.signal_containers(&record.paused, Signal::SIGCONT).map(drop),
             None => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 mod session;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use miette::{Report, miette};
@@ -15,23 +15,23 @@ use crate::effect::EffectError;
 use crate::gateway::ledger::{Ledger, Listener};
 use crate::gateway::{Cancel, Gateway};
 use crate::journal::entry::{Process, RunHeader};
-use crate::journal::halting_journal::{HaltAt, HaltingJournal};
 use crate::journal::memory_journal::MemoryJournal;
 use crate::journal::sqlite_journal::SqliteJournal;
 use crate::journal::{Journal, JournalError};
+use crate::run::unfinished::EngineIdentity;
 use crate::script::diagnostic::effect_diagnostic;
 use crate::world::World;
-use crate::world::approvals::Approvals;
+use crate::world::approval_store::ApprovalStore;
 use crate::world::docker::{ConnectSpec, DockerWorld};
 use crate::world::engine::Engine;
-use crate::world::holder::Holder;
 use crate::world::local::{LocalWorld, Shim};
-use crate::world::real::RealWorld;
+use crate::world::process_identity::ProcessIdentity;
+use crate::world::real_world::RealWorld;
 
-/// How long a daemon may take to answer the first question.
+/// How long a daemon may take to answer the first request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Which world.
+/// The kind of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum EngineChoice {
     /// Containers of a Docker Engine
@@ -40,48 +40,59 @@ pub enum EngineChoice {
     Local,
 }
 
-/// What an app is opened with.
+/// How to open an app.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// None: docker, when a daemon answers.
+    /// The engine; `None` is Docker.
     pub engine: Option<EngineChoice>,
-    /// None: DOCKER_HOST, the active context, the default socket.
+    /// The address of Docker; `None` is DOCKER_HOST, the active context, or the default socket.
     pub docker_host: Option<String>,
-    /// Folder of the journal and of the local world. None: see [`default_state`].
+    /// The folder of the journal and of the local world; `None` is [`default_state`].
     pub state: Option<PathBuf>,
 }
 
 /// A world and a journal, ready for runs.
 pub struct App {
+    /// Performs the effects.
     pub world: Arc<dyn World>,
     /// Where the engine is.
     pub address: String,
+    /// What the engine calls itself; empty when that is not known.
+    engine_id: String,
+    /// Records the runs.
     pub journal: Arc<dyn Journal>,
+    /// The secrets of this process.
     pub vault: Arc<Vault>,
-    pub holder: Holder,
+    /// This process, as locks name it.
+    pub holder: ProcessIdentity,
+    /// The state folder.
     pub state: PathBuf,
-    /// Arguments that lead another `deployer` here; empty for the defaults.
+    /// Arguments that select the same engine; empty for the default.
     engine_flags: String,
+    /// Arguments that select the same journal; empty for the default.
     pub state_flags: String,
-    /// How long every `lock` waits at least for another run to let go.
+    /// Minimum time that every `lock` waits for another run to release it.
     pub lock_wait: Duration,
 }
 
 impl App {
+    /// Opens the engine and the journal.
+    ///
     /// # Errors
     /// When the journal cannot be used, or the engine does not answer.
     pub async fn open(options: &Options) -> Result<Self, Report> {
         let state = state_folder(options.state.as_ref());
-        Self::with_journal(options, halting(Arc::new(SqliteJournal::open(&state)?))?).await
+        Self::with_journal(options, decorated(Arc::new(SqliteJournal::open(&state)?))).await
     }
 
     async fn with_journal(options: &Options, journal: Arc<dyn Journal>) -> Result<Self, Report> {
         let state = state_folder(options.state.as_ref());
         let holder = this_holder()?;
-        let (world, address) = open_world(options, &holder).await?;
+        let (world, address, engine_id) = open_identified(options, &holder).await?;
         Ok(Self {
             world,
             address,
+            engine_id,
             journal,
             vault: Arc::new(Vault::new(secret)),
             holder,
@@ -92,15 +103,15 @@ impl App {
         })
     }
 
-    /// Opens an app that only looks: its journal is in memory.
+    /// Opens the engine with a journal in memory, for commands that only read.
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub async fn looking(options: &Options) -> Result<Self, Report> {
+    pub async fn read_only(options: &Options) -> Result<Self, Report> {
         Self::with_journal(options, Arc::new(MemoryJournal::default())).await
     }
 
-    /// Opens the journal alone, for what only reads it; none when nothing was ever run. Makes no folder and no file.
+    /// Opens only the journal, for reading; `None` when there is none. Creates no folder and no file.
     ///
     /// # Errors
     /// When it cannot be used.
@@ -109,12 +120,22 @@ impl App {
         Ok(journal.map(|journal| Arc::new(journal) as Arc<dyn Journal>))
     }
 
-    /// Arguments that lead another `deployer` to the same engine; empty for the default.
+    /// Returns the engine, to compare it with that of another run.
+    pub fn engine(&self) -> EngineIdentity<'_> {
+        EngineIdentity { id: &self.engine_id, address: &self.address }
+    }
+
+    /// Returns the version of this program.
+    pub fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// Returns the arguments that select the same engine; empty for the default.
     pub fn engine_flags(&self) -> &str {
         &self.engine_flags
     }
 
-    /// The door for one run.
+    /// Creates the gateway of one run.
     ///
     /// # Errors
     /// With `reopen`: when the run in the journal cannot be read.
@@ -132,7 +153,7 @@ impl App {
         Ok(gateway)
     }
 
-    /// What a run that begins now is called, and by whom it is run.
+    /// Creates the header of a run that starts now.
     pub fn header(&self, script: &str, digest: String, params: serde_json::Value) -> RunHeader {
         RunHeader {
             script: script.into(),
@@ -140,15 +161,16 @@ impl App {
             params,
             engine: self.world.name().into(),
             address: self.address.clone(),
+            engine_id: self.engine_id.clone(),
             engine_flags: self.engine_flags.clone(),
             state_flags: self.state_flags.clone(),
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: self.version().into(),
             working_dir: working_dir(),
             process: self.process(),
         }
     }
 
-    /// This process, as the journal names it.
+    /// Returns this process, as the journal names it.
     pub fn process(&self) -> Process {
         Process {
             host: self.holder.host.clone(),
@@ -164,75 +186,86 @@ fn working_dir() -> String {
     std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default()
 }
 
-/// Goes to the folder that a run was started in: its relative paths begin there.
+/// Changes to the working directory of a run, which its relative paths start from.
 ///
 /// # Errors
-/// When it is not there any more.
+/// When it does not exist any more.
 pub fn enter_working_dir(header: &RunHeader) -> Result<(), Report> {
     if header.working_dir.is_empty() {
         return Ok(());
     }
     std::env::set_current_dir(&header.working_dir).map_err(|error| {
-        let help = "the run's relative paths begin there: put the folder back, then try again";
-        miette!(
-            help = help,
-            "the folder `{}` that the run was started in cannot be entered: {error}",
-            header.working_dir
-        )
+        let help = "relative paths of the run start there: restore the folder, then try again";
+        miette!(help = help, "the working directory `{}` of the run cannot be entered: {error}", header.working_dir)
     })
 }
 
-/// The world that the options ask for, and where it is.
+/// Opens the world that the options select, and returns it with its address.
 ///
 /// # Errors
 /// When the engine does not answer.
-pub async fn open_world(options: &Options, holder: &Holder) -> Result<(Arc<dyn World>, String), Report> {
-    let (containers, engine, address): (Arc<dyn World>, Arc<dyn Engine>, String) = match options.engine {
+pub async fn open_world(options: &Options, holder: &ProcessIdentity) -> Result<(Arc<dyn World>, String), Report> {
+    let (world, address, _) = open_identified(options, holder).await?;
+    Ok((world, address))
+}
+
+/// Opens the world; also returns its address and what the engine calls itself.
+async fn open_identified(
+    options: &Options,
+    holder: &ProcessIdentity,
+) -> Result<(Arc<dyn World>, String, String), Report> {
+    let (containers, engine, address, id): (Arc<dyn World>, Arc<dyn Engine>, String, String) = match options.engine {
         Some(EngineChoice::Local) => {
             let folder = state_folder(options.state.as_ref()).join("local");
             let address = format!("local:{}", folder.display());
             let world = LocalWorld::open(folder, shim()?, holder.clone()).map_err(report)?;
             let engine = world.engine();
-            (Arc::new(world), engine, address)
+            (Arc::new(world), engine, address, String::new())
         }
         Some(EngineChoice::Docker) | None => {
             let spec = ConnectSpec::resolve(options.docker_host.as_deref(), &environment).map_err(report)?;
             let world = DockerWorld::open(spec, holder.clone(), CONNECT_TIMEOUT).await.map_err(report)?;
             let engine = world.engine();
             let address = engine.address().to_owned();
-            (Arc::new(world), engine, address)
+            let id = engine.id().await;
+            (Arc::new(world), engine, address, id)
         }
     };
-    let approvals = Approvals::of(&state_folder(options.state.as_ref()));
+    let approvals = ApprovalStore::new(&state_folder(options.state.as_ref()));
     let world = RealWorld::new(containers, engine, Arc::new(environment)).with_approvals(approvals);
-    Ok((Arc::new(world), address))
+    Ok((Arc::new(world), address, id))
 }
 
-/// With `DEPLOYER_HALT_AT_ENTRY`, which tests set, a journal that stops this process there, as SIGSTOP does.
-fn halting(journal: Arc<dyn Journal>) -> Result<Arc<dyn Journal>, Report> {
-    let Some(at) = environment("DEPLOYER_HALT_AT_ENTRY") else { return Ok(journal) };
-    let at: HaltAt = at.parse().map_err(Report::msg)?;
-    let halt = || {
-        if let Err(error) = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP) {
-            tracing::error!(%error, "this process cannot stop itself");
-        }
-    };
-    Ok(Arc::new(HaltingJournal::new(journal, at, halt)))
+/// Wraps the journal of every run.
+pub type JournalDecorator = fn(Arc<dyn Journal>) -> Arc<dyn Journal>;
+
+static JOURNAL_DECORATOR: OnceLock<JournalDecorator> = OnceLock::new();
+
+/// Wraps the journals of all apps that this process opens from now on. For test programs; the first call decides.
+pub fn decorate_journals(decorator: JournalDecorator) {
+    JOURNAL_DECORATOR.get_or_init(|| decorator);
 }
 
-/// This process, as locks name it.
+fn decorated(journal: Arc<dyn Journal>) -> Arc<dyn Journal> {
+    match JOURNAL_DECORATOR.get() {
+        Some(decorator) => decorator(journal),
+        None => journal,
+    }
+}
+
+/// Returns this process, as locks name it.
 ///
 /// # Errors
-/// When the machine does not tell.
-pub fn this_holder() -> Result<Holder, Report> {
-    Holder::this_process().map_err(|error| Report::msg(format!("this process cannot be named: {error}")))
+/// When the operating system does not identify the process.
+pub fn this_holder() -> Result<ProcessIdentity, Report> {
+    ProcessIdentity::this_process().map_err(|error| Report::msg(format!("this process cannot be identified: {error}")))
 }
 
-/// Whether the process that ran this is certainly gone.
-pub fn is_dead(header: &RunHeader, here: &Holder) -> bool {
-    let holder = Holder {
+/// Returns whether the process of a run certainly no longer exists.
+pub fn is_dead(header: &RunHeader, here: &ProcessIdentity) -> bool {
+    let holder = ProcessIdentity {
         host: header.process.host.clone(),
-        // The journal is a folder of this machine.
+        // The journal is on this machine.
         machine: here.machine.clone(),
         pid: header.process.pid,
         boot_id: header.process.boot_id.clone(),
@@ -242,23 +275,24 @@ pub fn is_dead(header: &RunHeader, here: &Holder) -> bool {
     holder.is_provably_dead(here)
 }
 
-/// A fresh run id.
+/// Creates a random run id.
 ///
 /// # Errors
-/// When the machine has no randomness.
+/// When the operating system provides no randomness.
 pub fn new_run_id() -> Result<RunId, Report> {
     let mut bytes = [0; 10];
     getrandom::fill(&mut bytes).map_err(|error| Report::msg(format!("no randomness for a run id: {error}")))?;
     Ok(RunId::from_bytes(bytes))
 }
 
-/// The folder of the journal and of the local world, absolute: what is written down must mean the same everywhere.
+/// Returns the folder of the journal and of the local world, as an absolute path: recorded paths must mean the same from
+/// every working directory.
 pub fn state_folder(given: Option<&PathBuf>) -> PathBuf {
     let folder = given.cloned().unwrap_or_else(default_state);
     std::path::absolute(&folder).unwrap_or(folder)
 }
 
-fn engine_flags(options: &Options) -> String {
+pub(crate) fn engine_flags(options: &Options) -> String {
     match (options.engine, &options.docker_host) {
         (Some(EngineChoice::Local), _) => "--engine local".into(),
         (_, Some(host)) => format!("--docker-host {}", shell_word(host)),
@@ -266,7 +300,7 @@ fn engine_flags(options: &Options) -> String {
     }
 }
 
-/// Arguments that lead to the same journal; empty for the default.
+/// Returns the arguments that select the same journal; empty for the default.
 pub fn state_flags(state: Option<&PathBuf>) -> String {
     match state {
         Some(_) => format!("--state {}", shell_word(&state_folder(state).display().to_string())),
@@ -274,7 +308,7 @@ pub fn state_flags(state: Option<&PathBuf>) -> String {
     }
 }
 
-/// `$DEPLOYER_STATE`, else `$XDG_STATE_HOME/deployer`, else `~/.local/state/deployer`.
+/// Returns the default state folder: `$DEPLOYER_STATE`, else `$XDG_STATE_HOME/deployer`, else `~/.local/state/deployer`.
 pub fn default_state() -> PathBuf {
     let set = |name| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("DEPLOYER_STATE")
@@ -283,12 +317,12 @@ pub fn default_state() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("/var/lib/deployer"))
 }
 
-/// An environment variable of this process.
+/// Returns an environment variable of this process.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The value of a secret: the variable `NAME`, or the file that `NAME_FILE` names, less its last line break.
+/// Returns the value of a secret: the variable `NAME`, or the file that `NAME_FILE` names, without trailing line breaks.
 pub fn secret(name: &str) -> Option<String> {
     environment(name).or_else(|| {
         let path = environment(&format!("{name}_FILE"))?;
@@ -297,7 +331,7 @@ pub fn secret(name: &str) -> Option<String> {
     })
 }
 
-/// Whether a program is installed on this machine.
+/// Returns whether a program is installed on this machine.
 pub fn has_program(name: &str) -> bool {
     let is_program =
         |path: PathBuf| nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK).is_ok() && path.is_file();
@@ -308,7 +342,7 @@ pub fn has_program(name: &str) -> bool {
     std::env::split_paths(&folders).any(|folder| is_program(folder.join(name)))
 }
 
-/// The supervisor of local services is this very program.
+/// Returns the supervisor of local services, which is this program.
 fn shim() -> Result<Shim, Report> {
     let program =
         std::env::current_exe().map_err(|error| Report::msg(format!("this program cannot be found: {error}")))?;

@@ -1,11 +1,12 @@
-//! What deployer costs, against the docker CLI in the same run: `cargo bench --bench compare [-- door|start|bluegreen|resume|keyboard]`.
+//! The cost of deployer compared with the docker CLI, in the same run:
+//! `cargo bench --bench compare [-- gateway|start|bluegreen|resume|interactive]`.
 //!
-//! Needs Docker for `bluegreen`, `resume` and `keyboard`. Rounds alternate between the two sides, so that a machine that gets slower in the
-//! middle gets slower for both.
+//! `bluegreen`, `resume` and `interactive` need Docker. Rounds alternate between the two sides, so that a slower phase
+//! of the machine affects both.
 
 mod bluegreen;
-mod door;
-mod keyboard;
+mod gateway;
+mod interactive;
 mod resume;
 mod start;
 #[path = "../../tests/support/mod.rs"]
@@ -13,16 +14,16 @@ mod support;
 mod table;
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let selected: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let tables: [(&str, fn()); 5] = [
-        ("door", door::table),
+        ("gateway", gateway::table),
         ("start", start::table),
         ("bluegreen", bluegreen::table),
         ("resume", resume::table),
-        ("keyboard", keyboard::table),
+        ("interactive", interactive::table),
     ];
     for (name, table) in tables {
-        if wanted.is_empty() || wanted.iter().any(|one| one == name) {
+        if selected.is_empty() || selected.iter().any(|choice| choice == name) {
             table();
         }
     }

@@ -1,4 +1,4 @@
-//! How long a resume takes until it does something new, after a run that left many entries.
+//! How long a resume takes until its first new effect, after a run with many entries.
 
 use std::time::{Duration, Instant};
 
@@ -6,15 +6,15 @@ use crate::support::deployer::Deployer;
 use crate::support::watched_run::WatchedRun;
 use crate::table::{Table, median};
 
-/// Entries in the journal when the run is killed: one beginning, and two for each effect.
+/// Effects before the run is killed. The journal then has one entry for the start, and two for each effect.
 const EFFECTS: usize = 5_000;
 const ROUNDS: usize = 3;
 
-/// From the start of the process to the first event that `is_it`.
-fn until_first(deployer: &Deployer, args: &[&str], is_it: impl Fn(&serde_json::Value) -> bool) -> Duration {
+/// The time from the start of the process to the first event that matches.
+fn until_first(deployer: &Deployer, args: &[&str], matches: impl Fn(&serde_json::Value) -> bool) -> Duration {
     let begin = Instant::now();
     let mut run = WatchedRun::start(deployer.command(args));
-    run.until("the first new effect", is_it);
+    run.until("the first new effect", matches);
     let took = begin.elapsed();
     run.wait();
     took
@@ -30,19 +30,18 @@ pub fn table() {
         let script = deployer.file("many.rhai", &text);
         let args = ["run", &script, "--engine", "local", "--format", "json"];
         first.push(until_first(&Deployer::local(), &args, |event| event["entry"] == "intended"));
-        let mut command = deployer.command(&args);
-        command.env("DEPLOYER_HALT_AT_ENTRY", format!("after:{}", 2 * EFFECTS + 1));
-        let mut run = WatchedRun::start(command);
+        let at = format!("after:{}", 2 * EFFECTS + 1);
+        let mut run = WatchedRun::start(deployer.crashing_command(&args, &at));
         assert!(run.until_stopped(), "the run must be stopped");
         run.kill();
         resumed.push(until_first(&deployer, &["resume", "--format", "json"], |event| {
             event["entry"] == "intended" && event["intent"]["subject"] == "last"
         }));
     }
-    let peer = median(&first);
+    let base = median(&first);
     for (name, times) in [("first effect of a new run", &first), ("first new effect of a resume", &resumed)] {
         let time = median(times);
-        table.row(name, &[format!("{time:.1?}"), format!("{:.2}", time.as_secs_f64() / peer.as_secs_f64())]);
+        table.row(name, &[format!("{time:.1?}"), format!("{:.2}", time.as_secs_f64() / base.as_secs_f64())]);
     }
     table.print();
 }

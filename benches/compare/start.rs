@@ -1,4 +1,4 @@
-//! How long the program takes to begin: a version, and a script that does nothing.
+//! How long the program takes to start: to print its version, and to run an empty script.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

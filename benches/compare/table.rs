@@ -1,4 +1,4 @@
-//! A table of results, and the two figures that stand in it.
+//! A table of results, with median and percentiles.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl Table {
     }
 }
 
-/// Of sorted times.
+/// A percentile of sorted times.
 pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() - 1) * percent / 100]
 }

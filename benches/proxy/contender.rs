@@ -1,4 +1,4 @@
-//! Who takes part: a program, its configuration, its port, its memory.
+//! The proxies that are compared: program, configuration, port and memory.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -7,9 +7,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 pub const TARGET_PORT: u16 = 17_480;
-pub const OWN_PORT: u16 = 17_484;
+pub const DEPLOYER_PORT: u16 = 17_484;
 const THREADS: usize = 2;
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Contender {
     pub name: &'static str,
@@ -23,13 +23,13 @@ impl Contender {
         let contender = Self { name, port, child };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < PATIENCE, "{name} does not listen");
+            assert!(begun.elapsed() < TIMEOUT, "{name} does not listen");
             sleep(Duration::from_millis(20));
         }
         Some(contender)
     }
 
-    /// Of the process and its children.
+    /// Resident memory of the process and its children.
     pub fn memory(&self) -> String {
         let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.child.id()));
         let children = children.unwrap_or_default();
@@ -50,7 +50,7 @@ impl Drop for Contender {
         let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT);
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE && matches!(self.child.try_wait(), Ok(None)) {
+        while begun.elapsed() < TIMEOUT && matches!(self.child.try_wait(), Ok(None)) {
             sleep(Duration::from_millis(20));
         }
         drop(self.child.kill());
@@ -72,25 +72,25 @@ fn nginx(folder: &Path, name: &'static str, port: u16, workers: usize, location:
     Contender::start(name, port, Command::new("nginx").arg("-c").arg(path))
 }
 
-/// Behind all of them.
+/// The target behind all proxies.
 pub fn target(folder: &Path) -> Contender {
     let answer = "return 200 \"hello from the target, in a few words\\n\";";
     nginx(folder, "direct", TARGET_PORT, 1, answer).unwrap_or_else(|| panic!("nginx is needed as the target"))
 }
 
 pub fn all(folder: &Path) -> Vec<Option<Contender>> {
-    vec![own(folder), proxy_nginx(folder), haproxy(folder), caddy(folder)]
+    vec![deployer_proxy(folder), proxy_nginx(folder), haproxy(folder), caddy(folder)]
 }
 
-/// The same as a person starts it.
-pub fn own(folder: &Path) -> Option<Contender> {
+/// The embedded proxy, started by its command.
+pub fn deployer_proxy(folder: &Path) -> Option<Contender> {
     let control = folder.join("control.sock");
     let mut command = Command::new(env!("CARGO_BIN_EXE_deployer"));
     command.args(["proxy", "run", "--threads", &THREADS.to_string(), "--control"]).arg(&control);
-    command.arg("--state").arg(folder.join("state.json")).arg("--listen").arg(format!("127.0.0.1:{OWN_PORT}"));
-    let contender = Contender::start("deployer proxy", OWN_PORT, &mut command)?;
+    command.arg("--state").arg(folder.join("state.json")).arg("--listen").arg(format!("127.0.0.1:{DEPLOYER_PORT}"));
+    let contender = Contender::start("deployer proxy", DEPLOYER_PORT, &mut command)?;
     let route = format!(
-        r#"{{"op":"route_set","epoch":1,"route":{{"service":"web","address":"127.0.0.1:{OWN_PORT}"}},
+        r#"{{"op":"route_set","epoch":1,"route":{{"service":"web","address":"127.0.0.1:{DEPLOYER_PORT}"}},
             "step":{{"targets":[{{"name":"one","address":"127.0.0.1:{TARGET_PORT}"}}]}}}}"#
     );
     crate::cutover::command(&control, &route);

@@ -1,5 +1,5 @@
-//! How long a switch takes behind each of them, from the decision to the last request on the old target, and until it is
-//! proved: by deployer's own drivers, under load.
+//! How long a switch takes with each proxy, through deployer's drivers and under load: from the decision to the last
+//! request on the old target, and until the switch is confirmed.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,16 +18,16 @@ use deployer::world::clock::SystemClock;
 use deployer::world::services::Services;
 use serde_json::{Value, json};
 
-use crate::contender::{OWN_PORT, own};
+use crate::contender::{DEPLOYER_PORT, deployer_proxy};
+use crate::fake_engine::FakeEngine;
 use crate::program::{Kind, Program};
 use crate::table::{Table, median, percentile};
-use crate::twin_engine::TwinEngine;
 
 const SWITCHES: u64 = 50;
-const VISITORS: usize = 8;
+const CLIENTS: usize = 8;
 const BETWEEN: Duration = Duration::from_millis(50);
 
-/// Posts a command; a proxy that refuses it ends the benchmark.
+/// Sends a command to the control socket; panics if the proxy refuses it.
 pub fn command(control: &Path, text: &str) {
     let mut stream = UnixStream::connect(control).unwrap_or_else(|error| panic!("no control socket: {error}"));
     let length = text.len();
@@ -37,7 +37,7 @@ pub fn command(control: &Path, text: &str) {
     assert!(done.is_ok() && answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-/// Answers with its letter; remembers when the last request came.
+/// Starts a target that answers with its letter and records the time of the last request.
 fn target(letter: char, begun: Instant, last: Arc<AtomicU64>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("no port: {error}"));
     let port = listener.local_addr().map(|address| address.port()).unwrap_or_default();
@@ -54,8 +54,8 @@ fn answer(mut stream: TcpStream, letter: char, begun: Instant, last: &AtomicU64)
     let mut bytes = [0; 4096];
     drop(stream.set_nodelay(true));
     while let Ok(count @ 1..) = stream.read(&mut bytes) {
-        // Checks of its health are no requests of visitors.
-        if String::from_utf8_lossy(&bytes[..count]).to_ascii_lowercase().contains("x-visitor") {
+        // Health checks do not count as requests of clients.
+        if String::from_utf8_lossy(&bytes[..count]).to_ascii_lowercase().contains("x-client") {
             last.fetch_max(u64::try_from(begun.elapsed().as_micros()).unwrap_or_default(), Ordering::SeqCst);
         }
         let text = format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{letter}");
@@ -65,13 +65,13 @@ fn answer(mut stream: TcpStream, letter: char, begun: Instant, last: &AtomicU64)
     }
 }
 
-/// Asks again and again; comes anew when the connection ends.
-fn visitor(address: SocketAddr, ending: &AtomicBool) {
+/// Sends requests in a loop; reconnects when the connection ends.
+fn client(address: SocketAddr, stop: &AtomicBool) {
     let mut bytes = [0; 4096];
-    while !ending.load(Ordering::SeqCst) {
+    while !stop.load(Ordering::SeqCst) {
         let Ok(mut stream) = TcpStream::connect(address) else { continue };
-        while !ending.load(Ordering::SeqCst) {
-            let sent = stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Visitor: 1\r\n\r\n");
+        while !stop.load(Ordering::SeqCst) {
+            let sent = stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Client: 1\r\n\r\n");
             if sent.is_err() || !stream.read(&mut bytes).is_ok_and(|count| count > 0) {
                 break;
             }
@@ -79,7 +79,7 @@ fn visitor(address: SocketAddr, ending: &AtomicBool) {
     }
 }
 
-/// Whoever steers a program, as a run of deployer does.
+/// Controls a proxy program, as a run of deployer does.
 struct Run {
     runtime: tokio::runtime::Runtime,
     services: Services,
@@ -97,12 +97,12 @@ impl Run {
     }
 }
 
-/// Times of the last request on the old target, and of the proof.
+/// For each switch, the times until the last request on the old target and until the confirmation.
 fn measure(address: SocketAddr, driver: &Value) -> [Vec<Duration>; 2] {
     let begun = Instant::now();
     let lasts = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
     let ports = [target('a', begun, Arc::clone(&lasts[0])), target('b', begun, Arc::clone(&lasts[1]))];
-    let engine = Arc::new(TwinEngine::default());
+    let engine = Arc::new(FakeEngine::default());
     let services = Services::new(engine, Arc::new(SystemClock::default()), Arc::new(|_: &str| None));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut run = Run { runtime, services, epoch: 1 };
@@ -112,29 +112,29 @@ fn measure(address: SocketAddr, driver: &Value) -> [Vec<Duration>; 2] {
     };
     run.ask("traffic_route", json!({"service": "web", "address": address.to_string(), "driver": driver}));
     run.ask("traffic_set", step(0));
-    let ending = AtomicBool::new(false);
-    let (mut lags, mut proofs) = (Vec::new(), Vec::new());
+    let stop = AtomicBool::new(false);
+    let (mut lags, mut confirmations) = (Vec::new(), Vec::new());
     thread::scope(|scope| {
-        for _ in 0..VISITORS {
-            scope.spawn(|| visitor(address, &ending));
+        for _ in 0..CLIENTS {
+            scope.spawn(|| client(address, &stop));
         }
         for number in 1..=SWITCHES {
             thread::sleep(BETWEEN);
             let to = number % 2;
             let decided = begun.elapsed();
             run.ask("traffic_switch", json!({"service": "web", "target": to.to_string()}));
-            proofs.push(begun.elapsed().saturating_sub(decided));
+            confirmations.push(begun.elapsed().saturating_sub(decided));
             thread::sleep(BETWEEN);
             let last = Duration::from_micros(lasts[1 - to as usize].load(Ordering::SeqCst));
             lags.push(last.saturating_sub(decided));
         }
-        ending.store(true, Ordering::SeqCst);
+        stop.store(true, Ordering::SeqCst);
     });
-    [lags, proofs]
+    [lags, confirmations]
 }
 
 pub fn table(folder: &Path) {
-    let columns = ["old one's last request: median", "p99", "proved: median", "p99"];
+    let columns = ["last request on the old target: median", "p99", "confirmed: median", "p99"];
     let mut table = Table::new(&format!("{SWITCHES} switches under load"), &columns);
     let mut row = |name: &str, times: [Vec<Duration>; 2]| {
         let cells = times.map(|mut times| {
@@ -145,9 +145,9 @@ pub fn table(folder: &Path) {
     };
     let folder = folder.join("cutover");
     std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("no folder: {error}"));
-    if let Some(own) = own(&folder) {
+    if let Some(proxy) = deployer_proxy(&folder) {
         let driver = json!({"kind": "proxy", "control": folder.join("control.sock")});
-        row(own.name, measure(([127, 0, 0, 1], OWN_PORT).into(), &driver));
+        row(proxy.name, measure(([127, 0, 0, 1], DEPLOYER_PORT).into(), &driver));
     }
     for (name, kind) in [("nginx", Kind::Nginx), ("HAProxy", Kind::Haproxy), ("Caddy", Kind::Caddy)] {
         if Program::is_installed(kind) {

@@ -1,25 +1,25 @@
-//! The proxy against nginx, HAProxy and Caddy, in one run, before the same target: `cargo bench --bench proxy`.
+//! The embedded proxy against nginx, HAProxy and Caddy, in front of the same target: `cargo bench --bench proxy`.
 //!
-//! Needs nginx, haproxy, caddy and wrk; who is missing has no row. Rounds go around all of them, so that a machine that
-//! gets slower in the middle gets slower for all. Everybody on loopback, with as many threads as there are cores. Then
-//! cut-overs behind each, with the configuration of `examples/`.
+//! Needs nginx and wrk; haproxy and caddy have no row if they are missing. Rounds alternate between the proxies, so
+//! that a slower phase of the machine affects all. All run on loopback with two threads each. A second table has the
+//! cutovers behind each proxy, with the configuration of `examples/`.
 
 mod contender;
 mod cutover;
 #[path = "../../tests/support/deadline.rs"]
 mod deadline;
+#[path = "../../tests/support/fake_engine.rs"]
+#[allow(dead_code, reason = "shared with the tests")]
+mod fake_engine;
 #[path = "../../tests/support/ports.rs"]
-#[allow(dead_code, reason = "it is the tests' too")]
+#[allow(dead_code, reason = "shared with the tests")]
 mod ports;
-#[path = "../../tests/traffic/program.rs"]
-#[allow(dead_code, reason = "it is the tests' too")]
+#[path = "../../tests/support/route_program.rs"]
+#[allow(dead_code, reason = "shared with the tests")]
 mod program;
 #[path = "../compare/table.rs"]
-#[allow(dead_code, reason = "it is another benchmark's too")]
+#[allow(dead_code, reason = "shared with another benchmark")]
 mod table;
-#[path = "../../tests/support/twin_engine.rs"]
-#[allow(dead_code, reason = "it is the tests' too")]
-mod twin_engine;
 mod wrk;
 
 use contender::Contender;

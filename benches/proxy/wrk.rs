@@ -1,4 +1,4 @@
-//! The load: wrk, and what it says.
+//! Runs wrk as the load and reads its output.
 
 use std::process::Command;
 
@@ -34,7 +34,7 @@ pub fn run(port: u16) -> Figures {
     }
 }
 
-/// `1.20ms`, `350.00us`, `1.01s`.
+/// Parses a time such as `1.20ms`, `350.00us` or `1.01s`.
 fn millis(text: &str) -> f64 {
     let unit = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let number: f64 = text[..unit].parse().unwrap_or_default();

@@ -1,4 +1,4 @@
-"""Manual Generator: a small manual store on SQLite, the app that `bluegreen.rhai` was written for.
+"""Manual Generator: a small manual store on SQLite, an example app for `bluegreen.rhai`.
 
 Needs nothing but Python's standard library. Every setting comes from the environment:
 
@@ -66,7 +66,7 @@ def add_manual(title, body):
 
 
 def starts_of_this_version():
-    """How often this version was started on this database's folder, this time included."""
+    """Returns how often this version was started with this database folder, including this time."""
     path = os.path.join(os.path.dirname(DATABASE) or ".", f"starts-{VERSION}")
     with open(path, "a+", encoding="ascii") as record:
         record.write("x")
@@ -85,7 +85,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, Handler)
 
     def server_bind(self):
-        # The standard one asks the name service for the machine's own name, which can take seconds.
+        # The standard implementation looks up the machine's own name, which can take seconds.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]
 
@@ -103,12 +103,12 @@ class Server(ThreadingHTTPServer):
                 self.changed.notify_all()
 
     def idle(self, seconds):
-        """Waits until no request is running; says whether that came about."""
+        """Waits until no request is running; returns whether that happened in time."""
         with self.changed:
             return self.changed.wait_for(lambda: self.running == 0, seconds)
 
     def drain(self):
-        """Stops listening when no request is running any more, or after DRAIN_SECONDS."""
+        """Stops listening once no request is running, or after DRAIN_SECONDS."""
         shutting_down.wait()
         log("shutting down, waiting for running requests")
         log("all requests done" if self.idle(DRAIN_SECONDS) else "requests still running, giving up on them")
@@ -128,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         elif url.path == "/api/manuals":
             self.answer_json(200, manuals())
         elif url.path == "/slow":
-            # A request that is under way for a while: what a graceful stop must not cut off.
+            # A slow request, which a graceful stop must not cut off.
             time.sleep(float(parse_qs(url.query).get("seconds", ["1"])[0]))
             self.answer_json(200, {"status": "done", "version": VERSION})
         elif url.path == "/":
@@ -184,7 +184,7 @@ def main():
     threading.Thread(target=server.drain, daemon=True).start()
     log(f"listening on port {PORT}")
     server.serve_forever(poll_interval=0.05)
-    # Whoever came in between the last request and the end is served too.
+    # Serves requests that arrived after the last check.
     server.idle(1)
     server.server_close()
 

@@ -1,4 +1,4 @@
-"""Puts the first manuals into an empty database; does nothing when there are any."""
+"""Adds the first manuals to an empty database. Does nothing if there are any."""
 
 import app
 

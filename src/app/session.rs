@@ -22,25 +22,25 @@ use crate::script::source::Source;
 use crate::world::sim::{SimWorld, copy_host};
 use crate::world::{Call, World};
 
-/// After that long whatever runs has booted: what is copied has run for a while.
+/// Containers of the simulated copy have booted after this time.
 const BOOTED: Duration = Duration::from_secs(10);
 
 impl App {
-    /// The run of a session on this engine. Without `consent` nobody is asked.
+    /// Creates the run of a session on this engine. Without `consent` it asks for no confirmation.
     ///
     /// # Errors
-    /// When the machine has no randomness for a run id.
+    /// When the operating system provides no randomness for a run id.
     pub fn session(&self, listener: Listener, consent: Option<Arc<dyn Consent>>) -> Result<SessionRun, EffectError> {
         let run = new_run_id().map_err(|error| EffectError::new(ErrorKind::Internal, error.to_string()))?;
         let header = self.header(SESSION, Source::new(SESSION, "").digest().to_owned(), json!({}));
         Ok(self.session_of(self.ledger(run, listener), header, consent))
     }
 
-    /// The run of a session that was killed, to be gone on with.
+    /// Creates the run of an interrupted session, to continue it.
     ///
     /// # Errors
     /// When its journal cannot be read.
-    pub fn session_again(
+    pub fn reopened_session(
         &self,
         run: RunId,
         header: RunHeader,
@@ -64,27 +64,28 @@ impl App {
         SessionRun { gateway: Arc::new(gateway), clock: self.world.clock(), header }
     }
 
-    /// This app with its engine and its journal replaced by copies in memory: whatever is done there, nothing is done.
+    /// Returns this app with a simulated copy of its engine and a journal in memory. Nothing real is changed.
     ///
     /// # Errors
-    /// What the engine says when it is looked at.
-    pub async fn dry(&self) -> Result<Self, EffectError> {
+    /// Returns the error of the engine when it is read.
+    pub async fn simulated(&self) -> Result<Self, EffectError> {
         let copy = self.copy().await?;
         Ok(self.with_world(Arc::new(copy)))
     }
 
-    /// The same, where what nothing was assumed of is still asked of the engine itself: what a plan is made in.
+    /// Returns this app as a plan sees it: the same as [`App::simulated`], but reads are real as long as no assumed
+    /// change affects them.
     ///
     /// # Errors
-    /// What the engine says when it is looked at.
-    pub async fn rehearsal(&self) -> Result<Self, EffectError> {
+    /// Returns the error of the engine when it is read.
+    pub async fn for_plan(&self) -> Result<Self, EffectError> {
         let copy = Arc::new(self.copy().await?);
         Ok(self.with_world(Arc::new(PlanWorld::new(self.world.clone(), copy))))
     }
 
     async fn copy(&self) -> Result<SimWorld, EffectError> {
-        let nobody = Call::silent(RunId::from_bytes([0; 10]), Branch::root().next(), Arc::new(Vault::empty()));
-        let copy = SimWorld::new(copy_host(self.world.as_ref(), &nobody).await?)?;
+        let call = Call::silent(RunId::from_bytes([0; 10]), Branch::root().next(), Arc::new(Vault::empty()));
+        let copy = SimWorld::new(copy_host(self.world.as_ref(), &call).await?)?;
         copy.clock().sleep(BOOTED).await;
         Ok(copy)
     }
@@ -93,6 +94,7 @@ impl App {
         Self {
             world,
             address: self.address.clone(),
+            engine_id: self.engine_id.clone(),
             journal: Arc::new(MemoryJournal::default()),
             vault: self.vault.clone(),
             holder: self.holder.clone(),

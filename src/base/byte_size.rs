@@ -1,4 +1,4 @@
-//! A size in bytes as the compose file writes it: `512m`, `2g`, or a plain number of bytes.
+//! A size in bytes as in a compose file: `512m`, `2g`, or a plain number of bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -48,8 +48,8 @@ impl Serialize for ByteSize {
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
+        struct ByteSizeVisitor;
+        impl de::Visitor<'_> for ByteSizeVisitor {
             type Value = ByteSize;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for ByteSize {
                 u64::try_from(bytes).map(ByteSize).map_err(|_| E::custom("a size cannot be negative"))
             }
         }
-        deserializer.deserialize_any(Visitor)
+        deserializer.deserialize_any(ByteSizeVisitor)
     }
 }
 

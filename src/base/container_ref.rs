@@ -1,21 +1,22 @@
-//! What a primitive takes where it wants a container: its name, its id, or the map that another primitive returned.
+//! References to containers: a name, an id, or the map that another primitive returned.
 
 use std::fmt;
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A container. From a string it is known by that name or id; from a map by its `id`, which stays right when the
-/// container is renamed, and people see the map's `name`.
+/// A reference to a container. A string is its name or id. Of a map, the `id` identifies the container, even after a
+/// renaming, and people see the `name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContainerRef {
-    /// What an engine looks it up by.
+    /// The name or id by which an engine finds it.
     pub key: String,
-    /// What people call it, where that is not the key.
+    /// The name to show, if it is not the key.
     pub name: Option<String>,
 }
 
 impl ContainerRef {
+    /// Returns a reference by name or id.
     pub fn new(key: impl Into<String>) -> Self {
         Self { key: key.into(), name: None }
     }
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_known_by_its_id_and_shown_by_its_name() {
+    fn is_found_by_its_id_and_shown_by_its_name() {
         let value = json!({"id": "abc", "name": "web", "image": "web:v1"});
         let container: ContainerRef = serde_json::from_value(value).unwrap();
         assert_eq!((container.key.as_str(), container.to_string().as_str()), ("abc", "web"));

@@ -1,4 +1,4 @@
-//! A duration as people write it in scripts and configuration: `250ms`, `30s`, `5m`, `1h30m`.
+//! A duration as text in scripts and configuration: `250ms`, `30s`, `5m`, `1h30m`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A duration that reads and prints as text. Units: `ms`, `s`, `m`, `h`, `d`; several may follow each other.
+/// A duration that reads and prints as text. Units: `ms`, `s`, `m`, `h`, `d`; several may be combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct DurationText(pub Duration);
 
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 impl DurationText {
+    /// Returns a duration of this many seconds.
     pub const fn secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
     }
 
+    /// Returns a duration of this many milliseconds.
     pub const fn millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
     }
@@ -78,8 +80,8 @@ impl Serialize for DurationText {
 
 impl<'de> Deserialize<'de> for DurationText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
+        struct DurationVisitor;
+        impl de::Visitor<'_> for DurationVisitor {
             type Value = DurationText;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,7 +92,7 @@ impl<'de> Deserialize<'de> for DurationText {
                 text.parse().map_err(E::custom)
             }
         }
-        deserializer.deserialize_str(Visitor)
+        deserializer.deserialize_str(DurationVisitor)
     }
 }
 
@@ -99,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_people_write() {
+    fn reads_the_usual_forms() {
         for (text, millis) in
             [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("1h30m", 5_400_000), ("1m30s", 90_000), ("0", 0)]
         {
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest_with_an_example() {
+    fn refuses_other_texts_with_an_example() {
         for text in ["", "30", "s", "5 minutes", "-1s", "1y", "99999999999999999999s", "1.5s"] {
             let error = text.parse::<DurationText>().unwrap_err();
             assert!(error.contains("write it like"), "{text}: {error}");

@@ -1,4 +1,4 @@
-//! Where the log of a container is kept: an object, or a log stream of CloudWatch, `cloudwatch://GROUP/STREAM`.
+//! The address of a container's log: an object, or a log stream of CloudWatch, `cloudwatch://GROUP/STREAM`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,14 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use super::object_url::ObjectUrl;
 
-/// One log, or the folder or group that it is to be named in when the address ends with a slash.
+/// The address of a log, or of the folder or log group for it if it ends with a slash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum LogUrl {
+    /// An object.
     Object(ObjectUrl),
-    /// A group's name may have slashes; a stream's name, here, has none.
+    /// A log stream. A group's name may have slashes; a stream's name, here, has none.
     CloudWatch {
+        /// The log group.
         group: String,
+        /// The log stream.
         stream: String,
     },
 }
@@ -24,7 +27,7 @@ const CLOUDWATCH: &str = "cloudwatch://";
 const LONGEST_NAME: usize = 512;
 
 impl LogUrl {
-    /// Whether the name of the log in it is to be chosen.
+    /// Returns whether it is a folder or group, in which the log still needs a name.
     pub fn is_folder(&self) -> bool {
         match self {
             Self::Object(url) => url.is_folder(),
@@ -32,7 +35,7 @@ impl LogUrl {
         }
     }
 
-    /// The last part of the address.
+    /// Returns the last part of the address.
     pub fn name(&self) -> &str {
         match self {
             Self::Object(url) => url.name(),
@@ -40,7 +43,7 @@ impl LogUrl {
         }
     }
 
-    /// The same place, with this at the end of its name.
+    /// Returns the same address with a suffix.
     #[must_use]
     pub fn with_suffix(&self, suffix: &str) -> Self {
         match self {
@@ -67,11 +70,13 @@ impl FromStr for LogUrl {
         };
         let wrong = |why: &str| {
             format!(
-                "`{text}` is no log stream ({why}): write it like `{CLOUDWATCH}group/stream`, or `{CLOUDWATCH}group/` \
+                "`{text}` is not a log stream ({why}): write it like `{CLOUDWATCH}group/stream`, or `{CLOUDWATCH}group/` \
                  for one that is named after container and run"
             )
         };
-        let Some((group, stream)) = rest.rsplit_once('/') else { return Err(wrong("the slash behind the group")) };
+        let Some((group, stream)) = rest.rsplit_once('/') else {
+            return Err(wrong("it needs a slash after the group"));
+        };
         let is_group = |c: char| c.is_ascii_alphanumeric() || "._-/#".contains(c);
         if group.is_empty() || group.len() > LONGEST_NAME || !group.chars().all(is_group) {
             return Err(wrong("a group's name has letters, digits, and `.`, `_`, `-`, `/`, `#`"));
@@ -126,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest() {
+    fn refuses_other_texts() {
         for text in ["cloudwatch://", "cloudwatch://web", "cloudwatch:///", "cloudwatch://a b/", "cloudwatch://a/b:c"] {
             assert!(text.parse::<LogUrl>().is_err(), "{text}");
         }

@@ -1,5 +1,5 @@
-//! Words that every layer shares: durations, sizes, ports, mounts, names of runs and of effects.
-//! Plain values; knows nothing of scripts, worlds or the journal.
+//! Basic types that every layer shares: durations, sizes, ports, mounts, ids of runs, positions of effects.
+//! Plain values; they know nothing of scripts, worlds or the journal.
 
 pub mod byte_size;
 pub mod container_ref;

@@ -1,21 +1,24 @@
-//! A mounted volume or folder as the compose file writes it: `SOURCE:TARGET[:ro]`.
+//! A mounted volume or folder as in a compose file: `SOURCE:TARGET[:ro]`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// One mount. A source with a slash in it is a folder of the host, anything else a named volume.
+/// A mount. A source with a slash is a folder of the host, any other a named volume.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Mount {
+    /// The volume's name or the host's folder.
     pub source: String,
+    /// The folder inside the container.
     pub target: String,
+    /// Whether the container can only read it.
     pub read_only: bool,
 }
 
 impl Mount {
-    /// Whether the source is a named volume (not a folder of the host).
+    /// Returns whether the source is a named volume, not a folder of the host.
     pub fn is_volume(&self) -> bool {
         !self.source.contains('/')
     }
@@ -85,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest() {
+    fn refuses_other_texts() {
         for text in ["", "data", "data:app", ":/app", "./x:/app", "a:/b:zz", "a:/b:ro:x", "a:/b/../../etc"] {
             assert!(text.parse::<Mount>().is_err(), "{text}");
         }

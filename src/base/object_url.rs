@@ -1,25 +1,33 @@
-//! Where an object is stored: `s3://BUCKET/KEY`, `file:///FOLDER/NAME`, or the plain path of a file.
+//! The address of an object: `s3://BUCKET/KEY`, `file:///FOLDER/NAME`, or the plain path of a file.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// One object, or a folder of objects when it ends with a slash.
+/// The address of one object, or of a folder of objects if it ends with a slash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ObjectUrl {
     /// In a bucket of S3-compatible storage.
-    S3 { bucket: String, key: String },
-    /// A file of the machine that runs deployer.
-    File { path: String },
+    S3 {
+        /// The bucket.
+        bucket: String,
+        /// The key in it.
+        key: String,
+    },
+    /// A file on the machine that runs deployer.
+    File {
+        /// Its path.
+        path: String,
+    },
 }
 
 const S3: &str = "s3://";
 const FILE: &str = "file://";
 
 impl ObjectUrl {
-    /// The key, or the path.
+    /// Returns the key, or the path.
     pub fn key(&self) -> &str {
         match self {
             Self::S3 { key, .. } => key,
@@ -27,17 +35,17 @@ impl ObjectUrl {
         }
     }
 
-    /// Whether it names a folder: the name of an object in it is to be chosen.
+    /// Returns whether it is a folder, in which the object still needs a name.
     pub fn is_folder(&self) -> bool {
         self.key().is_empty() || self.key().ends_with('/')
     }
 
-    /// The part behind the last slash.
+    /// Returns the part after the last slash.
     pub fn name(&self) -> &str {
         self.key().rsplit('/').next().unwrap_or_default()
     }
 
-    /// The same place with another key.
+    /// Returns the same address with another key.
     pub fn with_key(&self, key: impl Into<String>) -> Self {
         match self {
             Self::S3 { bucket, .. } => Self::S3 { bucket: bucket.clone(), key: key.into() },
@@ -45,7 +53,7 @@ impl ObjectUrl {
         }
     }
 
-    /// The object of this name in this folder.
+    /// Returns the object of this name in this folder.
     #[must_use]
     pub fn join(&self, name: &str) -> Self {
         let folder = self.key();
@@ -53,7 +61,7 @@ impl ObjectUrl {
         self.with_key(format!("{folder}{gap}{name}"))
     }
 
-    /// The folder that it is in, itself for a folder.
+    /// Returns the folder that it is in, or itself if it is a folder.
     #[must_use]
     pub fn folder(&self) -> Self {
         let end = self.key().rfind('/').map_or(0, |slash| slash + 1);
@@ -67,13 +75,13 @@ impl FromStr for ObjectUrl {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| {
             format!(
-                "`{text}` is no place for an object ({why}): write it like `s3://bucket/key` or `file:///folder/name`"
+                "`{text}` is not an object address ({why}): write it like `s3://bucket/key` or `file:///folder/name`"
             )
         };
         if let Some(rest) = text.strip_prefix(S3) {
             let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
             if bucket.is_empty() || bucket.contains(|c: char| c.is_whitespace() || "?#@:".contains(c)) {
-                return Err(wrong("the bucket's name is missing or odd"));
+                return Err(wrong("the bucket's name is missing or invalid"));
             }
             if key.split('/').any(|part| part == "." || part == "..") || key.starts_with('/') || key.contains("//") {
                 return Err(wrong("the key has an empty part, `.` or `..`"));
@@ -82,12 +90,12 @@ impl FromStr for ObjectUrl {
         }
         if let Some(path) = text.strip_prefix(FILE) {
             if !path.starts_with('/') {
-                return Err(wrong("a path after `file://` begins with a slash"));
+                return Err(wrong("a path after `file://` must begin with a slash"));
             }
             return Ok(Self::File { path: path.into() });
         }
         if text.contains("://") {
-            return Err(wrong("only `s3` and `file` are known"));
+            return Err(wrong("only `s3` and `file` are supported"));
         }
         if text.is_empty() {
             return Err(wrong("it is empty"));
@@ -148,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest() {
+    fn refuses_other_texts() {
         for text in
             ["", "s3://", "s3:///k", "s3://b/../k", "s3://b//k", "s3://b c/k", "file://x", "https://x/y", "gs://b"]
         {

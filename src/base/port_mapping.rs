@@ -1,4 +1,4 @@
-//! A published port as the compose file writes it: `[ADDRESS:][HOST:]CONTAINER[/PROTOCOL]`.
+//! A published port as in a compose file: `[ADDRESS:][HOST:]CONTAINER[/PROTOCOL]`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,20 +6,26 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// One published port. `host_port` 0 lets the engine choose a free one.
+/// A published port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortMapping {
-    /// Address on the host; none is every address.
+    /// The address on the host. Default: every address.
     pub address: Option<IpAddr>,
+    /// The port of the host; 0 lets the engine choose a free one.
     pub host_port: u16,
+    /// The port inside the container.
     pub container_port: u16,
+    /// TCP or UDP.
     pub protocol: Protocol,
 }
 
+/// The protocol of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
+    /// TCP.
     Tcp,
+    /// UDP.
     Udp,
 }
 
@@ -86,8 +92,8 @@ impl Serialize for PortMapping {
 
 impl<'de> Deserialize<'de> for PortMapping {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
+        struct PortMappingVisitor;
+        impl de::Visitor<'_> for PortMappingVisitor {
             type Value = PortMapping;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,7 +112,7 @@ impl<'de> Deserialize<'de> for PortMapping {
                 port.to_string().parse().map_err(E::custom)
             }
         }
-        deserializer.deserialize_any(Visitor)
+        deserializer.deserialize_any(PortMappingVisitor)
     }
 }
 
@@ -123,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_port() {
+    fn refuses_other_texts() {
         for text in ["", ":", "80:", "70000", "a:b", "80:80/sctp", "host:80:80", "8080:0", "1:2:3:4"] {
             assert!(text.parse::<PortMapping>().is_err(), "{text}");
         }

@@ -1,12 +1,12 @@
-//! The name of one run.
+//! The id of a run.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A run's id: ten characters, letters and digits that cannot be confused with each other, random. The first is a
-/// digit, so that an id is never taken for a word.
+/// A run's id: ten random letters and digits that cannot be confused with each other. The first is a digit, so that an
+/// id never looks like a word.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
@@ -17,13 +17,14 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const LENGTH: usize = 10;
 
 impl RunId {
-    /// Makes an id from random bytes; the caller owns the source of chance.
+    /// Creates an id from random bytes, which the caller supplies.
     pub fn from_bytes(bytes: [u8; LENGTH]) -> Self {
         let letter =
-            |(place, byte): (usize, &u8)| ALPHABET[usize::from(byte % if place == 0 { 10 } else { 32 })] as char;
+            |(index, byte): (usize, &u8)| ALPHABET[usize::from(byte % if index == 0 { 10 } else { 32 })] as char;
         Self(bytes.iter().enumerate().map(letter).collect())
     }
 
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,25 +1,25 @@
-//! Finds the values of secrets in text, also in the forms in which other programs tell them. Knows texts alone.
+//! Redacts the values of secrets in text, also in the encodings in which other programs print them.
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 
-/// A value shorter than this, in bytes, is not scrubbed: it would blot out every text that has it by chance.
+/// A value shorter than this, in bytes, is not redacted: it would match unrelated text.
 pub const SHORTEST_SCRUBBED: usize = 4;
-/// A part of a value, such as one line of a key, must be longer to stand for it.
+/// Only parts of a value, such as lines of a key, that are at least this long are redacted on their own.
 const SHORTEST_PART: usize = 8;
 
-/// Replaces what it knows by `<secret NAME>`.
+/// Replaces known values with `<secret NAME>`.
 #[derive(Debug, Default)]
 pub struct Scrubber {
-    /// None while nothing is known.
+    /// Missing without known values.
     finder: Option<AhoCorasick>,
     replacements: Vec<String>,
 }
 
 impl Scrubber {
-    /// Knows these secrets: names and values.
+    /// Creates a scrubber for these secrets, given as names and values.
     pub fn new<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut needles: Vec<(String, String)> = Vec::new();
         for (name, value) in secrets {
@@ -27,12 +27,12 @@ impl Scrubber {
             needles.extend(forms(value).into_iter().map(|form| (form, replacement.clone())));
         }
         let (forms, replacements): (Vec<String>, Vec<String>) = needles.into_iter().unzip();
-        // The longest match at a place: a value goes before its own lines.
+        // The longest match at a position wins: a value comes before its own lines.
         let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&forms).ok();
         Self { finder: finder.filter(|_| !forms.is_empty()), replacements }
     }
 
-    /// The text without any of the values.
+    /// Returns the text without the values.
     pub fn scrub(&self, text: &str) -> String {
         match &self.finder {
             Some(finder) if finder.is_match(text) => finder.replace_all(text, &self.replacements),
@@ -41,27 +41,27 @@ impl Scrubber {
     }
 }
 
-/// Every form in which a value is looked for.
+/// Returns every form of a value to search for.
 fn forms(value: &str) -> Vec<String> {
     let mut all = Vec::new();
     if value.len() >= SHORTEST_SCRUBBED {
-        spell(value, &mut all);
+        add_encodings(value, &mut all);
     }
     let trimmed = value.trim();
     if trimmed != value && trimmed.len() >= SHORTEST_SCRUBBED {
-        spell(trimmed, &mut all);
+        add_encodings(trimmed, &mut all);
     }
     if trimmed.contains('\n') {
         let lines = trimmed.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_PART);
-        lines.for_each(|line| spell(line, &mut all));
+        lines.for_each(|line| add_encodings(line, &mut all));
     }
     all.sort_unstable();
     all.dedup();
     all
 }
 
-/// As it is; as a string of JSON, of a URL and of a form; in base64.
-fn spell(value: &str, all: &mut Vec<String>) {
+/// Adds the encodings of a value: as it is; as a string of JSON, of a URL and of a form; in base64.
+fn add_encodings(value: &str, all: &mut Vec<String>) {
     all.push(value.to_owned());
     let json = serde_json::Value::from(value).to_string();
     all.push(json.trim_start_matches('"').strip_suffix('"').unwrap_or(&json).to_owned());
@@ -86,8 +86,8 @@ fn percent_encoded(value: &str, upper: bool) -> String {
     })
 }
 
-/// The digits of base64 that the value alone decides, for each of the three ways in which it can lie in a longer text
-/// such as `user:password`; its first and last digit may stay.
+/// Returns the base64 digits that depend on the value alone, for each of its three alignments in a longer text such as
+/// `user:password`. The first and last digit of the value may remain.
 fn in_base64(value: &[u8], engine: &GeneralPurpose) -> Vec<String> {
     let digits = |before: usize| {
         let mut bytes = vec![0; before];
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_what_it_does_not_know() {
+    fn leaves_unknown_text_alone() {
         assert_eq!(Scrubber::default().scrub("text"), "text");
         assert_eq!(Scrubber::new([("SHORT", "abc")]).scrub("abcabc"), "abcabc");
     }

@@ -1,6 +1,6 @@
-//! A word as a POSIX shell takes it.
+//! Quoting for POSIX shells.
 
-/// `word`, quoted where it must be.
+/// Returns `word`, quoted if a shell needs that.
 pub fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

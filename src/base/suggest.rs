@@ -1,7 +1,7 @@
-//! Did-you-mean.
+//! Suggestions for misspelled names.
 
-/// The known name nearest to `name`, if one is near enough to be a slip of the fingers:
-/// at most a third of its letters differ, or one is the beginning of the other.
+/// Returns the known name that is nearest to `name`, if it is near enough to be a typing error: at most a third of the
+/// letters differ, or `name` is its beginning.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
@@ -14,7 +14,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// ``did you mean `x`?`` or an empty string.
+/// Returns ``did you mean `x`?`` for the nearest known name, if there is one.
 pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(name, known).map(|candidate| format!("did you mean `{candidate}`?"))
 }
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_slips_and_leaves_strangers_alone() {
+    fn finds_typing_errors_and_ignores_other_names() {
         let known = ["environment", "image", "ports", "docker_run"];
         assert_eq!(nearest("enviroment", known), Some("environment"));
         assert_eq!(nearest("imge", known), Some("image"));

@@ -1,44 +1,55 @@
-//! Text that may have secrets in it. Only the secrets' names are ever stored, shown or compared.
+//! Text that may contain secrets. Only the secrets' names are ever stored, shown or compared.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A text made of plain parts and of secrets' names. Serializes as a plain string when it has no secret,
-/// else as `{"secret_text": ["plain", {"secret": "NAME"}]}`. A number or a boolean is taken as its text,
-/// as the compose file does for environment values.
+/// Text of plain parts and names of secrets. Serializes as a plain string without secrets, else as
+/// `{"secret_text": ["plain", {"secret": "NAME"}]}`. Numbers and booleans are read as their text, as in the environment
+/// of a compose file.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Text(Vec<Part>);
 
+/// A part of a [`Text`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Part {
+    /// Plain text.
     Plain(String),
-    Secret { secret: String },
+    /// A secret.
+    Secret {
+        /// Its name.
+        secret: String,
+    },
 }
 
 /// The one key of a secret text's JSON form.
 const SECRET_TEXT: &str = "secret_text";
 
 impl Text {
+    /// Returns plain text.
     pub fn plain(text: impl Into<String>) -> Self {
         Self(vec![Part::Plain(text.into())])
     }
 
+    /// Returns the text that is the value of a secret.
     pub fn secret(name: impl Into<String>) -> Self {
         Self(vec![Part::Secret { secret: name.into() }])
     }
 
-    /// This text followed by `other`.
+    /// Appends `other`.
+    #[must_use]
     pub fn join(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self
     }
 
+    /// Returns its parts.
     pub fn parts(&self) -> &[Part] {
         &self.0
     }
 
+    /// Iterates over the names of its secrets.
     pub fn secret_names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {
             Part::Plain(_) => None,
@@ -113,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_numbers_as_compose_does() {
+    fn reads_numbers_as_compose_does() {
         assert_eq!(serde_json::from_str::<Text>("5000").unwrap(), Text::plain("5000"));
         assert_eq!(serde_json::from_str::<Text>("true").unwrap(), Text::plain("true"));
     }

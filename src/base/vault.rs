@@ -1,4 +1,4 @@
-//! The secrets of one run: looked up by name, exposed to worlds only, scrubbed from everything that comes back.
+//! The secrets of a run: looked up by name, exposed only to worlds, redacted from everything that worlds return.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::text::{Part, Text};
 
 type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
 
-/// Secrets by name. `lookup` is the one way to their values; what was looked up is remembered for scrubbing.
+/// Secrets by name. `lookup` is the only way to their values; values that were looked up are remembered to redact them.
 pub struct Vault {
     lookup: Box<Lookup>,
     known: Mutex<Known>,
@@ -20,25 +20,32 @@ pub struct Vault {
 struct Known {
     values: BTreeMap<String, String>,
     scrubber: Arc<Scrubber>,
-    /// Names of values that are too short to be scrubbed, until somebody was told.
+    /// Names of secrets that are too short to be redacted and were not reported yet.
     too_short: Vec<String>,
 }
 
-/// A secret that is not set anywhere.
+/// A secret that is not set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MissingSecret(pub String);
+pub struct MissingSecret(
+    /// Its name.
+    pub String,
+);
 
 impl Vault {
+    /// Creates a vault that finds secrets through `lookup`.
     pub fn new(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self { lookup: Box::new(lookup), known: Mutex::default() }
     }
 
-    /// A vault without any secret.
+    /// Returns a vault without secrets.
     pub fn empty() -> Self {
         Self::new(|_| None)
     }
 
-    /// The value of one secret.
+    /// Returns the value of a secret.
+    ///
+    /// # Errors
+    /// Fails if the secret is not set.
     pub fn expose(&self, name: &str) -> Result<String, MissingSecret> {
         let mut known = self.known();
         if let Some(value) = known.values.get(name) {
@@ -54,7 +61,10 @@ impl Vault {
         Ok(value)
     }
 
-    /// The text with its secrets filled in.
+    /// Returns the text with its secrets filled in.
+    ///
+    /// # Errors
+    /// Fails if one of them is not set.
     pub fn reveal(&self, text: &Text) -> Result<String, MissingSecret> {
         text.parts()
             .iter()
@@ -65,18 +75,18 @@ impl Vault {
             .collect()
     }
 
-    /// `text` with every known secret value replaced by `<secret NAME>`.
+    /// Returns `text` with every known secret value replaced by `<secret NAME>`.
     pub fn scrub(&self, text: &str) -> String {
         let scrubber = self.known().scrubber.clone();
         scrubber.scrub(text)
     }
 
-    /// Whether any secret has been looked up so far.
+    /// Returns whether no secret has been looked up so far.
     pub fn is_unused(&self) -> bool {
         self.known().values.is_empty()
     }
 
-    /// Names of the secrets whose values cannot be scrubbed; each is told once.
+    /// Returns the names of the secrets whose values are too short to be redacted, each once.
     pub fn take_too_short(&self) -> Vec<String> {
         std::mem::take(&mut self.known().too_short)
     }
@@ -104,8 +114,9 @@ mod tests {
         assert_eq!(vault.scrub("got hunter2hunter2!"), "got <secret TOKEN>!");
         assert_eq!(vault.expose("OTHER"), Err(MissingSecret("OTHER".into())));
     }
+
     #[test]
-    fn tells_once_of_a_value_that_cannot_be_scrubbed() {
+    fn reports_a_value_that_cannot_be_redacted_once() {
         let vault = Vault::new(|_| Some("abc".into()));
         vault.expose("PIN").unwrap();
         vault.expose("PIN").unwrap();

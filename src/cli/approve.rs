@@ -1,11 +1,11 @@
-//! `deployer approve`: answers the question that a run waits with.
+//! `deployer approve`: answers a run that waits for approval.
 
 use std::io;
 
 use clap::Args;
 use miette::miette;
 
-use super::fault::Fault;
+use super::command_error::CommandError;
 use super::show::{find, journal};
 use super::{StateArgs, terminal};
 use crate::app::{environment, is_dead, state_folder, this_holder};
@@ -16,73 +16,78 @@ use crate::effect::approval::{Approval, TEXT_MAX};
 use crate::journal::Journal;
 use crate::journal::entry::RunStatus;
 use crate::journal::run_state::RunState;
-use crate::world::approvals::{Approvals, Question};
+use crate::world::approval_store::{ApprovalQuestion, ApprovalStore};
 use crate::world::clock::{Clock, SystemClock};
 
 #[derive(Debug, Args)]
 pub struct ApproveArgs {
-    /// The run's id or its beginning; `last` is the newest. Without it, what is asked is listed
+    /// Id of the run or the beginning of it; `last` is the newest run. Without it, lists the open questions
     run: Option<String>,
-    /// Say no
+    /// Answer no
     #[arg(long)]
     no: bool,
-    /// A word on why, for the journal
+    /// A reason, for the journal
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-    /// Which question, when the run asks several: its place in the run
-    #[arg(long, value_name = "PLACE")]
+    /// Position of the question in the run, when there are several
+    #[arg(long, value_name = "POSITION")]
     at: Option<Seq>,
     #[command(flatten)]
     state: StateArgs,
 }
 
-pub fn approve(args: &ApproveArgs) -> Result<u8, Fault> {
-    let approvals = Approvals::of(&state_folder(args.state.state.as_ref()));
+pub fn approve(args: &ApproveArgs) -> Result<u8, CommandError> {
+    let approvals = ApprovalStore::new(&state_folder(args.state.state.as_ref()));
     let now = SystemClock::default().unix_ms();
     let Some(text) = &args.run else { return list(&approvals, args, now) };
     if args.note.as_ref().is_some_and(|note| note.chars().count() > TEXT_MAX) {
-        return Err(Fault::usage(miette!("`--note` has at most {TEXT_MAX} characters")));
+        return Err(CommandError::usage(miette!("`--note` is limited to {TEXT_MAX} characters")));
     }
     let journal = journal(&args.state)?;
-    let run = find(journal.as_ref(), text)?;
+    let run = find(journal.as_ref(), text, &args.state)?;
     let state = state_of(journal.as_ref(), &run)?;
     let mut open = open(&approvals, &run, now)?;
     if state.status() != RunStatus::Running || open.is_empty() {
-        let ended = if state.status() == RunStatus::Running { "" } else { ": it has ended" };
-        return Err(Fault::usage(miette!(
-            help = "what is asked by all runs: `deployer approve`",
-            "run {run} asks nothing{ended}"
-        )));
+        let ended = if state.status() == RunStatus::Running { "" } else { ": the run has ended" };
+        return Err(CommandError::usage(miette!(help = list_hint(args), "run {run} waits for no approval{ended}")));
     }
     if let Some(at) = &args.at {
         open.retain(|(seq, _)| seq == at);
     }
     let [(seq, question)] = open.as_slice() else {
-        let places: Vec<String> = open.iter().map(|(seq, asked)| format!("--at {seq}: {}", asked.question)).collect();
-        let help = if places.is_empty() { "see `deployer approve`".to_owned() } else { places.join("\n") };
-        return Err(Fault::usage(miette!(help = help, "it is not clear which question of run {run} is answered")));
+        let positions: Vec<String> =
+            open.iter().map(|(seq, asked)| format!("--at {seq}: {}", asked.question)).collect();
+        let help = if positions.is_empty() { list_hint(args) } else { positions.join("\n") };
+        return Err(CommandError::usage(miette!(help = help, "it is not clear which question of run {run} to answer")));
     };
     let answer =
-        Approval { approved: !args.no, timed_out: false, by: Some(who()?), note: args.note.clone(), at_unix_ms: now };
+        Approval { approved: !args.no, timed_out: false, by: Some(user()?), note: args.note.clone(), at_unix_ms: now };
     if !approvals.answer(&run, seq, &answer).map_err(unusable)? {
-        return Err(Fault::usage(miette!("somebody else was faster, or the time was over; that answer stays")));
+        return Err(CommandError::usage(miette!(
+            "the question already has an answer, or its time has run out; that result stays"
+        )));
     }
     terminal::say(&question.question);
     let word = if args.no { "no" } else { "yes" };
     terminal::say(format!("{word}, by {}, to run {run}", answer.by.unwrap_or_default()));
     let header = state.header.as_ref();
-    if header.map(|header| Ok::<_, Fault>(is_dead(header, &this_holder()?))).transpose()?.unwrap_or_default() {
-        terminal::say(format!("hint: the run was killed meanwhile: `deployer resume {run}` goes on with this answer"));
+    if header.map(|header| Ok::<_, CommandError>(is_dead(header, &this_holder()?))).transpose()?.unwrap_or_default() {
+        let resume = args.state.command(&format!("deployer resume {run}"));
+        terminal::say(format!("hint: the run was interrupted in the meantime; continue with this answer: `{resume}`"));
     }
     Ok(0)
 }
 
-fn list(approvals: &Approvals, args: &ApproveArgs, now: i64) -> Result<u8, Fault> {
+fn list_hint(args: &ApproveArgs) -> String {
+    format!("`{}` lists the open questions of all runs", args.state.command("deployer approve"))
+}
+
+fn list(approvals: &ApprovalStore, args: &ApproveArgs, now: i64) -> Result<u8, CommandError> {
     if args.no || args.note.is_some() || args.at.is_some() {
-        return Err(Fault::usage(miette!(help = "`deployer approve` lists what is asked", "which run is answered?")));
+        return Err(CommandError::usage(miette!(help = list_hint(args), "which run?")));
     }
     let mut lines = String::new();
-    // Without a journal nothing was ever asked.
+    // A folder without a journal has no questions, so the journal is opened only here.
     for run in approvals.runs().map_err(unusable)? {
         let journal = journal(&args.state)?;
         if state_of(journal.as_ref(), &run)?.status() != RunStatus::Running {
@@ -94,19 +99,19 @@ fn list(approvals: &Approvals, args: &ApproveArgs, now: i64) -> Result<u8, Fault
         }
     }
     if lines.is_empty() {
-        terminal::say("nothing is asked");
+        terminal::say("no run waits for approval");
     }
     terminal::print(&lines)?;
     Ok(0)
 }
 
-fn open(approvals: &Approvals, run: &RunId, now: i64) -> Result<Vec<(Seq, Question)>, Fault> {
-    let mut open = approvals.open(run).map_err(unusable)?;
+fn open(approvals: &ApprovalStore, run: &RunId, now: i64) -> Result<Vec<(Seq, ApprovalQuestion)>, CommandError> {
+    let mut open = approvals.pending(run).map_err(unusable)?;
     open.retain(|(_, question)| question.until_unix_ms > now);
     Ok(open)
 }
 
-fn state_of(journal: &dyn Journal, run: &RunId) -> Result<RunState, Fault> {
+fn state_of(journal: &dyn Journal, run: &RunId) -> Result<RunState, CommandError> {
     let mut state = RunState::default();
     for record in journal.records(run)? {
         state.apply(&record.entry)?;
@@ -114,13 +119,13 @@ fn state_of(journal: &dyn Journal, run: &RunId) -> Result<RunState, Fault> {
     Ok(state)
 }
 
-/// Whoever types, and not whom they became by `sudo`.
-fn who() -> Result<String, Fault> {
-    let own = || nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
-    let user = environment("SUDO_USER").filter(|user| !user.is_empty()).or_else(own);
+/// Returns the user at the keyboard, also under `sudo`, and the host.
+fn user() -> Result<String, CommandError> {
+    let current = || nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
+    let user = environment("SUDO_USER").filter(|user| !user.is_empty()).or_else(current);
     Ok(format!("{}@{}", user.unwrap_or_else(|| nix::unistd::getuid().to_string()), this_holder()?.host))
 }
 
-fn unusable(error: io::Error) -> Fault {
-    Fault::usage(miette!("questions and answers cannot be read in the state folder: {error}"))
+fn unusable(error: io::Error) -> CommandError {
+    CommandError::usage(miette!("the questions in the state folder cannot be read: {error}"))
 }

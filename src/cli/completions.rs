@@ -1,20 +1,21 @@
-//! `deployer completions` and `deployer man`; and the answer to a shell that completes a line.
+//! `deployer completions` and `deployer man`, and the answers to a shell that completes a line.
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, ValueEnum};
 use clap_complete::env::{CompleteEnv, Shells};
 use miette::miette;
 
-use super::fault::Fault;
+use super::command_error::CommandError;
 use super::terminal;
 
-/// The variable by which a shell asks this program to complete a line.
-const ASKED_BY: &str = "COMPLETE";
+/// The environment variable that asks this program for completions.
+const COMPLETE_VARIABLE: &str = "COMPLETE";
 
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
+    /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }
@@ -28,17 +29,17 @@ enum Shell {
 
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Folder for the pages; made when it is not there
+    /// Folder for the pages; created if it is missing
     folder: PathBuf,
 }
 
-/// Answers a shell and ends the process, when it is one that asks.
+/// Answers a shell that asks for completions, and ends the process then.
 pub fn answer_shell() {
-    CompleteEnv::with_factory(super::Cli::command).var(ASKED_BY).complete();
+    CompleteEnv::with_factory(super::definition).var(COMPLETE_VARIABLE).complete();
 }
 
-/// Prints the lines that a shell must read once: `source <(deployer completions bash)`.
-pub fn completions(args: &CompletionsArgs) -> Result<u8, Fault> {
+/// Prints the registration that a shell must source.
+pub fn completions(args: &CompletionsArgs) -> Result<u8, CommandError> {
     let name = match args.shell {
         Shell::Bash => "bash",
         Shell::Zsh => "zsh",
@@ -46,21 +47,23 @@ pub fn completions(args: &CompletionsArgs) -> Result<u8, Fault> {
     };
     let mut text = Vec::new();
     let shells = Shells::builtins();
-    let Some(shell) = shells.completer(name) else { return Err(Fault::usage(miette!("no completions for `{name}`"))) };
+    let Some(shell) = shells.completer(name) else {
+        return Err(CommandError::usage(miette!("no completions for `{name}`")));
+    };
     shell
-        .write_registration(ASKED_BY, "deployer", "deployer", "deployer", &mut text)
-        .map_err(|error| Fault::usage(miette!("the completions cannot be made: {error}")))?;
+        .write_registration(COMPLETE_VARIABLE, "deployer", "deployer", "deployer", &mut text)
+        .map_err(|error| CommandError::usage(miette!("the completions cannot be generated: {error}")))?;
     terminal::print(&String::from_utf8_lossy(&text))?;
     Ok(0)
 }
 
-/// Writes `deployer.1` and a page for each verb.
-pub fn man(args: &ManArgs) -> Result<u8, Fault> {
+/// Writes `deployer.1` and a page for each command.
+pub fn man(args: &ManArgs) -> Result<u8, CommandError> {
     let unwritable = |error: std::io::Error| {
-        Fault::usage(miette!("the manual pages cannot be written to `{}`: {error}", args.folder.display()))
+        CommandError::usage(miette!("the manual pages cannot be written to `{}`: {error}", args.folder.display()))
     };
     std::fs::create_dir_all(&args.folder).map_err(unwritable)?;
-    let mut command = super::Cli::command();
+    let mut command = super::definition();
     command.build();
     let page = |command: clap::Command, name: &str| -> std::io::Result<()> {
         let mut text = Vec::new();
@@ -69,13 +72,13 @@ pub fn man(args: &ManArgs) -> Result<u8, Fault> {
     };
     page(command.clone(), "deployer").map_err(unwritable)?;
     let mut pages = 1;
-    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
-        let name = format!("deployer-{}", verb.get_name());
-        page(verb.clone().name(name.clone()), &name).map_err(unwritable)?;
+    for subcommand in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+        let name = format!("deployer-{}", subcommand.get_name());
+        page(subcommand.clone().name(name.clone()), &name).map_err(unwritable)?;
         pages += 1;
     }
     terminal::say(format!(
-        "{}: {pages} pages; `man {}/deployer.1` shows the first",
+        "{}: {pages} pages; read the first with `man {}/deployer.1`",
         args.folder.display(),
         args.folder.display()
     ));

@@ -1,4 +1,4 @@
-//! The file of `--config` and the `--set`s: parameters as the user gave them, with places for errors.
+//! The configuration file and the `--set` options: the parameters of a script, with positions for error messages.
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -8,27 +8,35 @@ use std::str::Utf8Error;
 use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report, miette};
 use serde_json::{Map, Value};
 
-use super::fault::Fault;
+use super::command_error::CommandError;
 use super::project::{self, Project};
 use crate::script::params::{Declaration, ParamError};
 
-/// Given parameters, checked against what the script declares.
+/// Returns the parameters of the file and the `--set` options, checked against the script's declaration.
 ///
 /// # Errors
-/// Unreadable or unparsable file; unknown, missing or mistyped parameter, pointed at in the file where it stands there.
-pub fn given(declaration: &Declaration, config: &Config, sets: &[String]) -> Result<Value, Fault> {
+/// When a parameter is unknown, missing or of the wrong type. Points at its line if it is in the file.
+pub fn script_parameters(declaration: &Declaration, config: &Config, sets: &[String]) -> Result<Value, CommandError> {
     let file = config.file.as_ref();
     let mut given = match (config.strict, &config.project.params) {
         (_, Value::Null) => Value::Object(Map::new()),
         (true, params) => params.clone(),
+        // The values of a deployer.toml for one service say nothing about another one.
+        (false, params) if !config.is_named && is_of_another_service(params, sets) => Value::Object(Map::new()),
         (false, _) => config.project.params_for(declaration),
     };
     for set in sets {
         let Some((key, value)) = set.split_once('=') else {
-            return Err(Fault::usage(miette!(help = "write it as `--set KEY=VALUE`", "`--set {set}` has no `=`")));
+            return Err(CommandError::usage(miette!(
+                help = "write it as `--set KEY=VALUE`",
+                "`--set {set}` has no `=`"
+            )));
         };
         if key.trim().is_empty() {
-            return Err(Fault::usage(miette!(help = "write it as `--set KEY=VALUE`", "`--set {set}` has no key")));
+            return Err(CommandError::usage(miette!(
+                help = "write it as `--set KEY=VALUE`",
+                "`--set {set}` has no key"
+            )));
         }
         declaration.set(&mut given, key.trim(), value).map_err(|error| explain(&error, None))?;
     }
@@ -36,8 +44,15 @@ pub fn given(declaration: &Declaration, config: &Config, sets: &[String]) -> Res
     Ok(given)
 }
 
-/// A fault of reading a file that the user named, in words.
-pub fn plainly(error: &std::io::Error) -> String {
+/// Returns whether a `--set` option names another service than the parameters of the file.
+fn is_of_another_service(params: &Value, sets: &[String]) -> bool {
+    let named = sets.iter().filter_map(|set| set.split_once('=')).rfind(|(key, _)| key.trim() == SERVICE);
+    let own = params.get(SERVICE).and_then(Value::as_str);
+    matches!((named, own), (Some((_, named)), own) if Some(named) != own)
+}
+
+/// Explains why a file cannot be read.
+pub fn io_error_text(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "there is no such file".into(),
         ErrorKind::IsADirectory => "it is a folder".into(),
@@ -45,55 +60,69 @@ pub fn plainly(error: &std::io::Error) -> String {
     }
 }
 
-/// What is wrong with bytes that should be text.
+/// Explains why bytes are not text.
 pub fn not_text(error: Utf8Error) -> String {
-    format!("it is not UTF-8: byte {} is part of no character; save it as UTF-8", error.valid_up_to() + 1)
+    format!("it is not UTF-8: byte {} is invalid; save the file as UTF-8", error.valid_up_to() + 1)
 }
 
-/// The configuration that was named, or found in the folder.
+/// The shipped scripts that are run with the configuration of a deploy. They ignore what they do not declare.
+const COMPANIONS: [&str; 2] = ["rollback.rhai", "take_port.rhai"];
+/// The parameter with the name of the service.
+const SERVICE: &str = "service";
+
+/// The configuration from the given file, or from deployer.toml.
 pub struct Config {
     file: Option<File>,
     pub project: Project,
-    /// Whether every key must be one that the script declares.
+    /// Whether the file was named on the command line.
+    is_named: bool,
+    /// Whether the script must declare every key.
     strict: bool,
 }
 
 impl Config {
-    /// Reads the file that was named, or `deployer.toml` where there is one. `script`: the one that was named.
+    /// Reads the given file, or `deployer.toml` if it exists. `script`: the script on the command line.
     ///
     /// # Errors
-    /// Unreadable or unparsable file; no such environment in it.
-    pub fn read(named: Option<&Path>, environment: Option<&str>, script: Option<&str>) -> Result<Self, Fault> {
-        let found = project::found();
+    /// When the file cannot be read or parsed, or has no such environment.
+    pub fn read(named: Option<&Path>, environment: Option<&str>, script: Option<&str>) -> Result<Self, CommandError> {
+        let found = project::find();
         let Some(path) = named.or(found.as_deref()) else {
             if let Some(environment) = environment {
-                let help = format!("`deployer init` writes a `{}` to begin with", project::FILE);
-                let text =
-                    miette!(help = help, "`--env {environment}`: there is no `{}` in this folder", project::FILE);
-                return Err(Fault::usage(text));
+                let help = format!("create `{}` with `deployer init`", project::FILE);
+                let text = miette!(
+                    help = help,
+                    "`--env {environment}` needs a configuration file, and there is no `{}` in this folder",
+                    project::FILE
+                );
+                return Err(CommandError::usage(text));
             }
-            return Ok(Self { file: None, project: Project::default(), strict: true });
+            return Ok(Self { file: None, project: Project::default(), is_named: false, strict: true });
         };
         let file = File::read(path)?;
         let project = Project::of(file.values()?, environment)?;
-        // A file that was found may be written for another script.
-        let strict = named.is_some() || script.is_none_or(|script| project.is_for(script));
-        Ok(Self { file: Some(file), project, strict })
+        // deployer.toml may be written for another script; then only the parameters that both declare are used.
+        let strict = match script {
+            Some(script) if COMPANIONS.contains(&script) => project.is_for(script),
+            Some(script) => named.is_some() || project.is_for(script),
+            None => true,
+        };
+        Ok(Self { file: Some(file), project, is_named: named.is_some(), strict })
     }
 
-    /// What to ask where neither the command line nor this file names a script.
+    /// Returns the script that the file names.
     pub fn script(&self) -> Option<&str> {
         self.project.script.as_deref()
     }
 
-    /// The script that was named, else the one that the file is for. `verb`: what is to be done with it.
+    /// Returns the given script, or the one that the file names. `command`: the command, for the error.
     ///
     /// # Errors
-    /// When neither says.
-    pub fn script_or<'a>(&'a self, named: Option<&'a str>, verb: &str) -> Result<&'a str, Fault> {
+    /// When there is neither.
+    pub fn script_or<'a>(&'a self, named: Option<&'a str>, command: &str) -> Result<&'a str, CommandError> {
         named.or(self.script()).ok_or_else(|| {
-            let help = "`deployer run bluegreen.rhai --help` shows what one takes; `deployer init` begins a project";
-            Fault::usage(miette!(help = help, "which script? `deployer {verb} SCRIPT`"))
+            let help = "`deployer init` creates a deployer.toml; `deployer run bluegreen.rhai --help` shows the parameters of a script";
+            CommandError::usage(miette!(help = help, "no script given: `deployer {command} SCRIPT`"))
         })
     }
 }
@@ -104,33 +133,33 @@ struct File {
 }
 
 impl File {
-    fn read(path: &Path) -> Result<Self, Fault> {
+    fn read(path: &Path) -> Result<Self, CommandError> {
         let name = path.display().to_string();
         let unreadable = |why: String| {
-            Fault::usage(miette!(code = "deployer::config", "the configuration `{name}` cannot be read: {why}"))
+            CommandError::usage(miette!(code = "deployer::config", "the configuration `{name}` cannot be read: {why}"))
         };
-        let bytes = std::fs::read(path).map_err(|error| unreadable(plainly(&error)))?;
+        let bytes = std::fs::read(path).map_err(|error| unreadable(io_error_text(&error)))?;
         let text = String::from_utf8(bytes).map_err(|error| unreadable(not_text(error.utf8_error())))?;
         Ok(Self { name, text })
     }
 
-    fn values(&self) -> Result<Value, Fault> {
+    fn values(&self) -> Result<Value, CommandError> {
         let table: toml::Table = toml::from_str(&self.text).map_err(|error| {
-            let diagnostic = MietteDiagnostic::new(format!("`{}` is no TOML: {}", self.name, error.message()))
+            let diagnostic = MietteDiagnostic::new(format!("`{}` is not valid TOML: {}", self.name, error.message()))
                 .with_code("deployer::config::syntax");
             self.point(diagnostic, error.span(), "here")
         })?;
-        serde_json::to_value(table).map_err(|error| Fault::usage(miette!("`{}`: {error}", self.name)))
+        serde_json::to_value(table).map_err(|error| CommandError::usage(miette!("`{}`: {error}", self.name)))
     }
 
-    fn point(&self, diagnostic: MietteDiagnostic, span: Option<Range<usize>>, label: &str) -> Fault {
-        let Some(span) = span else { return Fault::usage(Report::new(diagnostic)) };
+    fn point(&self, diagnostic: MietteDiagnostic, span: Option<Range<usize>>, label: &str) -> CommandError {
+        let Some(span) = span else { return CommandError::usage(Report::new(diagnostic)) };
         let label = LabeledSpan::new_primary_with_span(Some(label.into()), span);
         let source = NamedSource::new(&self.name, self.text.clone());
-        Fault::usage(Report::new(diagnostic.with_label(label)).with_source_code(source))
+        CommandError::usage(Report::new(diagnostic.with_label(label)).with_source_code(source))
     }
 
-    /// Where a dotted key stands in the file.
+    /// Finds a dotted key in the file.
     fn find(&self, key: &str) -> Option<Range<usize>> {
         let root = toml::de::DeTable::parse(&self.text).ok()?;
         let mut table = root.get_ref();
@@ -146,12 +175,12 @@ impl File {
     }
 }
 
-fn explain(error: &ParamError, file: Option<&File>) -> Fault {
+fn explain(error: &ParamError, file: Option<&File>) -> CommandError {
     let mut diagnostic = MietteDiagnostic::new(format!("parameter `{}` {}", error.key, error.message))
         .with_code("deployer::config::parameter");
     diagnostic.help.clone_from(&error.hint);
     match file.map(|file| (file, file.find(&error.key))) {
         Some((file, Some(span))) => file.point(diagnostic, Some(span), "given here"),
-        _ => Fault::usage(Report::new(diagnostic)),
+        _ => CommandError::usage(Report::new(diagnostic)),
     }
 }

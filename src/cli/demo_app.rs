@@ -1,18 +1,18 @@
-//! The tiny app of `deployer demo`: answers with its version, and with 500 when it is told to be broken.
+//! The app of `deployer demo`: answers with its version, or with status 500 when it is configured to be broken.
 
 use miette::IntoDiagnostic;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::fault::Fault;
+use super::command_error::CommandError;
 use crate::app::environment;
 
-/// Bytes of a request that are read; the rest is of no interest.
+/// How many bytes of a request are read; the rest does not matter.
 const REQUEST: usize = 4096;
 
 /// Serves on `$PORT` until SIGTERM.
-pub async fn serve() -> Result<u8, Fault> {
+pub async fn serve() -> Result<u8, CommandError> {
     let port = environment("PORT").and_then(|port| port.parse().ok()).unwrap_or(8080_u16);
     let listener = TcpListener::bind(("0.0.0.0", port)).await.into_diagnostic()?;
     println!("listening on port {port}");
@@ -38,7 +38,7 @@ async fn answer(mut stream: TcpStream) {
     let broken = environment("APP_BROKEN").is_some_and(|broken| broken == "yes");
     let status = if broken { "500 Internal Server Error" } else { "200 OK" };
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", version.len());
-    // A visitor who went away is no fault of ours.
+    // A client that has disconnected is not an error.
     drop(stream.write_all(format!("{head}{version}").as_bytes()).await);
     drop(stream.shutdown().await);
 }

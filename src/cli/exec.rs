@@ -1,30 +1,28 @@
-//! `deployer exec`: a program inside a service's container, journalled as a run.
+//! `deployer exec`: runs a program inside a service's container, as a journalled run.
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use miette::miette;
 use serde_json::json;
 
-use super::fault::Fault;
+use super::command_error::CommandError;
 use super::logs::container_of;
 use super::run::run_once;
 use super::script_file::ScriptFile;
-use super::{EngineArgs, census, live_names, signals, terminal};
+use super::{EngineArgs, completion_values, inventory, signals, terminal};
 use crate::app::App;
 use crate::base::duration_text::DurationText;
 use crate::gateway::Cancel;
 
-/// What the run is called in the history.
+/// The name of the run in the history, and its script.
 const SCRIPT: (&str, &str) = ("deployer exec", include_str!("exec.rhai"));
 
-/// Runs a program inside the container of a service that serves. No shell reads the arguments, and nothing is typed
-/// into it. Ends with the program's own code.
 #[derive(Debug, Args)]
 pub struct ExecArgs {
     /// A service or a container
-    #[arg(add = ArgValueCompleter::new(live_names::services))]
+    #[arg(add = ArgValueCompleter::new(completion_values::services))]
     service: String,
-    /// After which it is killed
+    /// Kill the program after this time
     #[arg(long, value_name = "DURATION", default_value = "10m")]
     timeout: DurationText,
     #[command(flatten)]
@@ -34,12 +32,12 @@ pub struct ExecArgs {
     command: Vec<String>,
 }
 
-pub async fn exec(args: ExecArgs) -> Result<u8, Fault> {
-    let found = census::look(&args.engine).await?;
-    let Some(container) = container_of(&found.census, &args.service) else {
-        let help = "`deployer status` lists the services";
-        let text = miette!(help = help, "no container of a service `{}` on {}", args.service, found.address);
-        return Err(Fault::usage(text));
+pub async fn exec(args: ExecArgs) -> Result<u8, CommandError> {
+    let found = inventory::query(&args.engine).await?;
+    let Some(container) = container_of(&found.inventory, &args.service) else {
+        let help = format!("`{}` lists the services", args.engine.command("deployer status"));
+        let text = miette!(help = help, "there is no container of a service `{}` on {}", args.service, found.address);
+        return Err(CommandError::usage(text));
     };
     let app = App::open(&args.engine.options()?).await?;
     let cancel = Cancel::default();
@@ -53,12 +51,12 @@ pub async fn exec(args: ExecArgs) -> Result<u8, Fault> {
         return Ok(end.exit_code);
     }
     terminal::print(end.value["stdout"].as_str().unwrap_or_default())?;
-    let said = end.value["stderr"].as_str().unwrap_or_default();
-    if !said.is_empty() {
-        terminal::say(said.trim_end_matches('\n'));
+    let stderr = end.value["stderr"].as_str().unwrap_or_default();
+    if !stderr.is_empty() {
+        terminal::say(stderr.trim_end_matches('\n'));
     }
     if end.value["truncated"].as_bool() == Some(true) {
-        terminal::say("only the end of what it wrote is shown");
+        terminal::say("the output is incomplete: only its end is shown");
     }
     let code = end.value["exit_code"].as_i64().unwrap_or(1);
     Ok(u8::try_from(code).unwrap_or(1))

@@ -1,14 +1,15 @@
-//! Modules from the folder of the script.
+//! Loads modules from the folder of the script.
 
 use std::path::{Path, PathBuf};
 
 use crate::script::source::SourceLoader;
 
-/// A module larger than this is not read.
+/// The largest module that is read.
 const LARGEST: u64 = 4 << 20;
-/// How many levels below the script's folder are looked at for did-you-mean.
+/// How many levels below the script's folder are searched for similar names.
 const DEPTH: usize = 3;
 
+/// Loads modules from this folder.
 pub struct FolderSources(pub PathBuf);
 
 impl SourceLoader for FolderSources {

@@ -1,44 +1,39 @@
 //! `deployer gc`
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
+use super::command_error::CommandError;
+use super::output_format::format_or_default;
 use super::run::run_once;
 use super::script_file::ScriptFile;
-use super::status::format_of;
-use super::{EngineArgs, ShowAs, census, signals, terminal};
+use super::{EngineArgs, ShowAs, completion_values, confirm, inventory, signals, terminal};
 use crate::app::App;
 use crate::base::duration_text::DurationText;
 use crate::gateway::Cancel;
 use crate::report::Format;
 use crate::report::garbage::GarbageText;
-use crate::run::census::garbage::{Garbage, Item, Kind, Terms};
+use crate::run::inventory::garbage::{Garbage, Item, Kind, Terms};
 
-/// What the run of a collection is called in the history.
+/// The name of the run in the history, and its script.
 const SCRIPT: (&str, &str) = ("deployer gc", include_str!("gc.rhai"));
 
-/// Lists what deployer made and nothing refers to any more: no container, no service, no kept release, no unfinished
-/// run. Left over containers, stopped old releases, images, networks, and locks of the dead. Never what somebody else
-/// made, and no data volume unless `--volumes` is given.
-///
-/// Exit codes: 0 done, or nothing to do; 1 something could not be removed; 2 the engine or the journal cannot be
-/// asked; 4 another run holds a lock.
 #[derive(Debug, Args)]
 pub struct GcArgs {
-    /// Remove it: a run of its own, with a journal, under the services' locks
-    #[arg(long)]
+    /// Answer yes to the confirmation question
+    #[arg(long, short)]
     yes: bool,
-    /// Only what belongs to this service
-    #[arg(long, value_name = "NAME")]
+    /// List only what belongs to this service
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion_values::services))]
     service: Option<String>,
-    /// Only what was made longer ago, such as 7d; what does not tell its age stays
+    /// List only what was created longer ago, such as 7d; what has no creation time stays
     #[arg(long, value_name = "DURATION")]
     older_than: Option<DurationText>,
-    /// Old releases to keep for a rollback, of each service and of each image
+    /// How many old releases of each service and each image to keep for a rollback
     #[arg(long, value_name = "N", default_value_t = 1)]
     keep: usize,
-    /// Also volumes of services that no container uses: their data is gone then
+    /// Also list volumes of services that no container uses; removing them deletes their data
     #[arg(long)]
     volumes: bool,
     #[command(flatten)]
@@ -47,8 +42,8 @@ pub struct GcArgs {
     show_as: ShowAs,
 }
 
-pub async fn gc(args: GcArgs) -> Result<u8, Fault> {
-    let found = census::look(&args.engine).await?;
+pub async fn gc(args: GcArgs) -> Result<u8, CommandError> {
+    let found = inventory::query(&args.engine).await?;
     let age_ms = args.older_than.map(|age| i64::try_from(age.0.as_millis()).unwrap_or(i64::MAX));
     let terms = Terms {
         service: args.service.clone(),
@@ -56,9 +51,9 @@ pub async fn gc(args: GcArgs) -> Result<u8, Fault> {
         keep: args.keep,
         volumes: args.volumes,
     };
-    let garbage = Garbage::of(&found.census, &found.open, &terms);
-    let format = format_of(args.show_as.format);
-    // The events of the run are what a program reads then.
+    let garbage = Garbage::of(&found.inventory, &found.open, &terms);
+    let format = format_or_default(args.show_as.format);
+    // With `--yes` a program reads the events of the run instead of the list.
     let events = args.yes && format == Format::Json && !garbage.items.is_empty();
     if !events {
         let (width, colour) = (terminal::width(), terminal::colour_on(&std::io::stdout()));
@@ -69,8 +64,7 @@ pub async fn gc(args: GcArgs) -> Result<u8, Fault> {
         terminal::say("nothing to remove");
         return Ok(0);
     }
-    if !args.yes {
-        terminal::say("nothing was removed; remove it: `deployer gc --yes`, with the same arguments");
+    if !args.yes && !confirmed(format)? {
         return Ok(0);
     }
     let app = App::open(&args.engine.options()?).await?;
@@ -82,7 +76,18 @@ pub async fn gc(args: GcArgs) -> Result<u8, Fault> {
     Ok(end.exit_code)
 }
 
-/// What the script is told.
+/// Asks whether to remove what was listed. Only lists where there is no terminal, or where a program reads the list.
+fn confirmed(format: Format) -> Result<bool, CommandError> {
+    let answer = if format == Format::Json { None } else { confirm::ask_on_terminal("remove all of these?")? };
+    match answer {
+        Some(true) => return Ok(true),
+        Some(false) => terminal::say("nothing was removed"),
+        None => terminal::say("nothing was removed; to remove it, repeat the command with `--yes`"),
+    }
+    Ok(false)
+}
+
+/// Returns the parameters of the script.
 fn params(garbage: &Garbage) -> Value {
     let of = |kind: Kind| garbage.items.iter().filter(move |item| item.kind == kind);
     let keys = |kind: Kind| of(kind).flat_map(|item| &item.keys).collect::<Vec<_>>();

@@ -1,5 +1,5 @@
-//! Ends the process when its terminal is gone, as SIGHUP does where nobody ignores it: a line editor would ask a dead
-//! terminal for ever. What runs stays unfinished, as after a kill.
+//! Ends the process when its terminal is closed, even if SIGHUP is ignored: otherwise the line editor would read from a
+//! dead terminal forever. A run stays unfinished, as after a kill.
 
 use std::os::fd::AsFd;
 use std::thread;
@@ -8,15 +8,15 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, raise};
 
-/// Watches from now on, beside everything else.
+/// Watches the terminal on a thread of its own.
 pub fn end_with_terminal() {
     thread::spawn(|| {
         let input = std::io::stdin();
-        // Nothing is asked for but what is told unasked: a hang-up, an error.
+        // Requests no events: hang-ups and errors are always reported.
         let mut ends = [PollFd::new(input.as_fd(), PollFlags::empty())];
         loop {
             match poll(&mut ends, PollTimeout::NONE) {
-                // One that cannot be ignored: whoever started this may have ignored SIGHUP.
+                // SIGKILL, because the parent process may have set SIGHUP to be ignored.
                 Ok(_) => drop(raise(Signal::SIGKILL)),
                 Err(Errno::EINTR) => {}
                 Err(_) => return,

@@ -1,65 +1,71 @@
-//! `deployer help`, `deployer reference`, `deployer definitions`: what the program says of itself.
+//! `deployer help`, `deployer reference`, `deployer definitions`: documentation that the program prints.
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, ValueEnum};
 use miette::miette;
 
-use super::fault::Fault;
+use super::command_error::CommandError;
 use super::terminal;
+use crate::base::suggest::did_you_mean;
 use crate::script::definitions::{FILE, definitions};
-use crate::script::page::{page, pages};
+use crate::script::function_doc::{function_doc, function_docs};
 use crate::script::reference;
 
 #[derive(Debug, Args)]
 pub struct HelpArgs {
-    /// A verb of the command line, or a word or primitive of scripts, such as docker_run
+    /// A command, or a function or keyword of scripts, such as docker_run
     topic: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub struct ReferenceArgs {
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReferenceFormat::Markdown)]
     format: ReferenceFormat,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ReferenceFormat {
-    /// docs/reference.md
+    /// The reference as a Markdown document
     Markdown,
-    /// One object, for programs
+    /// One JSON object
     Json,
 }
 
 #[derive(Debug, Args)]
 pub struct DefinitionsArgs {
-    /// Folder for the file; made when it is not there
+    /// Folder for the file; created if it is missing
     folder: PathBuf,
 }
 
-pub fn help(args: &HelpArgs) -> Result<u8, Fault> {
-    let mut command = super::Cli::command();
+pub fn help(args: &HelpArgs) -> Result<u8, CommandError> {
+    let mut command = super::definition();
     command.build();
     let Some(topic) = args.topic.as_deref() else {
         terminal::print(&format!("{}\n", command.render_long_help()))?;
         return Ok(0);
     };
-    if let Some(verb) = command.find_subcommand_mut(topic) {
-        terminal::print(&format!("{}\n", verb.render_long_help()))?;
+    if let Some(subcommand) = command.find_subcommand_mut(topic) {
+        terminal::print(&format!("{}\n", subcommand.render_long_help()))?;
         return Ok(0);
     }
-    match page(topic) {
+    match function_doc(topic) {
         Ok(page) => terminal::print(&reference::help(&page, terminal::width()))?,
         Err(hint) => {
-            let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(clap::Command::get_name);
-            let hint = crate::base::suggest::did_you_mean(topic, verbs).unwrap_or(hint);
-            return Err(Fault::usage(miette!(help = hint, "there is no verb and no primitive `{topic}`")));
+            let commands =
+                command.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
+            let hint = did_you_mean(topic, commands).unwrap_or(hint);
+            return Err(CommandError::usage(miette!(
+                help = hint,
+                "there is no command, function or keyword `{topic}`"
+            )));
         }
     }
     Ok(0)
 }
 
-pub fn reference(args: &ReferenceArgs) -> Result<u8, Fault> {
+pub fn reference(args: &ReferenceArgs) -> Result<u8, CommandError> {
     let text = match args.format {
         ReferenceFormat::Markdown => reference::reference(),
         ReferenceFormat::Json => format!("{:#}\n", reference::reference_json()),
@@ -69,10 +75,14 @@ pub fn reference(args: &ReferenceArgs) -> Result<u8, Fault> {
 }
 
 /// Writes the definitions for the Rhai language server.
-pub fn write_definitions(args: &DefinitionsArgs) -> Result<u8, Fault> {
+pub fn write_definitions(args: &DefinitionsArgs) -> Result<u8, CommandError> {
     let path = args.folder.join(FILE);
     let write = || std::fs::create_dir_all(&args.folder).and_then(|()| std::fs::write(&path, definitions()));
-    write().map_err(|error| Fault::usage(miette!("`{}` cannot be written: {error}", path.display())))?;
-    terminal::say(format!("{}: {} names; editors find it beside the scripts", path.display(), pages().len()));
+    write().map_err(|error| CommandError::usage(miette!("`{}` cannot be written: {error}", path.display())))?;
+    terminal::say(format!(
+        "{}: {} names; put it next to your scripts, where editors look for it",
+        path.display(),
+        function_docs().len()
+    ));
     Ok(0)
 }

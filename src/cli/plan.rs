@@ -6,43 +6,43 @@ use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use miette::IntoDiagnostic;
 
-use super::config::{Config, given};
-use super::fault::Fault;
+use super::command_error::CommandError;
+use super::config::{Config, script_parameters};
+use super::output_format::FormatArgs;
 use super::script_file::ScriptFile;
-use super::{EngineArgs, live_names, planned, terminal};
-use crate::report::Format;
+use super::{EngineArgs, completion_values, preflight, terminal};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// A file, the name of a shipped script, or - for standard input [default: what `deployer.toml` says]
-    #[arg(add = ArgValueCompleter::new(live_names::scripts))]
+    /// A file, the name of an included script, or - for standard input [default: the script of deployer.toml]
+    #[arg(add = ArgValueCompleter::new(completion_values::scripts))]
     script: Option<String>,
-    /// Parameters of the script, as TOML [default: deployer.toml, when it is in this folder]
+    /// Parameters of the script as TOML [default: deployer.toml, if it is in this folder]
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// The environment of the file that is meant: its table `[env.NAME]` lies over the rest
+    /// Environment from the configuration file: its table `[env.NAME]` overlays the other values
     #[arg(long, value_name = "NAME")]
     env: Option<String>,
-    /// One parameter; a.b=3 reaches nested ones, and wins over the file
+    /// Set a parameter; a.b=3 sets a nested one. Takes precedence over the configuration file
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     #[command(flatten)]
     engine: EngineArgs,
-    #[arg(long, value_enum)]
-    format: Option<Format>,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
-pub async fn plan(mut args: PlanArgs) -> Result<u8, Fault> {
+pub async fn plan(mut args: PlanArgs) -> Result<u8, CommandError> {
     let config = Config::read(args.config.as_deref(), args.env.as_deref(), args.script.as_deref())?;
     let script = ScriptFile::find(config.script_or(args.script.as_deref(), "plan")?)?;
-    planned::sound(&script).await?;
-    let declaration = planned::declaration(&script).await?;
-    let given = given(&declaration, &config, &args.sets)?;
+    preflight::check_script(&script).await?;
+    let declaration = preflight::declaration(&script).await?;
+    let given = script_parameters(&declaration, &config, &args.sets)?;
     args.engine.or_host(config.project.docker_host);
-    let plan = planned::plan(&args.engine, &script, &declaration, given).await?;
-    match args.format {
-        Some(Format::Json) => terminal::print(&format!("{}\n", serde_json::to_string(&plan).into_diagnostic()?))?,
-        _ => terminal::print(&plan.to_string())?,
+    let plan = preflight::plan(&args.engine, &script, &declaration, given).await?;
+    match args.format.is_json() {
+        true => terminal::print(&format!("{}\n", serde_json::to_string(&plan).into_diagnostic()?))?,
+        false => terminal::print(&plan.to_string())?,
     }
     if let Some(report) = plan.fails.as_ref().and_then(|failed| failed.report.as_ref()) {
         terminal::say(report.trim_end());

@@ -1,29 +1,29 @@
-//! `deployer.toml`: the file in the folder that is found by itself. The parameters of the folder's script, what every
-//! environment has in common first, what one has of its own below `[env.NAME]`.
+//! `deployer.toml`, the configuration of the project in the working folder: the parameters that all environments share,
+//! and those of one environment below `[env.NAME]`.
 
 use std::path::{Path, PathBuf};
 
 use miette::miette;
 use serde_json::{Map, Value};
 
-use super::fault::Fault;
+use super::command_error::CommandError;
 use crate::base::suggest::did_you_mean;
 use crate::script::params::{Declaration, Declared};
 
-/// Its name.
+/// The name of the file.
 pub const FILE: &str = "deployer.toml";
-/// Keys that are no parameters.
+/// The keys that are not parameters.
 const SCRIPT: &str = "script";
 const ENGINE: &str = "docker_host";
 const ENVIRONMENTS: &str = "env";
 
-/// The file in the working folder, if it is there.
-pub fn found() -> Option<PathBuf> {
+/// Returns the path of the file if it exists in the working folder.
+pub fn find() -> Option<PathBuf> {
     let path = PathBuf::from(FILE);
     path.is_file().then_some(path)
 }
 
-/// What a file says, for one environment.
+/// The content of a configuration file for one environment.
 #[derive(Debug, Default, PartialEq)]
 pub struct Project {
     /// The script that the parameters are for.
@@ -36,45 +36,47 @@ impl Project {
     /// Reads the values of a file.
     ///
     /// # Errors
-    /// When there is no such environment, or a key of the file itself is no text.
-    pub fn of(values: Value, environment: Option<&str>) -> Result<Self, Fault> {
+    /// When there is no such environment, or `script` or `docker_host` is not a string.
+    pub fn of(values: Value, environment: Option<&str>) -> Result<Self, CommandError> {
         let Value::Object(mut params) = values else { return Ok(Self::default()) };
         let environments = match params.remove(ENVIRONMENTS) {
             Some(Value::Object(environments)) => environments,
             Some(_) => {
-                return Err(Fault::usage(miette!("`{ENVIRONMENTS}` must be tables: `[{ENVIRONMENTS}.staging]`")));
+                return Err(CommandError::usage(miette!(
+                    "`{ENVIRONMENTS}` must contain tables, such as `[{ENVIRONMENTS}.staging]`"
+                )));
             }
             None => Map::new(),
         };
         if let Some(name) = environment {
-            let Some(Value::Object(own)) = environments.get(name) else {
+            let Some(Value::Object(overlay)) = environments.get(name) else {
                 let names = environments.keys().map(String::as_str);
                 let hint = did_you_mean(name, names.clone()).unwrap_or_else(|| match environments.len() {
-                    0 => format!("write a table `[{ENVIRONMENTS}.{name}]`"),
-                    _ => format!("there are {}", names.collect::<Vec<_>>().join(", ")),
+                    0 => format!("add a table `[{ENVIRONMENTS}.{name}]`"),
+                    _ => format!("the environments are: {}", names.collect::<Vec<_>>().join(", ")),
                 });
-                return Err(Fault::usage(miette!(help = hint, "there is no environment `{name}`")));
+                return Err(CommandError::usage(miette!(help = hint, "there is no environment `{name}`")));
             };
-            merge(&mut params, own);
+            merge(&mut params, overlay);
         }
         let mut text = |key: &str| match params.remove(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Fault::usage(miette!("`{key}` must be a text"))),
+            Some(_) => Err(CommandError::usage(miette!("`{key}` must be a string"))),
         };
         let (script, docker_host) = (text(SCRIPT)?, text(ENGINE)?);
         Ok(Self { script, docker_host, params: Value::Object(params) })
     }
 
-    /// The parameters for a script that the file was not written for: those that it declares too.
+    /// Returns the parameters for a script that the file was not written for: those that the script declares, too.
     pub fn params_for(&self, declaration: &Declaration) -> Value {
         declared(&self.params, declaration)
     }
 
-    /// Whether the file was written for this script.
+    /// Returns whether the file was written for this script.
     pub fn is_for(&self, script: &str) -> bool {
         let stem = |name: &str| Path::new(name).file_stem().map(ToOwned::to_owned);
-        self.script.as_deref().is_some_and(|own| stem(own) == stem(script))
+        self.script.as_deref().is_some_and(|named| stem(named) == stem(script))
     }
 }
 
@@ -87,12 +89,12 @@ fn declared(params: &Value, declaration: &Declaration) -> Value {
     Value::Object(kept.collect())
 }
 
-/// Lays `over` on top; tables are joined.
-fn merge(under: &mut Map<String, Value>, over: &Map<String, Value>) {
-    for (key, value) in over {
-        match (under.get_mut(key), value) {
-            (Some(Value::Object(under)), Value::Object(over)) => merge(under, over),
-            _ => drop(under.insert(key.clone(), value.clone())),
+/// Overlays `base` with `overlay`. Tables are merged.
+fn merge(base: &mut Map<String, Value>, overlay: &Map<String, Value>) {
+    for (key, value) in overlay {
+        match (base.get_mut(key), value) {
+            (Some(Value::Object(base)), Value::Object(overlay)) => merge(base, overlay),
+            _ => drop(base.insert(key.clone(), value.clone())),
         }
     }
 }
@@ -104,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_environment_lies_over_what_all_share() {
+    fn an_environment_overlays_the_shared_values() {
         let file = json!({
             "script": "bluegreen.rhai", "service": "web", "port": 80, "health": {"path": "/up", "timeout": "1m"},
             "env": {"staging": {"port": 8080, "docker_host": "ssh://me@staging", "health": {"timeout": "5s"}}},

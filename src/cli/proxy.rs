@@ -1,4 +1,5 @@
-//! `deployer proxy`: runs the embedded proxy, shows it, replaces it. Reads arguments and the service manager's sockets.
+//! `deployer proxy`: runs, inspects and replaces the embedded proxy. Reads the arguments and the sockets of the service
+//! manager.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,32 +11,33 @@ use clap::{Args, Subcommand};
 use listenfd::ListenFd;
 use miette::miette;
 
-use super::fault::Fault;
+use super::command_error::CommandError;
+use super::output_format::FormatOrJsonArgs;
 use super::terminal;
 use crate::app::environment;
 use crate::base::duration_text::DurationText;
 use crate::effect::traffic::RouteView;
-use crate::proxy::command::{Command, Refusal, Reply, Status};
-use crate::proxy::{Client, Limits, ProxyOptions, run};
+use crate::proxy::command::{Command, CommandReply, ProxyStatus, Refusal};
+use crate::proxy::{Client, Limits, ProxyOptions, TrustedNetworks, run};
 
-/// For an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// For another process to take over.
-const UPGRADE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait for a reply.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for another process to take over.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub struct ProxyArgs {
     #[command(subcommand)]
-    verb: ProxyVerb,
+    command: ProxyCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum ProxyVerb {
-    /// Serve until SIGTERM
+enum ProxyCommand {
+    /// Run the proxy until SIGTERM
     Run(Box<RunArgs>),
-    /// Show routes, targets and what is under way
+    /// Show routes, targets and requests in flight
     Status(StatusArgs),
-    /// Replace the running proxy by a new process; no connection is refused
+    /// Replace the running proxy by a new process without refusing connections
     Upgrade(UpgradeArgs),
 }
 
@@ -50,52 +52,55 @@ struct ControlArgs {
 struct RunArgs {
     #[command(flatten)]
     control: ControlArgs,
-    /// Where routes are kept
+    /// File that keeps the routes
     #[arg(long, value_name = "FILE", default_value = "/var/lib/deployer/proxy.json")]
     state: PathBuf,
-    /// Public address that is open without a route too; may be repeated
+    /// Public address that is open even without a route; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<SocketAddr>,
     /// Public address that speaks TLS; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     listen_tls: Vec<SocketAddr>,
-    /// Folder of HOST.crt and HOST.key, and of default.crt and default.key; read again when they change
+    /// Folder with HOST.crt and HOST.key, or default.crt and default.key; read again when they change
     #[arg(long, value_name = "DIR")]
     tls_dir: Option<PathBuf>,
-    /// JSON lines of all requests; - for standard output
+    /// Access log with one JSON line for each request; - for standard output
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
-    /// Address with the metrics, besides the control socket
+    /// Address that serves the metrics, in addition to the control socket
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
-    /// Believe X-Forwarded headers that come in: another proxy is in front
-    #[arg(long)]
-    trust_forwarded: bool,
-    /// [default: one for each core]
+    /// Networks of the proxies in front, whose X-Forwarded headers are kept, such as 10.0.0.0/8,::1
+    #[arg(long, value_name = "NETWORKS", num_args = 0..=1, default_missing_value = "")]
+    trust_forwarded: Option<String>,
+    /// Number of serving threads [default: one for each core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
-    /// Visitors' connections at a time; more wait
+    /// Client connections at a time; further ones wait
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
     connections: usize,
-    /// Largest body of a request, in bytes
+    /// Largest request body, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body_bytes)]
     body_max: u64,
-    /// For a request's head, and between two requests
+    /// Time for a request's head, and between two requests
     #[arg(long, value_name = "DURATION", default_value_t = DurationText(Limits::default().head_timeout))]
     head_timeout: DurationText,
-    /// Without a byte of a request's body
+    /// Longest pause of a request body
     #[arg(long, value_name = "DURATION", default_value_t = DurationText(Limits::default().idle_timeout))]
     idle_timeout: DurationText,
-    /// For a target's answer to begin, and between two of its bytes
+    /// Time for a target's response to begin, and longest pause of its body
     #[arg(long, value_name = "DURATION", default_value_t = DurationText(Limits::default().answer_timeout))]
     answer_timeout: DurationText,
-    /// When it ends: for requests
+    /// How long an upgraded stream, such as a WebSocket, may carry nothing
+    #[arg(long, value_name = "DURATION", default_value_t = DurationText(Limits::default().stream_idle_timeout))]
+    stream_idle_timeout: DurationText,
+    /// Time for requests to finish at shutdown
     #[arg(long, value_name = "DURATION", default_value_t = DurationText(Limits::default().drain))]
     drain: DurationText,
-    /// When it ends: for upgraded streams
+    /// Time for upgraded streams to finish at shutdown
     #[arg(long, value_name = "DURATION", default_value_t = DurationText(Limits::default().drain_streams))]
     drain_streams: DurationText,
-    /// Take the place of the proxy that runs, if one does
+    /// Replace the running proxy, if there is one
     #[arg(long)]
     take_over: bool,
 }
@@ -104,35 +109,36 @@ struct RunArgs {
 struct StatusArgs {
     #[command(flatten)]
     control: ControlArgs,
-    /// As JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatOrJsonArgs,
 }
 
 #[derive(Debug, Args)]
 struct UpgradeArgs {
     #[command(flatten)]
     control: ControlArgs,
-    /// The new program [default: the one at the running one's path]
+    /// The new program [default: the path of the running one]
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
 }
 
+/// Runs a subcommand of `deployer proxy`.
+///
 /// # Errors
 /// When the proxy cannot start, or cannot be reached.
-pub async fn proxy(args: ProxyArgs) -> Result<u8, Fault> {
-    match args.verb {
-        ProxyVerb::Run(args) => {
+pub async fn proxy(args: ProxyArgs) -> Result<u8, CommandError> {
+    match args.command {
+        ProxyCommand::Run(args) => {
             let options = options(*args)?;
-            run(options).await.map_err(|error| Fault::usage(miette!("{error}")))?;
+            run(options).await.map_err(|error| CommandError::usage(miette!("{error}")))?;
             Ok(0)
         }
-        ProxyVerb::Status(args) => status(&args).await,
-        ProxyVerb::Upgrade(args) => upgrade(args).await,
+        ProxyCommand::Status(args) => status(&args).await,
+        ProxyCommand::Upgrade(args) => upgrade(args).await,
     }
 }
 
-fn options(args: RunArgs) -> Result<ProxyOptions, Fault> {
+fn options(args: RunArgs) -> Result<ProxyOptions, CommandError> {
     let threads = match args.threads {
         Some(threads) => threads.get(),
         None => std::thread::available_parallelism().map_or(1, NonZero::get),
@@ -143,10 +149,11 @@ fn options(args: RunArgs) -> Result<ProxyOptions, Fault> {
         head_timeout: args.head_timeout.0,
         idle_timeout: args.idle_timeout.0,
         answer_timeout: args.answer_timeout.0,
+        stream_idle_timeout: args.stream_idle_timeout.0,
         drain: args.drain.0,
         drain_streams: args.drain_streams.0,
     };
-    let program = std::env::current_exe().map_err(|error| miette!("this program's own path: {error}"))?;
+    let program = std::env::current_exe().map_err(|error| miette!("the path of this program is unknown: {error}"))?;
     Ok(ProxyOptions {
         listen: args.listen,
         listen_tls: args.listen_tls,
@@ -155,19 +162,34 @@ fn options(args: RunArgs) -> Result<ProxyOptions, Fault> {
         state: args.state,
         access_log: args.access_log,
         metrics: args.metrics,
-        trusted: args.trust_forwarded,
+        trusted: trusted_networks(args.trust_forwarded.as_deref())?,
         threads,
         limits,
         take_over: args.take_over,
-        sockets: handed_over().map_err(|error| miette!("a socket of the service manager: {error}"))?,
+        sockets: inherited_sockets()
+            .map_err(|error| miette!("a socket of the service manager cannot be used: {error}"))?,
         notify: environment("NOTIFY_SOCKET").map(Into::into),
         program,
         arguments: std::env::args_os().skip(1).collect(),
     })
 }
 
-/// The sockets that the service manager opened (`LISTEN_FDS`).
-fn handed_over() -> io::Result<Vec<TcpListener>> {
+fn trusted_networks(given: Option<&str>) -> Result<TrustedNetworks, CommandError> {
+    match given {
+        None => Ok(TrustedNetworks::default()),
+        Some("") => {
+            terminal::say(
+                "warning: `--trust-forwarded` without networks trusts loopback and private networks. A later version \
+                 will refuse it: name the networks, such as `--trust-forwarded 10.0.0.0/8,::1`",
+            );
+            Ok(TrustedNetworks::private())
+        }
+        Some(text) => text.parse().map_err(|error| CommandError::usage(miette!("`--trust-forwarded`: {error}"))),
+    }
+}
+
+/// Returns the sockets that the service manager opened (`LISTEN_FDS`).
+fn inherited_sockets() -> io::Result<Vec<TcpListener>> {
     let mut sockets = ListenFd::from_env();
     let mut taken = Vec::new();
     for index in 0..sockets.len() {
@@ -176,15 +198,15 @@ fn handed_over() -> io::Result<Vec<TcpListener>> {
     Ok(taken)
 }
 
-async fn status(args: &StatusArgs) -> Result<u8, Fault> {
+async fn status(args: &StatusArgs) -> Result<u8, CommandError> {
     let client = Client::new(&args.control.control);
-    let Reply::Status(status) = ask(&client, &Command::Status, PATIENCE).await? else {
-        return Err(Fault::usage(miette!("the proxy answered something else")));
+    let CommandReply::Status(status) = ask(&client, &Command::Status, REPLY_TIMEOUT).await? else {
+        return Err(CommandError::usage(miette!("the proxy sent an unexpected reply")));
     };
-    let Reply::Routes(routes) = ask(&client, &Command::Show, PATIENCE).await? else {
-        return Err(Fault::usage(miette!("the proxy answered something else")));
+    let CommandReply::Routes(routes) = ask(&client, &Command::Show, REPLY_TIMEOUT).await? else {
+        return Err(CommandError::usage(miette!("the proxy sent an unexpected reply")));
     };
-    if args.json {
+    if args.format.is_json() {
         let all = serde_json::json!({ "status": status, "routes": routes });
         terminal::print(&format!("{all:#}\n"))?;
     } else {
@@ -193,28 +215,28 @@ async fn status(args: &StatusArgs) -> Result<u8, Fault> {
     Ok(0)
 }
 
-fn shown(status: &Status, routes: &[RouteView]) -> String {
-    let up = DurationText(Duration::from_secs(status.uptime_ms / 1_000));
+fn shown(status: &ProxyStatus, routes: &[RouteView]) -> String {
+    let uptime = DurationText(Duration::from_secs(status.uptime_ms / 1_000));
     let mut lines = vec![format!(
-        "proxy {} (pid {}), up {up}, {} connections, listens on {}",
+        "proxy {} (pid {}), up {uptime}, {} connections, listening on {}",
         status.version,
         status.pid,
         status.connections,
-        if status.addresses.is_empty() { "nothing".to_owned() } else { status.addresses.join(", ") },
+        if status.addresses.is_empty() { "no address".to_owned() } else { status.addresses.join(", ") },
     )];
     lines.extend(status.warnings.iter().map(|warning| format!("warning: {warning}")));
     for view in routes {
         let route = &view.route;
-        let place = format!(
+        let address = format!(
             "{}{} on {}",
             route.host.as_deref().unwrap_or("*"),
             route.path_prefix.as_deref().unwrap_or("/"),
             route.address
         );
         let held = view.held.map(|waiting| format!(", HELD with {waiting} waiting")).unwrap_or_default();
-        lines.push(format!("{}  {place}{held}", route.service));
+        lines.push(format!("{}  {address}{held}", route.service));
         for target in &view.targets {
-            let health = if target.healthy { "well" } else { "NOT WELL" };
+            let health = if target.healthy { "healthy" } else { "UNHEALTHY" };
             let draining = if target.draining { ", draining" } else { "" };
             lines.push(format!(
                 "  {}  {}  weight {}, {health}{draining}, {} in flight, {} streams",
@@ -226,25 +248,25 @@ fn shown(status: &Status, routes: &[RouteView]) -> String {
     lines.join("\n")
 }
 
-async fn upgrade(args: UpgradeArgs) -> Result<u8, Fault> {
+async fn upgrade(args: UpgradeArgs) -> Result<u8, CommandError> {
     let client = Client::new(&args.control.control);
-    match ask(&client, &Command::Upgrade { binary: args.binary }, UPGRADE_PATIENCE).await? {
-        Reply::Upgraded { pid } => {
+    match ask(&client, &Command::Upgrade { binary: args.binary }, UPGRADE_TIMEOUT).await? {
+        CommandReply::Upgraded { pid } => {
             terminal::say(format!("process {pid} has taken over"));
             Ok(0)
         }
-        _ => Err(Fault::usage(miette!("the proxy answered something else"))),
+        _ => Err(CommandError::usage(miette!("the proxy sent an unexpected reply"))),
     }
 }
 
-async fn ask(client: &Client, command: &Command, patience: Duration) -> Result<Reply, Fault> {
-    let refused = |refusal: Refusal| Fault::usage(miette!("{refusal}")).with_code(1);
-    match client.ask(command, patience).await {
+async fn ask(client: &Client, command: &Command, timeout: Duration) -> Result<CommandReply, CommandError> {
+    let refused = |refusal: Refusal| CommandError::usage(miette!("{refusal}")).with_code(1);
+    match client.ask(command, timeout).await {
         Ok(answer) => answer.map_err(refused),
         Err(error) => {
             let path = client.path().display();
             let help = format!("start one with `deployer proxy run --control {path}`");
-            Err(Fault::usage(miette!(help = help, "no proxy answers at `{path}`: {error}")).with_code(1))
+            Err(CommandError::usage(miette!(help = help, "no proxy answers at `{path}`: {error}")).with_code(1))
         }
     }
 }

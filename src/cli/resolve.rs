@@ -1,9 +1,9 @@
-//! `deployer resolve`: a person has done what a stuck run left.
+//! `deployer resolve`: marks a stuck run as resolved.
 
 use clap::Args;
 use miette::miette;
 
-use super::fault::Fault;
+use super::command_error::CommandError;
 use super::show::find;
 use super::{StateArgs, terminal};
 use crate::app::{is_dead, this_holder};
@@ -14,54 +14,59 @@ use crate::world::clock::{Clock, SystemClock};
 
 #[derive(Debug, Args)]
 pub struct ResolveArgs {
-    /// The run's id or its beginning; `last` is the newest
+    /// Id of the run or the beginning of it; `last` is the newest run
     #[arg(default_value = "last")]
     run: String,
-    /// Also a run that was killed and can neither be resumed nor aborted: what it did stays as it is
+    /// Also resolve an interrupted run that can neither be resumed nor aborted; its changes stay
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     state: StateArgs,
 }
 
-/// Whether its process is gone without an end of the run.
-fn is_killed(state: &RunState) -> Result<bool, Fault> {
+/// Returns whether the process of an unfinished run is dead.
+fn is_interrupted(state: &RunState) -> Result<bool, CommandError> {
     let here = this_holder()?;
     Ok(state.status() == RunStatus::Running && state.header.as_ref().is_some_and(|header| is_dead(header, &here)))
 }
 
-fn words(status: RunStatus) -> String {
+fn status_text(status: RunStatus) -> String {
     match status {
-        RunStatus::Running => "not ended".into(),
+        RunStatus::Running => "unfinished".into(),
         status => status.to_string(),
     }
 }
 
-pub fn resolve(args: &ResolveArgs) -> Result<u8, Fault> {
+pub fn resolve(args: &ResolveArgs) -> Result<u8, CommandError> {
     let journal = super::show::journal(&args.state)?;
-    let id = find(journal.as_ref(), &args.run)?;
+    let id = find(journal.as_ref(), &args.run, &args.state)?;
     let mut state = RunState::default();
+    let mut last = 0;
     for record in journal.records(&id)? {
         state.apply(&record.entry)?;
+        last = record.n;
     }
     let status = state.status();
-    if status != RunStatus::Stuck && !(args.force && is_killed(&state)?) {
+    if status != RunStatus::Stuck && !(args.force && is_interrupted(&state)?) {
         let help = match status {
             RunStatus::Running => {
-                format!("`deployer resume {id}` goes on with it, `deployer abort {id}` takes it back")
+                let command = |command: &str| args.state.command(&format!("deployer {command} {id}"));
+                format!("`{}` finishes it, `{}` rolls it back", command("resume"), command("abort"))
             }
-            _ => "see `deployer runs`".into(),
+            _ => format!("`{}` lists the runs", args.state.command("deployer runs")),
         };
-        return Err(Fault::usage(miette!(
+        return Err(CommandError::usage(miette!(
             help = help,
-            "only a stuck run can be resolved, and run {id} is {}",
-            words(status)
+            "run {id} is {}, and only a stuck run can be resolved",
+            status_text(status)
         )));
     }
-    journal.append(&id, SystemClock::default().unix_ms(), &Entry::RunResolved, Durability::Power)?;
-    terminal::print(&format!("run {id} is resolved: the next one may begin\n"))?;
+    // Refused when another process has resumed the run meanwhile.
+    let now_ms = SystemClock::default().unix_ms();
+    journal.append_as(&id, Some(last + 1), now_ms, &Entry::RunResolved, Durability::Power)?;
+    terminal::print(&format!("run {id} is resolved; new runs of its service can begin\n"))?;
     for remaining in state.end.iter().flat_map(|end| &end.remaining) {
-        terminal::print(&format!("  taken as done: {}\n", remaining.what))?;
+        terminal::print(&format!("  considered done: {}\n", remaining.what))?;
     }
     Ok(0)
 }

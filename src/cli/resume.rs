@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::fault::Fault;
-use super::reopen::{Wanted, reopen};
+use super::command_error::CommandError;
+use super::reopen::{ReopenRequest, reopen};
 use super::{EngineArgs, ShowAs};
 use crate::base::duration_text::DurationText;
 use crate::base::seq::Seq;
@@ -12,13 +12,13 @@ use crate::run::reopen::Decisions;
 
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// The run's id or its beginning; `last` is the newest
+    /// Id of the run or the beginning of it; `last` is the newest run
     #[arg(default_value = "last")]
     run: String,
-    /// Do this step again: the run was killed in the middle of it, and it was not done
+    /// Repeat this step: the run was interrupted during it, and it was not done
     #[arg(long = "redo-step", value_name = "STEP")]
     redo: Vec<Seq>,
-    /// Take this step as done: the run was killed in the middle of it, and it was
+    /// Skip this step: the run was interrupted during it, and it was done
     #[arg(long = "skip-step", value_name = "STEP")]
     skip: Vec<Seq>,
     #[command(flatten)]
@@ -28,13 +28,13 @@ pub struct ResumeArgs {
     /// How long to wait for another run that holds the service's lock [default: not at all]
     #[arg(long, value_name = "DURATION")]
     lock_wait: Option<DurationText>,
-    /// Take the run back when it is not done by then, such as 10m
+    /// Roll back when the run takes longer, such as 10m
     #[arg(long, value_name = "DURATION")]
     timeout: Option<DurationText>,
 }
 
-pub async fn resume(args: ResumeArgs) -> Result<u8, Fault> {
-    reopen(Wanted {
+pub async fn resume(args: ResumeArgs) -> Result<u8, CommandError> {
+    reopen(ReopenRequest {
         run: &args.run,
         engine: &args.engine,
         show_as: args.show_as,

@@ -1,25 +1,28 @@
-//! `deployer rollback`: the shipped script `rollback.rhai` under a name of its own.
+//! `deployer rollback`: runs the included script `rollback.rhai`.
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 
-use super::fault::Fault;
-use super::run::{RunArgs, run};
-use super::{EngineArgs, ShowAs, live_names};
+use super::command_error::CommandError;
+use super::config::Config;
+use super::run::{RunOptions, run_script};
+use super::{EngineArgs, ShowAs, completion_values};
 
-/// Takes a service back to the release before, or to the one that `--to` names: a deploy like any other, proved and
-/// taken back when it fails.
+/// The included script.
+const SCRIPT: &str = "rollback.rhai";
+
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
-    #[arg(add = ArgValueCompleter::new(live_names::services))]
+    /// The service
+    #[arg(add = ArgValueCompleter::new(completion_values::services))]
     service: String,
-    /// Tag, full name or id of an image; `deployer releases SERVICE` lists them
+    /// Tag, full name or id of an image, as listed by `deployer releases SERVICE` [default: the previous release]
     #[arg(long, value_name = "RELEASE")]
     to: Option<String>,
-    /// One more parameter of rollback.rhai
+    /// Set a parameter of rollback.rhai
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// The environment of `deployer.toml` that is meant
+    /// Environment from deployer.toml: its table `[env.NAME]` overlays the other values
     #[arg(long, value_name = "NAME")]
     env: Option<String>,
     #[command(flatten)]
@@ -28,9 +31,14 @@ pub struct RollbackArgs {
     show_as: ShowAs,
 }
 
-pub async fn rollback(args: RollbackArgs) -> Result<u8, Fault> {
+pub async fn rollback(args: RollbackArgs) -> Result<u8, CommandError> {
     let mut sets = vec![format!("service={}", args.service)];
     sets.extend(args.to.map(|to| format!("to={to}")));
     sets.extend(args.sets);
-    run(RunArgs::of("rollback.rhai", sets, args.env, args.engine, args.show_as)).await
+    let mut config = Config::read(None, args.env.as_deref(), Some(SCRIPT))?;
+    if let Some(params) = config.project.params.as_object_mut() {
+        // The file has the health check of the newest release; an older one may have had another.
+        params.remove("health");
+    }
+    run_script(SCRIPT, config, RunOptions::new(sets, args.env, args.engine, args.show_as)).await
 }

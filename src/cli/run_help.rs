@@ -1,11 +1,11 @@
-//! `deployer run SCRIPT --help`: what a script declares.
+//! `deployer run SCRIPT --help`: the parameters of a script.
 
 use std::fmt::Write;
 
 use crate::script::params::Declaration;
 use crate::script::source::Source;
 
-/// The head comment of the script and its parameters: name, type, default, meaning.
+/// Returns the head comment of the script, and its parameters with name, type, default and description.
 pub fn text(source: &Source, declaration: &Declaration) -> String {
     let mut out = String::new();
     for line in source.text.lines().take_while(|line| line.starts_with("//")) {
@@ -17,7 +17,7 @@ pub fn text(source: &Source, declaration: &Declaration) -> String {
     let _ = writeln!(out, "Usage: deployer run {} [--config FILE.toml] [--set KEY=VALUE]... [OPTIONS]", source.name);
     let _ = writeln!(out, "`deployer run --help` lists the options.");
     let mut params = declaration.flat();
-    // What must be given comes first.
+    // Required parameters come first.
     params.sort_by_key(|(_, param)| param.default.is_some());
     if params.is_empty() {
         let _ = writeln!(out, "\nThis script declares no parameters.");

@@ -1,23 +1,23 @@
-//! `deployer show`: the timeline of one run, drawn by the face that drew it live.
+//! `deployer show`: the events of one run, shown by the reporter that showed them live.
 
 use std::sync::Arc;
 
 use clap::Args;
 use miette::miette;
 
-use super::fault::Fault;
+use super::command_error::CommandError;
 use super::{ShowAs, StateArgs, terminal};
 use crate::app::App;
 use crate::base::run_id::RunId;
 use crate::journal::Journal;
 use crate::journal::entry::RunEvent;
 
-/// How far back a run is looked for by the beginning of its id.
+/// How many runs are searched for the beginning of an id.
 const SEARCHED: usize = 10_000;
 
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The run's id or its beginning; `last` is the newest
+    /// Id of the run or the beginning of it; `last` is the newest run
     #[arg(default_value = "last")]
     run: String,
     #[command(flatten)]
@@ -26,46 +26,47 @@ pub struct ShowArgs {
     state: StateArgs,
 }
 
-pub fn show(args: &ShowArgs) -> Result<u8, Fault> {
+pub fn show(args: &ShowArgs) -> Result<u8, CommandError> {
     let journal = journal(&args.state)?;
-    let run = find(journal.as_ref(), &args.run)?;
-    let mut face = terminal::show(args.show_as, false);
+    let run = find(journal.as_ref(), &args.run, &args.state)?;
+    let mut reporter = terminal::show(args.show_as, false);
     for record in journal.records(&run)? {
-        face.show(&RunEvent::Recorded(record));
+        reporter.show(&RunEvent::Recorded(record));
     }
-    face.finish();
+    reporter.finish();
     Ok(0)
 }
 
-/// The journal that must be there.
+/// Opens the existing journal.
 ///
 /// # Errors
-/// When it is not, or cannot be used.
-pub fn journal(state: &StateArgs) -> Result<Arc<dyn Journal>, Fault> {
+/// When there is none, or it cannot be opened.
+pub fn journal(state: &StateArgs) -> Result<Arc<dyn Journal>, CommandError> {
     App::journal(state.state.as_ref())?.ok_or_else(|| {
-        Fault::usage(miette!(
-            help = "another folder: `--state DIR`",
-            "nothing was run yet: no journal in `{}`",
+        CommandError::usage(miette!(
+            help = "choose another folder with `--state DIR`",
+            "no runs yet: there is no journal in `{}`",
             state.folder()
         ))
     })
 }
 
-/// The run that is meant.
+/// Finds a run by `last`, its id, or the beginning of its id.
 ///
 /// # Errors
-/// When there is none, or more than one.
-pub fn find(journal: &dyn Journal, text: &str) -> Result<RunId, Fault> {
+/// When no run matches, or more than one.
+pub fn find(journal: &dyn Journal, text: &str, state: &StateArgs) -> Result<RunId, CommandError> {
+    let list = format!("`{}` lists the runs", state.command("deployer runs"));
     let runs = journal.runs(SEARCHED)?;
     let mut matching = runs.iter().filter(|run| text == "last" || run.run.as_str().starts_with(text));
     match (matching.next(), matching.next()) {
         (Some(run), None) => Ok(run.run.clone()),
         (Some(run), Some(_)) if text == "last" => Ok(run.run.clone()),
-        (Some(_), Some(_)) => Err(Fault::usage(miette!(
-            help = "give more letters of it; see `deployer runs`",
-            "`{text}` is the beginning of several runs"
+        (Some(_), Some(_)) => Err(CommandError::usage(miette!(
+            help = format!("type more of the id; {list}"),
+            "several runs begin with `{text}`"
         ))),
-        (None, _) if text == "last" => Err(Fault::usage(miette!("nothing was run yet"))),
-        (None, _) => Err(Fault::usage(miette!(help = "see `deployer runs`", "there is no run `{text}`"))),
+        (None, _) if text == "last" => Err(CommandError::usage(miette!("no runs yet"))),
+        (None, _) => Err(CommandError::usage(miette!(help = list, "there is no run `{text}`"))),
     }
 }

@@ -7,28 +7,28 @@ use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 use tokio::runtime::Handle;
 
-use super::config::plainly;
-use super::fault::Fault;
+use super::command_error::CommandError;
+use super::config::io_error_text;
+use super::output_format::FormatArgs;
 use super::script_file::ScriptFile;
-use super::verify::{read_toml, report};
-use super::{planned, terminal};
-use crate::report::Format;
-use crate::verify::case::{Case, Verdict};
-use crate::verify::subject::Subject;
+use super::verify::read_toml;
+use super::{preflight, terminal};
+use crate::verify::case::{Case, CaseResult};
+use crate::verify::target::VerifyTarget;
 
-/// Files of a folder that are read at the most.
+/// The maximum number of entries of a folder that are read.
 const CASES: usize = 10_000;
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// A folder with cases (*.toml), or one of them
+    /// A folder with test cases (*.toml), or one of them
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    #[arg(long, value_enum)]
-    format: Option<Format>,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
-pub async fn test(args: TestArgs) -> Result<u8, Fault> {
+pub async fn test(args: TestArgs) -> Result<u8, CommandError> {
     let files = files(&args.folder)?;
     let (mut lines, mut failed) = (Vec::new(), 0);
     for file in &files {
@@ -37,14 +37,14 @@ pub async fn test(args: TestArgs) -> Result<u8, Fault> {
         let name = file.display().to_string();
         lines.push((name, verdict));
     }
-    match args.format {
-        Some(Format::Json) => {
+    match args.format.is_json() {
+        true => {
             for (name, verdict) in &lines {
                 let line = json!({ "case": name, "passed": verdict.wrong.is_empty(), "wrong": verdict.wrong });
                 terminal::print(&format!("{line}\n"))?;
             }
         }
-        _ => {
+        false => {
             for (name, verdict) in &lines {
                 terminal::print(&shown(name, verdict))?;
             }
@@ -54,7 +54,7 @@ pub async fn test(args: TestArgs) -> Result<u8, Fault> {
     Ok(u8::from(failed > 0))
 }
 
-fn shown(name: &str, verdict: &Verdict) -> String {
+fn shown(name: &str, verdict: &CaseResult) -> String {
     if verdict.wrong.is_empty() {
         return format!("passed  {name}\n");
     }
@@ -62,12 +62,13 @@ fn shown(name: &str, verdict: &Verdict) -> String {
     format!("failed  {name}\n{}", lines.collect::<String>())
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
+fn files(folder: &Path) -> Result<Vec<PathBuf>, CommandError> {
     if folder.is_file() {
         return Ok(vec![folder.to_owned()]);
     }
-    let unreadable =
-        |error: std::io::Error| Fault::usage(miette!("`{}` cannot be read: {}", folder.display(), plainly(&error)));
+    let unreadable = |error: std::io::Error| {
+        CommandError::usage(miette!("`{}` cannot be read: {}", folder.display(), io_error_text(&error)))
+    };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)?.take(CASES) {
         let path = entry.map_err(unreadable)?.path();
@@ -77,26 +78,26 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     }
     files.sort();
     if files.is_empty() {
-        let help = "a case is a TOML file: script, given, host, when, expect; see docs/verify.md";
-        return Err(Fault::usage(miette!(help = help, "`{}` holds no case", folder.display())));
+        let help = "a case is a TOML file with script, given, host, when and expect; see docs/src/verify.md";
+        return Err(CommandError::usage(miette!(help = help, "`{}` contains no test case", folder.display())));
     }
     Ok(files)
 }
 
-async fn run(file: &Path) -> Result<Verdict, Fault> {
+async fn run(file: &Path) -> Result<CaseResult, CommandError> {
     let case: Case = read_toml(file)?;
     let beside = file.parent().unwrap_or(Path::new("")).join(&case.script);
     let script = match beside.is_file() {
         true => ScriptFile::find(&beside.display().to_string())?,
         false => ScriptFile::find(&case.script)?,
     };
-    let declaration = planned::declaration(&script).await?;
+    let declaration = preflight::declaration(&script).await?;
     let given = if case.given.is_null() { json!({}) } else { case.given.clone() };
-    let mut subject = Subject::new(script.source, script.loader, &declaration, given, case.host.clone());
+    let mut subject = VerifyTarget::new(script.source, script.loader, &declaration, given, case.host.clone());
     if case.public.is_some() {
         subject.public.clone_from(&case.public);
     }
     let handle = Handle::current();
     let verdict = tokio::task::spawn_blocking(move || case.run(&subject, &handle));
-    verdict.await.into_diagnostic()?.map_err(report)
+    verdict.await.into_diagnostic()?.map_err(CommandError::from)
 }

@@ -1,30 +1,31 @@
-//! Asking a person, and waiting for the answer.
+//! Approvals: asking an operator, and waiting for the answer.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::GRACE;
-use super::family::family;
-use super::{Access, EffectError, ErrorKind, Facts, Recovery, Request};
+use super::EffectError;
+use super::category::category;
+use super::request::request;
 use crate::base::duration_text::DurationText;
 
-/// How long somebody may be waited for.
+/// The longest time to wait for an answer.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// Characters of a question, and of a note.
+/// The longest question or note, in characters.
 pub const TEXT_MAX: usize = 2_000;
 
-family! {
-    /// What can be asked of people.
+category! {
+    /// Questions to operators.
     Approval: ApprovalEffect => ApprovalOutcome {
         Wait(AwaitApproval),
     }
 }
 
-/// `approval_wait`: waits until somebody says `deployer approve RUN`, with `--no` or without. Nobody within `timeout`
-/// means no.
+/// `approval_wait`: waits until an operator runs `deployer approve RUN`, with or without `--no`. No answer within
+/// `timeout` means no.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AwaitApproval {
+    /// What to approve.
     pub question: String,
     /// Default 30 min, at most 7 days.
     #[serde(default = "default_timeout")]
@@ -36,69 +37,58 @@ fn default_timeout() -> DurationText {
 }
 
 impl AwaitApproval {
+    /// Checks the question and the timeout.
+    ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] without a question, or beyond the bounds.
-    pub fn check(&self) -> Result<(), EffectError> {
-        let invalid = |why: String| Err(EffectError::new(ErrorKind::Invalid, why).not_applied());
+    /// Fails without a question, or beyond the limits.
+    pub fn validate(&self) -> Result<(), EffectError> {
         if self.question.trim().is_empty() {
-            return invalid("`question` is empty: nobody knows what to say yes to".into());
+            return Err(EffectError::invalid("`question` is empty, so there is nothing to approve"));
         }
         if self.question.chars().count() > TEXT_MAX {
-            return invalid(format!("`question` has at most {TEXT_MAX} characters"));
+            return Err(EffectError::invalid(format!("`question` has at most {TEXT_MAX} characters")));
         }
         if self.timeout.0.is_zero() || self.timeout.0 > TIMEOUT_MAX {
-            return invalid(format!("`timeout` is more than 0 and at most {}", DurationText(TIMEOUT_MAX)));
+            let longest = DurationText(TIMEOUT_MAX);
+            return Err(EffectError::invalid(format!("`timeout` is more than 0 and at most {longest}")));
         }
         Ok(())
     }
 }
 
-impl Facts for AwaitApproval {
-    /// A write, so that the answer is in the journal for good: a run that is resumed does not ask again.
-    fn access(&self) -> Access {
-        Access::Write
-    }
-
-    /// The question is kept with its deadline: whoever asks again goes on waiting.
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn interruptible(&self) -> bool {
-        true
-    }
-
-    fn subject(&self) -> String {
-        self.question.lines().next().unwrap_or_default().to_owned()
+request! {
+    AwaitApproval {
+        kind: "approval_wait",
+        reply: Approval,
+        // A write, so that the answer stays in the journal: a resumed run does not ask again.
+        access: Write,
+        // The question is stored with its deadline: a second request continues to wait.
+        recovery: Repeat,
+        deadline: timeout,
+        interruptible: true,
+        subject: |wait| wait.question.lines().next().unwrap_or_default().to_owned(),
     }
 }
 
-impl Request for AwaitApproval {
-    const KIND: &'static str = "approval_wait";
-    type Reply = Approval;
-}
-
-/// The answer.
+/// The answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
+    /// Whether the answer was yes.
     pub approved: bool,
-    /// Nobody answered.
+    /// Whether there was no answer in time.
     pub timed_out: bool,
-    /// Who answered, `user@host`.
+    /// Who answered, as `user@host`.
     #[serde(default)]
     pub by: Option<String>,
+    /// What they noted.
     #[serde(default)]
     pub note: Option<String>,
-    /// When it was answered, milliseconds since 1970, UTC.
+    /// When it was answered, in milliseconds since 1970, UTC.
     pub at_unix_ms: i64,
 }
 
 impl Approval {
-    /// Nobody said yes.
+    /// Returns the answer for a question that was not answered in time.
     pub fn timed_out(at_unix_ms: i64) -> Self {
         Self { approved: false, timed_out: true, by: None, note: None, at_unix_ms }
     }

@@ -1,5 +1,5 @@
-//! What can go wrong with an effect: a closed list, and which of them can strike which effect. Follows from what the
-//! effect is (access, family), never from who asks. Knows nothing of how a fault is brought about.
+//! Faults: a closed list of what can go wrong with an effect, and which fault applies to which effect. That follows
+//! from the effect's access and category alone. How a fault is injected is the gateway's and the simulation's concern.
 
 use std::fmt;
 
@@ -10,100 +10,111 @@ use super::container::ContainerEffect;
 use super::host::HostEffect;
 use super::image::ImageEffect;
 use super::volume::VolumeEffect;
-use super::{Access, Effect};
+use super::{Access, Effect, Recovery};
 
-/// What goes wrong.
+/// What goes wrong with an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// Refused for good; nothing was changed.
+    /// It is refused; nothing was changed.
     Refused,
-    /// A passing fault: the next try of the same effect goes through.
+    /// A temporary fault: the next try of the same effect succeeds.
     Transient,
-    /// It was done, and the answer got lost.
+    /// It was done, but the answer was lost.
     TimeoutApplied,
-    /// It was not done, and nobody can tell.
+    /// It was not done, and that cannot be told: no answer arrives.
     TimeoutNotApplied,
-    /// It takes [`SLOW_MS`] longer, and is done.
+    /// It was done, but the connection broke before the answer, and every further attempt is refused.
+    ConnectionLost,
+    /// It takes [`SLOW_MS`] longer, then succeeds.
     Slow,
-    /// A part of it is done, then it fails.
+    /// Part of it is done, then it fails.
     Partial,
-    /// A read that answers what was true before the last change.
+    /// A read returns the state before the last change.
     Stale,
-    /// The container that it leaves running dies shortly after, and each time that it is started again.
+    /// The container that it leaves running exits shortly after, and each time it is started again.
     Dies,
-    /// The container that it leaves running gets well, and falls ill shortly after.
-    FallsIll,
-    /// No room is left on the disk, for this and for what comes after.
+    /// The container that it leaves running becomes healthy, and unhealthy shortly after.
+    #[serde(alias = "falls_ill")]
+    BecomesUnhealthy,
+    /// The disk is full, for this effect and all that follow.
     DiskFull,
-    /// The engine restarts: this is not done, containers end, and those come back whose restart policy says so.
+    /// The engine restarts: the effect is not done, all containers exit, and those with a restart policy start again.
     DaemonRestarts,
 }
 
-/// What [`FaultKind::Slow`] adds.
+/// The delay of [`FaultKind::Slow`], in milliseconds.
 pub const SLOW_MS: u64 = 10_000;
 
 impl FaultKind {
-    pub const ALL: [Self; 11] = [
+    /// Every fault.
+    pub const ALL: [Self; 12] = [
         Self::Refused,
         Self::Transient,
         Self::TimeoutApplied,
         Self::TimeoutNotApplied,
+        Self::ConnectionLost,
         Self::Slow,
         Self::Partial,
         Self::Stale,
         Self::Dies,
-        Self::FallsIll,
+        Self::BecomesUnhealthy,
         Self::DiskFull,
         Self::DaemonRestarts,
     ];
 
-    /// What it does, after the effect's name: `docker_run` was refused.
-    pub fn words(self) -> &'static str {
+    /// Describes the fault, to follow the effect's name: `docker_run` "was refused".
+    pub fn description(self) -> &'static str {
         match self {
             Self::Refused => "was refused",
-            Self::Transient => "got no answer once",
-            Self::TimeoutApplied => "was done, but the answer got lost",
-            Self::TimeoutNotApplied => "was not done, and no answer came",
+            Self::Transient => "had a temporary fault",
+            Self::TimeoutApplied => "was done, but the answer was lost",
+            Self::TimeoutNotApplied => "was not done, and no answer arrived",
+            Self::ConnectionLost => "was done, but the connection was lost, and every further attempt was refused",
             Self::Slow => "took 10 s longer",
-            Self::Partial => "failed when a part of it was done",
-            Self::Stale => "answered what was true before the last change",
-            Self::Dies => "succeeded, and the container died just after",
-            Self::FallsIll => "succeeded, and the container fell ill soon after",
+            Self::Partial => "failed halfway",
+            Self::Stale => "returned the state before the last change",
+            Self::Dies => "succeeded, but the container exited shortly after",
+            Self::BecomesUnhealthy => "succeeded, but the container became unhealthy soon after",
             Self::DiskFull => "found the disk full",
-            Self::DaemonRestarts => "met a restart of the engine",
+            Self::DaemonRestarts => "failed because the engine restarted",
         }
     }
 
-    /// Whether it can strike this effect.
-    pub fn strikes(self, effect: &Effect) -> bool {
-        // Time, and what the program knows by itself, cannot fail.
+    /// Returns whether it can happen to this effect.
+    pub fn applies_to(self, effect: &Effect) -> bool {
+        // Time, and what deployer itself knows, cannot fail.
         if matches!(effect, Effect::Time(_) | Effect::Host(HostEffect::Env(_) | HostEffect::Secret(_))) {
             return false;
         }
-        let writes = effect.facts().access() == Access::Write;
+        let writes = effect.spec().access() == Access::Write;
         match self {
             Self::Refused | Self::Transient | Self::TimeoutNotApplied | Self::Slow => true,
             Self::TimeoutApplied => writes,
+            // Other effects are attempted once: for them it is `TimeoutApplied`.
+            Self::ConnectionLost => writes && effect.spec().recovery() == Recovery::Repeat,
             Self::Partial => matches!(
                 effect,
                 Effect::Container(ContainerEffect::Run(_) | ContainerEffect::Remove(_))
                     | Effect::Compose(ComposeEffect::Up(_) | ComposeEffect::Stop(_))
             ),
             Self::Stale => !writes && is_of_engine(effect),
-            Self::Dies | Self::FallsIll => matches!(
+            Self::Dies | Self::BecomesUnhealthy => matches!(
                 effect,
                 Effect::Container(ContainerEffect::Run(_) | ContainerEffect::Start(_))
                     | Effect::Compose(ComposeEffect::Up(_))
             ),
-            Self::DiskFull => stores(effect),
+            Self::DiskFull => needs_disk_space(effect),
             Self::DaemonRestarts => writes && is_of_engine(effect) || matches!(effect, Effect::Health(_)),
         }
     }
 
-    /// Whether only a simulated engine can bring it about.
-    pub fn is_of_world(self) -> bool {
-        !matches!(self, Self::Refused | Self::Transient | Self::TimeoutApplied | Self::TimeoutNotApplied)
+    /// Returns whether only the simulated engine can inject it.
+    pub fn needs_simulation(self) -> bool {
+        !matches!(
+            self,
+            Self::Refused | Self::Transient | Self::TimeoutApplied | Self::TimeoutNotApplied | Self::ConnectionLost
+        )
     }
 }
 
@@ -113,7 +124,7 @@ impl fmt::Display for FaultKind {
     }
 }
 
-/// Whether the engine of containers answers it.
+/// Returns whether the container engine performs it.
 pub fn is_of_engine(effect: &Effect) -> bool {
     matches!(
         effect,
@@ -121,8 +132,8 @@ pub fn is_of_engine(effect: &Effect) -> bool {
     )
 }
 
-/// Whether it needs room on the disk.
-fn stores(effect: &Effect) -> bool {
+/// Returns whether it needs space on the disk.
+fn needs_disk_space(effect: &Effect) -> bool {
     match effect {
         Effect::Container(effect) => matches!(effect, ContainerEffect::Run(_) | ContainerEffect::Create(_)),
         Effect::Image(effect) => {
@@ -130,7 +141,7 @@ fn stores(effect: &Effect) -> bool {
         }
         Effect::Volume(effect) => matches!(effect, VolumeEffect::Create(_)),
         Effect::Compose(effect) => matches!(effect, ComposeEffect::Up(_)),
-        Effect::Sqlite(_) | Effect::Object(_) => effect.facts().access() == Access::Write,
+        Effect::Sqlite(_) | Effect::Object(_) => effect.spec().access() == Access::Write,
         _ => false,
     }
 }
@@ -140,29 +151,31 @@ fn stores(effect: &Effect) -> bool {
 pub struct FaultSet(u16);
 
 impl FaultSet {
-    /// Those that can strike this effect.
+    /// Returns the faults that can happen to this effect.
     pub fn of(effect: &Effect) -> Self {
-        let bits = FaultKind::ALL.iter().enumerate().filter(|(_, fault)| fault.strikes(effect));
-        Self(bits.fold(0, |set, (place, _)| set | 1 << place))
+        let bits = FaultKind::ALL.iter().enumerate().filter(|(_, fault)| fault.applies_to(effect));
+        Self(bits.fold(0, |set, (index, _)| set | 1 << index))
     }
 
+    /// Iterates over the faults, in the order of [`FaultKind::ALL`].
     pub fn iter(self) -> impl Iterator<Item = FaultKind> {
         FaultKind::ALL
             .into_iter()
             .enumerate()
-            .filter(move |(place, _)| self.0 & 1 << place != 0)
+            .filter(move |(index, _)| self.0 & 1 << index != 0)
             .map(|(_, fault)| fault)
     }
 
-    /// Without the ends of containers: what comes back when a run is taken back is the last that there is, and if
-    /// that dies as well, no script can help.
+    /// Returns the set without the failures of containers. The containers that a rollback starts again are the last
+    /// ones left: if they fail too, no script can help.
     #[must_use]
-    pub fn without_ends(self) -> Self {
-        let ends = [FaultKind::Dies, FaultKind::FallsIll];
-        let kept = FaultKind::ALL.iter().enumerate().filter(|(_, fault)| !ends.contains(fault));
-        Self(kept.fold(0, |set, (place, _)| set | 1 << place) & self.0)
+    pub fn without_container_failures(self) -> Self {
+        let failures = [FaultKind::Dies, FaultKind::BecomesUnhealthy];
+        let kept = FaultKind::ALL.iter().enumerate().filter(|(_, fault)| !failures.contains(fault));
+        Self(kept.fold(0, |set, (index, _)| set | 1 << index) & self.0)
     }
 
+    /// Returns whether it has no fault.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -174,14 +187,14 @@ mod tests {
     use crate::effect::container::{InspectContainer, RunContainer};
 
     #[test]
-    fn what_applies_follows_from_the_effect() {
+    fn the_effect_decides_which_faults_apply() {
         let spec = serde_json::from_value(serde_json::json!({"name": "web", "image": "web:v1"})).unwrap();
         let run: Effect = RunContainer(spec).into();
         let faults: Vec<FaultKind> = FaultSet::of(&run).iter().collect();
         assert!(!faults.contains(&FaultKind::Stale));
-        assert_eq!(faults.len(), 10);
-        let look: Effect = InspectContainer { container: "web".into(), missing_ok: true }.into();
-        let faults: Vec<FaultKind> = FaultSet::of(&look).iter().collect();
+        assert_eq!(faults.len(), 10, "{faults:?}");
+        let read: Effect = InspectContainer { container: "web".into(), missing_ok: true }.into();
+        let faults: Vec<FaultKind> = FaultSet::of(&read).iter().collect();
         let reads = [FaultKind::Refused, FaultKind::Transient, FaultKind::TimeoutNotApplied, FaultKind::Slow];
         assert_eq!(faults[..4], reads);
         assert_eq!(faults[4..], [FaultKind::Stale]);

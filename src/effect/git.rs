@@ -1,15 +1,14 @@
-//! Git: where a repository stands, what changed, pull.
-
-use std::time::Duration;
+//! Git repositories: changed files, the checked-out commit, pull.
 
 use serde::{Deserialize, Serialize};
 
-use super::family::family;
-use super::{Access, Effect, Facts, Outcome, Request, Trace, Undo, Verdict};
+use super::category::category;
+use super::request::request;
+use super::{Effect, EffectError, ErrorKind, Observation, Outcome, PendingEffect, Undo};
 use crate::base::duration_text::DurationText;
 
-family! {
-    /// What can be asked of a git repository.
+category! {
+    /// Actions on git repositories.
     Git: GitEffect => GitOutcome {
         Changed(GitChanged),
         Head(GitHead),
@@ -17,20 +16,20 @@ family! {
     }
 }
 
-/// `git_changed`: the files that differ between two revisions, renames and deletions included.
+/// `git_changed`: lists the files that differ between two revisions, renames and deletions included.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GitChanged {
     /// A folder of the repository. Default `.`.
-    #[serde(default = "here")]
+    #[serde(default = "current_folder")]
     pub repo: String,
     /// Any revision: a commit, a tag, `HEAD~1`.
     pub from: String,
-    /// Default `HEAD`.
+    /// Any revision. Default `HEAD`.
     #[serde(default = "head")]
     pub to: String,
 }
 
-fn here() -> String {
+fn current_folder() -> String {
     ".".into()
 }
 
@@ -38,87 +37,86 @@ fn head() -> String {
     "HEAD".into()
 }
 
-impl Facts for GitChanged {
-    fn access(&self) -> Access {
-        Access::Read
-    }
-
-    fn subject(&self) -> String {
-        format!("{}..{}", self.from, self.to)
+request! {
+    GitChanged {
+        kind: "git_changed",
+        reply: Changes,
+        access: Read,
+        subject: |changed| format!("{}..{}", changed.from, changed.to),
     }
 }
 
-impl Request for GitChanged {
-    const KIND: &'static str = "git_changed";
-    type Reply = Changes;
-}
-
-/// What differs between two commits.
+/// The differences between two commits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Changes {
-    /// The two commits in full.
+    /// The full id of the first commit.
     pub from: String,
+    /// The full id of the second commit.
     pub to: String,
+    /// The changed files.
     pub files: Vec<ChangedFile>,
-    /// Every path concerned, once, sorted: the new and, for renames, the old one.
+    /// Every path involved, once, sorted: the new path and, for renames, the old one.
     pub paths: Vec<String>,
 }
 
-/// One changed file; paths are relative to the repository's root and use `/`.
+/// One changed file. Paths are relative to the repository's root and use `/`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangedFile {
+    /// The path, which is the new one for renames.
     pub path: String,
-    /// Of a renamed or copied file.
+    /// The old path of a renamed or copied file.
     #[serde(default)]
     pub old_path: Option<String>,
+    /// What happened to it.
     pub change: Change,
 }
 
+/// What happened to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
+    /// It is new.
     Added,
+    /// Its content or mode changed.
     Modified,
+    /// It is gone.
     Deleted,
+    /// It has another path.
     Renamed,
+    /// It is a copy of another file.
     Copied,
-    /// File, link or submodule became another of these.
+    /// A file, link or submodule became another of these.
     Retyped,
 }
 
-/// `git_head`: where the repository stands.
+/// `git_head`: reads the commit that is checked out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GitHead {
-    /// Default `.`.
-    #[serde(default = "here")]
+    /// A folder of the repository. Default `.`.
+    #[serde(default = "current_folder")]
     pub repo: String,
-    /// Returns `()` instead of failing where there is no repository, or no commit in it.
+    /// Returns `()` instead of failing if there is no repository, or no commit in it.
     #[serde(default)]
     pub missing_ok: bool,
 }
 
-impl Facts for GitHead {
-    fn access(&self) -> Access {
-        Access::Read
+request! {
+    GitHead {
+        kind: "git_head",
+        reply: Option<Head>,
+        access: Read,
+        subject: repo,
     }
-
-    fn subject(&self) -> String {
-        self.repo.clone()
-    }
-}
-
-impl Request for GitHead {
-    const KIND: &'static str = "git_head";
-    type Reply = Option<Head>;
 }
 
 /// The commit that is checked out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
+    /// The full id.
     pub commit: String,
-    /// The first 12 letters of the commit.
+    /// The first 12 digits of the id.
     pub short: String,
-    /// None when no branch is checked out.
+    /// The branch; missing if none is checked out.
     #[serde(default)]
     pub branch: Option<String>,
     /// The first line of its message.
@@ -129,11 +127,11 @@ pub struct Head {
     pub dirty: bool,
 }
 
-/// `git_pull`: fetches a branch and moves the checked-out one forward to it. Never merges.
+/// `git_pull`: fetches a branch and fast-forwards the checked-out one to it. Never merges.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GitPull {
-    /// Default `.`.
-    #[serde(default = "here")]
+    /// A folder of the repository. Default `.`.
+    #[serde(default = "current_folder")]
     pub repo: String,
     /// Default `origin`.
     #[serde(default = "default_remote")]
@@ -144,7 +142,7 @@ pub struct GitPull {
     /// Default 2 min.
     #[serde(default = "default_pull_timeout")]
     pub timeout: DurationText,
-    /// Moves the checked-out branch back to this commit instead; what the undo asks for.
+    /// Resets the checked-out branch to this commit instead. Used by the undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back_to: Option<String>,
 }
@@ -157,39 +155,26 @@ fn default_pull_timeout() -> DurationText {
     DurationText::secs(120)
 }
 
-impl Facts for GitPull {
-    fn access(&self) -> Access {
-        Access::Write
+request! {
+    GitPull {
+        kind: "git_pull",
+        reply: Pulled,
+        access: Write,
+        deadline: timeout,
+        subject: repo,
+        prior: |pull| Some(pull.read_head()),
+        undo: Self::undo_from,
+        evidence: |pull| Some(pull.read_head()),
+        observe: Self::observe_from,
+    }
+}
+
+impl GitPull {
+    fn read_head(&self) -> Effect {
+        GitHead { repo: self.repo.clone(), missing_ok: false }.into()
     }
 
-    fn patience(&self) -> Duration {
-        self.timeout.0 + super::facts::GRACE
-    }
-
-    fn evidence(&self) -> Option<Effect> {
-        Some(GitHead { repo: self.repo.clone(), missing_ok: false }.into())
-    }
-
-    /// Where it went is what scripts ask: a second pull would say that nothing was new.
-    fn verdict(&self, trace: Trace<'_>, evidence: &Outcome) -> Verdict {
-        let from = match trace.undo {
-            Some(Effect::Git(GitEffect::Pull(undo))) => undo.back_to.as_ref(),
-            _ => None,
-        };
-        match (from, evidence) {
-            (Some(from), Outcome::Git(GitOutcome::Head(Some(head)))) if head.commit != *from => {
-                let pulled = Pulled { from: from.clone(), to: head.commit.clone(), updated: true };
-                Verdict::happened(Outcome::Git(GitOutcome::Pull(pulled)))
-            }
-            _ => Verdict::Not,
-        }
-    }
-
-    fn prior(&self) -> Option<Effect> {
-        Some(GitHead { repo: self.repo.clone(), missing_ok: false }.into())
-    }
-
-    fn undo(&self, prior: Option<&Outcome>) -> Undo {
+    fn undo_from(&self, prior: Option<&Outcome>) -> Undo {
         match prior {
             Some(Outcome::Git(GitOutcome::Head(Some(head)))) if self.back_to.is_none() => {
                 Undo::by(Self { back_to: Some(head.commit.clone()), ..self.clone() })
@@ -198,20 +183,75 @@ impl Facts for GitPull {
         }
     }
 
-    fn subject(&self) -> String {
-        self.repo.clone()
+    /// Compares with the commit before. Scripts ask for the range of a pull, and a second pull would report no change.
+    fn observe_from(&self, pending: PendingEffect<'_>, evidence: &Outcome) -> Observation {
+        let from = match pending.undo {
+            Some(Effect::Git(GitEffect::Pull(undo))) => undo.back_to.as_ref(),
+            _ => None,
+        };
+        match (from, evidence) {
+            (Some(from), Outcome::Git(GitOutcome::Head(Some(head)))) if head.commit != *from => {
+                let pulled = Pulled { from: from.clone(), to: head.commit.clone(), updated: true };
+                Observation::done(Outcome::Git(GitOutcome::Pull(pulled)))
+            }
+            _ => Observation::NotDone,
+        }
     }
 }
 
-impl Request for GitPull {
-    const KIND: &'static str = "git_pull";
-    type Reply = Pulled;
+/// Returns the error for a folder outside of every repository.
+pub fn repository_not_found(folder: &str) -> EffectError {
+    EffectError::not_found(format!("folder `{folder}` is not in a git repository"))
+        .hint("give the folder of a clone as `repo`")
 }
 
-/// Where a pull went.
+/// Returns the error for a revision that does not exist in the repository of a folder.
+pub fn revision_not_found(revision: &str, folder: &str) -> EffectError {
+    EffectError::not_found(format!("revision `{revision}` does not exist in `{folder}`"))
+        .hint(format!("git -C {folder} fetch --tags, then git -C {folder} log {revision}"))
+}
+
+/// Returns the error for a repository without a commit.
+pub fn no_commit(folder: &str) -> EffectError {
+    EffectError::not_found(format!("the repository at `{folder}` has no commit yet"))
+}
+
+impl GitPull {
+    /// Returns the error for a branch that cannot be fetched.
+    pub fn fetch_failed(&self, branch: &str) -> EffectError {
+        EffectError::new(ErrorKind::Failed, format!("cannot fetch branch `{branch}` from `{}`", self.remote))
+            .hint(format!("git -C {} fetch {} {branch}", self.repo, self.remote))
+            .not_applied()
+    }
+
+    /// Returns the error for a branch that cannot be fast-forwarded; `fetched` is the remote's commit.
+    pub fn diverged(&self, branch: &str, before: &str, fetched: &str) -> EffectError {
+        EffectError::conflict(format!(
+            "`{}` has commits that `{branch}` of `{}` does not have: {before} cannot be fast-forwarded to {fetched}",
+            self.repo, self.remote
+        ))
+        .hint(format!("git -C {} log --oneline --left-right HEAD...{fetched}", self.repo))
+    }
+
+    /// Returns the branch to fetch: `branch`, or the one that is checked out.
+    ///
+    /// # Errors
+    /// Fails if there is neither.
+    pub fn required_branch<'a>(&'a self, checked_out: Option<&'a str>) -> Result<&'a str, EffectError> {
+        self.branch.as_deref().or(checked_out).ok_or_else(|| {
+            EffectError::conflict(format!("no branch is checked out in `{}`", self.repo))
+                .hint(format!("git -C {} switch main, or give `branch`", self.repo))
+        })
+    }
+}
+
+/// The result of a pull.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulled {
+    /// The commit before.
     pub from: String,
+    /// The commit now.
     pub to: String,
+    /// Whether they differ.
     pub updated: bool,
 }

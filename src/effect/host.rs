@@ -1,12 +1,12 @@
-//! The machine: memory, disk, ports, environment, secrets that are set.
+//! The machine: memory, disk, ports, environment variables, secrets.
 
 use serde::{Deserialize, Serialize};
 
-use super::family::family;
-use super::{Access, Facts, Request};
+use super::category::category;
+use super::request::request;
 
-family! {
-    /// What can be asked of the machine.
+category! {
+    /// Questions about the machine.
     Host: HostEffect => HostOutcome {
         Memory(HostMemory),
         Disk(HostDisk),
@@ -16,130 +16,108 @@ family! {
     }
 }
 
-/// `host_memory`: memory of the machine that the containers run on.
+/// `host_memory`: reads the memory of the machine that the containers run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostMemory {}
 
-impl Facts for HostMemory {
-    fn access(&self) -> Access {
-        Access::Read
+request! {
+    HostMemory {
+        kind: "host_memory",
+        reply: Memory,
+        access: Read,
+        subject: |_| String::new(),
     }
-
-    fn subject(&self) -> String {
-        String::new()
-    }
-}
-
-impl Request for HostMemory {
-    const KIND: &'static str = "host_memory";
-    type Reply = Memory;
 }
 
 /// Memory in MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
+    /// All memory of the machine.
     pub total_mb: u64,
-    /// What a new process could get; none where the machine cannot be asked (a remote engine).
+    /// What a new process could get; missing if the machine cannot be asked, as with a remote engine.
     #[serde(default)]
     pub available_mb: Option<u64>,
 }
 
-/// `host_disk`: room on the file system that holds a path.
+/// `host_disk`: reads the free space of the file system that holds a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostDisk {
+    /// Any path on the file system.
     pub path: String,
 }
 
-impl Facts for HostDisk {
-    fn access(&self) -> Access {
-        Access::Read
-    }
-
-    fn subject(&self) -> String {
-        self.path.clone()
+request! {
+    HostDisk {
+        kind: "host_disk",
+        reply: Disk,
+        access: Read,
+        subject: path,
     }
 }
 
-impl Request for HostDisk {
-    const KIND: &'static str = "host_disk";
-    type Reply = Disk;
-}
-
-/// Room in MiB.
+/// Disk space in MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
+    /// The size of the file system.
     pub total_mb: u64,
+    /// What can still be written.
     pub available_mb: u64,
 }
 
-/// `port_free`: whether nobody listens on a TCP port of the machine that the containers run on.
+/// `port_free`: checks whether a TCP port is free on the machine that the containers run on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortFree {
+    /// The port.
     pub port: u16,
 }
 
-impl Facts for PortFree {
-    fn access(&self) -> Access {
-        Access::Read
-    }
-
-    fn subject(&self) -> String {
-        self.port.to_string()
+request! {
+    PortFree {
+        kind: "port_free",
+        reply: PortState,
+        access: Read,
+        subject: port,
     }
 }
 
-impl Request for PortFree {
-    const KIND: &'static str = "port_free";
-    type Reply = PortState;
-}
-
-/// Who has a port.
+/// Whether a port is in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortState {
+    /// Whether nothing listens on it.
     pub free: bool,
-    /// The container that published it, where it is one.
+    /// The container that published it, if it is one.
     #[serde(default)]
     pub container: Option<String>,
 }
 
-/// `env`: an environment variable of deployer's own process. For anything secret use `secret`.
+/// `env`: reads an environment variable of deployer's own process. Use `secret` for secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadEnv {
+    /// The variable's name.
     pub name: String,
 }
 
-impl Facts for ReadEnv {
-    fn access(&self) -> Access {
-        Access::Read
-    }
-
-    fn subject(&self) -> String {
-        self.name.clone()
+request! {
+    ReadEnv {
+        kind: "env",
+        reply: Option<String>,
+        access: Read,
+        subject: name,
     }
 }
 
-impl Request for ReadEnv {
-    const KIND: &'static str = "env";
-    type Reply = Option<String>;
-}
-
-/// `secret`: that a secret is set. Its value stays in the world.
+/// `secret`: checks that a secret is set. Its value never leaves the world.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckSecret {
+    /// The secret's name.
     pub name: String,
 }
 
-impl Facts for CheckSecret {
-    fn access(&self) -> Access {
-        Access::Read
+request! {
+    CheckSecret {
+        kind: "secret",
+        reply: (),
+        access: Read,
+        subject: name,
     }
-
-    fn subject(&self) -> String {
-        self.name.clone()
-    }
-}
-
-impl Request for CheckSecret {
-    const KIND: &'static str = "secret";
-    type Reply = ();
 }

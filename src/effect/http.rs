@@ -1,23 +1,23 @@
 //! HTTP requests.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::facts::GRACE;
-use super::family::family;
-use super::{Access, Facts, Outcome, Recovery, Request};
+use super::category::category;
+use super::request::request;
+use super::{EffectError, ErrorKind, Outcome, Recovery};
 use crate::base::byte_size::ByteSize;
 use crate::base::duration_text::DurationText;
 use crate::base::text::Text;
 
-/// Bytes of an answer's body that are kept.
+/// Bytes kept of a reply's body.
 pub const BODY_LIMIT: ByteSize = ByteSize(1 << 20);
 
-family! {
-    /// What can be asked over HTTP.
+category! {
+    /// Requests over HTTP.
     Http: HttpEffect => HttpOutcome {
         Get(HttpGet),
         Post(HttpPost),
@@ -25,10 +25,12 @@ family! {
     }
 }
 
-/// `http_get`: a GET request.
+/// `http_get`: sends a GET request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HttpGet {
+    /// The address.
     pub url: Text,
+    /// Headers to send.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Text>,
     /// Default 30 s.
@@ -47,29 +49,22 @@ fn yes() -> bool {
     true
 }
 
-impl Facts for HttpGet {
-    fn access(&self) -> Access {
-        Access::Read
-    }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn subject(&self) -> String {
-        self.url.to_string()
+request! {
+    HttpGet {
+        kind: "http_get",
+        reply: HttpReply,
+        access: Read,
+        deadline: timeout,
+        subject: url,
     }
 }
 
-impl Request for HttpGet {
-    const KIND: &'static str = "http_get";
-    type Reply = HttpReply;
-}
-
-/// `http_post`: a POST request with a text or a JSON body.
+/// `http_post`: sends a POST request with a text or a JSON body.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HttpPost {
+    /// The address.
     pub url: Text,
+    /// Headers to send.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Text>,
     /// The body as it is.
@@ -84,56 +79,82 @@ pub struct HttpPost {
     /// Fails on a status of 400 and above. Default true.
     #[serde(default = "yes")]
     pub check: bool,
-    /// States that sending it twice does no harm: a run that was killed meanwhile sends it again.
+    /// States that sending it twice does no harm: a resumed run sends it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idempotent: bool,
 }
 
-impl Facts for HttpPost {
-    fn access(&self) -> Access {
-        Access::Write
+request! {
+    HttpPost {
+        kind: "http_post",
+        reply: HttpReply,
+        access: Write,
+        recovery: |post| if post.idempotent { Recovery::Repeat } else { Recovery::Ask },
+        deadline: timeout,
+        interruptible: true,
+        subject: url,
+        assumed_outcome: Self::assume_ok,
+    }
+}
+
+impl HttpPost {
+    /// Checks that at most one of `body` and `json` is given.
+    ///
+    /// # Errors
+    /// Fails if both are given.
+    pub fn validate(&self) -> Result<(), EffectError> {
+        if self.body.is_some() && self.json.is_some() {
+            return Err(EffectError::invalid("`body` and `json` cannot both be given"));
+        }
+        Ok(())
     }
 
-    fn recovery(&self) -> Recovery {
-        if self.idempotent { Recovery::Repeat } else { Recovery::Ask }
-    }
-
-    fn taken_as_done(&self) -> Option<Outcome> {
+    fn assume_ok(&self) -> Option<Outcome> {
         let (status, headers, body) = (200, BTreeMap::new(), String::new());
         let reply = HttpReply { status, headers, body, truncated: false, json: None, elapsed_ms: 0 };
         Some(Outcome::Http(HttpOutcome::Post(reply)))
     }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn interruptible(&self) -> bool {
-        true
-    }
-
-    fn subject(&self) -> String {
-        self.url.to_string()
-    }
 }
 
-impl Request for HttpPost {
-    const KIND: &'static str = "http_post";
-    type Reply = HttpReply;
+/// Returns the error for an address that is not a URL.
+pub fn url_not_valid(url: &Text, why: &impl fmt::Display) -> EffectError {
+    EffectError::invalid(format!("`{url}` is not a URL: {why}")).hint("write it like `http://127.0.0.1:8080/health`")
 }
 
-/// An HTTP answer.
+/// Returns the error for a URL of another protocol.
+pub fn url_not_http(url: &Text) -> EffectError {
+    EffectError::invalid(format!("`{url}` is not a URL that starts with `http://` or `https://`"))
+}
+
+/// Returns the error for a reply with a status of 400 or above.
+pub fn http_refused(method: &str, url: &Text, status: &impl fmt::Display) -> EffectError {
+    EffectError::new(ErrorKind::Failed, format!("`{method} {url}` answered {status}"))
+}
+
+/// Returns the error for a request without a complete reply in time.
+pub fn http_timed_out(method: &str, url: &Text, timeout: DurationText) -> EffectError {
+    EffectError::new(ErrorKind::Timeout, format!("`{method} {url}` got no complete answer within {timeout}"))
+}
+
+/// Returns the error for a request without a reply.
+pub fn http_failed(method: &str, url: &Text, why: &str) -> EffectError {
+    EffectError::new(ErrorKind::Unavailable, format!("`{method} {url}` failed: {why}"))
+}
+
+/// An HTTP reply.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HttpReply {
+    /// The status code.
     pub status: u16,
-    /// Names in lower case; the values of a repeated one are joined by `, `.
+    /// Names in lower case; the values of a repeated header are joined with `, `.
     pub headers: BTreeMap<String, String>,
-    /// As text; bytes that are no UTF-8 are replaced.
+    /// The body as text; bytes that are not UTF-8 are replaced.
     pub body: String,
     /// Whether the body was longer than 1 MiB and is cut.
     pub truncated: bool,
-    /// The body as a value when it is JSON.
+    /// The body as a value, if it is JSON.
     #[serde(default)]
     pub json: Option<Value>,
+    /// How long the exchange took, in milliseconds.
     pub elapsed_ms: u64,
 }

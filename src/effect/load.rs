@@ -1,51 +1,57 @@
-//! Load: requests at a constant rate, and what became of them. Plain data; knows nothing of sockets.
+//! Load tests: requests at a constant rate, and their results. Plain data; knows nothing of sockets.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::GRACE;
+use super::effect_spec::DEADLINE_MARGIN;
+use super::request::request;
 use super::traffic::Latency;
-use super::{Access, EffectError, ErrorKind, Facts, Recovery, Request};
+use super::{Access, EffectError};
 use crate::base::duration_text::DurationText;
 use crate::base::text::Text;
 
-/// Requests a second.
+/// The highest rate, in requests per second.
 pub const RATE_MAX: f64 = 10_000.0;
-/// Requests that are under way at a time.
+/// The highest number of requests in flight.
 pub const CONNECTIONS_MAX: u32 = 1_000;
+/// The longest test.
 pub const DURATION_MAX: Duration = Duration::from_secs(3_600);
+/// The longest timeout of one request.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
 /// `load_test`: sends requests at a constant rate, whether or not the answers keep up (an open loop).
 ///
-/// The instant of every request is fixed in advance. One that cannot be sent then, since all connections wait for
-/// answers, is sent late, and its latency counts from the instant it was meant for: a server that stalls is seen with
-/// everything that it kept waiting.
+/// Every request has a planned time. A request that cannot be sent then, because all connections wait for answers, is
+/// sent late, and its latency counts from the planned time. The result therefore includes the time that a stalled
+/// server kept requests waiting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadTest {
+    /// The address.
     pub url: Text,
     /// Default `GET`.
     #[serde(default = "default_method")]
     pub method: String,
+    /// Headers to send.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Text>,
+    /// The body to send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Text>,
-    /// Requests a second. Default 10, at most [`RATE_MAX`].
+    /// Requests per second. Default 10, at most [`RATE_MAX`].
     #[serde(default = "default_rate")]
     pub rate: f64,
     /// Default 10 s, at most [`DURATION_MAX`].
     #[serde(default = "default_duration")]
     pub duration: DurationText,
-    /// Requests that may be under way at a time. Default 32, at most [`CONNECTIONS_MAX`].
+    /// Requests in flight at a time. Default 32, at most [`CONNECTIONS_MAX`].
     #[serde(default = "default_connections")]
     pub connections: u32,
-    /// Keeps connections open from one request to the next. Default true.
+    /// Reuses connections. Default true.
     #[serde(default = "yes")]
     pub keep_alive: bool,
-    /// Of one request, from its sending. Default 10 s, at most [`TIMEOUT_MAX`].
+    /// The timeout of one request, from when it is sent. Default 10 s, at most [`TIMEOUT_MAX`].
     #[serde(default = "default_timeout")]
     pub timeout: DurationText,
     /// Status codes that are expected. Default: all below 400.
@@ -78,14 +84,14 @@ fn default_timeout() -> DurationText {
 }
 
 impl LoadTest {
-    /// How many requests that makes.
+    /// Checks the options and returns the number of requests.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] beyond the bounds.
+    /// Fails if an option exceeds its limit.
     pub fn planned(&self) -> Result<u64, EffectError> {
-        let invalid = |why: String| EffectError::new(ErrorKind::Invalid, why).not_applied();
+        let invalid = |why: String| EffectError::invalid(why);
         if !(self.rate > 0.0 && self.rate <= RATE_MAX) {
-            return Err(invalid(format!("`rate` is more than 0 and at most {RATE_MAX} requests a second")));
+            return Err(invalid(format!("`rate` is more than 0 and at most {RATE_MAX} requests per second")));
         }
         if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
             return Err(invalid(format!("`connections` is a number from 1 to {CONNECTIONS_MAX}")));
@@ -98,7 +104,7 @@ impl LoadTest {
         Ok(((self.rate * self.duration.0.as_secs_f64()).round() as u64).max(1))
     }
 
-    /// Whether an answer with this status is as it should be.
+    /// Returns whether an answer with this status is expected.
     pub fn expects(&self, status: u16) -> bool {
         if self.status.is_empty() { status < 400 } else { self.status.contains(&status) }
     }
@@ -108,77 +114,67 @@ impl LoadTest {
     }
 }
 
-impl Facts for LoadTest {
-    fn access(&self) -> Access {
-        if self.only_reads() { Access::Read } else { Access::Write }
-    }
-
-    /// Whoever has a request sent thousands of times has said that once more does no harm.
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn patience(&self) -> Duration {
-        self.duration.0 + 2 * self.timeout.0 + GRACE
-    }
-
-    fn interruptible(&self) -> bool {
-        true
-    }
-
-    fn subject(&self) -> String {
-        self.url.to_string()
+request! {
+    LoadTest {
+        kind: "load_test",
+        reply: LoadReport,
+        access: |request| if request.only_reads() { Access::Read } else { Access::Write },
+        // A request that is sent thousands of times can be sent once more.
+        recovery: Repeat,
+        deadline: |request| request.duration.0 + 2 * request.timeout.0 + DEADLINE_MARGIN,
+        interruptible: true,
+        subject: url,
     }
 }
 
-impl Request for LoadTest {
-    const KIND: &'static str = "load_test";
-    type Reply = LoadReport;
-}
-
-/// What became of the requests.
+/// The results of a load test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadReport {
+    /// Requests that were planned.
     pub planned: u64,
+    /// Requests that were sent.
     pub sent: u64,
-    /// Answered to the end, with any status.
+    /// Requests with a complete answer, of any status.
     pub answered: u64,
-    /// Not answered, or with a status that was not expected.
+    /// Requests without a complete answer, or with an unexpected status.
     pub failed: u64,
-    /// Failed of planned, 0 to 1.
+    /// `failed` divided by `planned`, from 0 to 1.
     pub error_rate: f64,
+    /// Requests without a complete answer, by reason.
     pub errors: LoadErrors,
-    /// Answers with a status that was not expected.
+    /// Answers with an unexpected status.
     pub unexpected: u64,
     /// Answers by class: `2xx`, `5xx`.
     pub statuses: BTreeMap<String, u64>,
-    /// From the instant that a request was meant for to the last byte of its answer, or until it was given up.
+    /// From the planned time of a request to the last byte of its answer, or until it was given up.
     pub latency: Latency,
-    /// Answers a second.
+    /// Answers per second.
     pub rate: f64,
+    /// How long the test took, in milliseconds.
     pub elapsed_ms: u64,
-    /// Requests that were sent late, since all connections waited for answers.
+    /// Requests that were sent late because all connections waited for answers.
     pub late: u64,
-    /// How late requests were sent though a connection was free: the fault of this machine, not of the server.
+    /// How late requests were sent although a connection was free. This machine causes it, not the server.
     pub lag_p99_ms: f64,
-    /// Whether this machine did not keep up: the latencies tell of it too then.
+    /// Whether this machine could not keep up. The latencies then include its own delays.
     pub fell_behind: bool,
 }
 
-/// Requests that got no whole answer, by why.
+/// Requests without a complete answer, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadErrors {
-    /// No connection.
+    /// The connection could not be opened.
     pub connect: u64,
-    /// No whole answer in time.
+    /// No complete answer in time.
     pub timeout: u64,
     /// The connection broke.
     pub broken: u64,
-    /// All connections were waiting, from the instant it was meant for until the test was over.
+    /// Never sent: all connections were busy from its planned time until the end of the test.
     pub unsent: u64,
 }
 
 impl LoadErrors {
+    /// Returns the number of these requests.
     pub fn sum(&self) -> u64 {
         self.connect + self.timeout + self.broken + self.unsent
     }

@@ -1,16 +1,17 @@
-//! The vocabulary: everything that a script can ask a world for, as plain data.
+//! The effects: every action that a script can request from a world, as plain data.
 //!
-//! One file per family holds its requests (what is asked), its replies (what comes back) and, for each request,
-//! what the gateway must know: access, recovery, deadline, undo. No I/O, no script engine, no client crate.
-//! The enums are closed: whoever adds a request is led by the compiler to every world that must perform it.
+//! One file or folder per category holds its requests, its replies and, for each request, what the gateway must know:
+//! access, recovery, deadline, undo. Checks and errors that every world needs are here too, so that they exist once.
+//! No I/O, no script engine, no client crate. The enums are closed: when you add a request, the compiler leads you to
+//! every world that must perform it.
 
 pub mod approval;
+mod category;
 pub mod compose;
 pub mod container;
+pub mod effect_spec;
 pub mod error;
 pub mod exec;
-pub mod facts;
-mod family;
 pub mod fault;
 pub mod git;
 pub mod health;
@@ -22,6 +23,7 @@ pub mod lock;
 pub mod network;
 pub mod notify;
 pub mod object;
+mod request;
 pub mod sqlite;
 pub mod time;
 pub mod traffic;
@@ -29,10 +31,11 @@ pub mod volume;
 
 use serde_json::Value;
 
+pub use effect_spec::{Access, EffectSpec, Observation, PendingEffect, Recovery, TakesDown, Undo};
 pub use error::{Applied, EffectError, ErrorKind};
-pub use facts::{Access, Facts, Recovery, Request, TakesDown, Trace, Undo, Verdict};
+pub use request::Request;
 
-family::families! {
+category::categories! {
     Container(container::ContainerEffect => container::ContainerOutcome),
     Image(image::ImageEffect => image::ImageOutcome),
     Volume(volume::VolumeEffect => volume::VolumeOutcome),
@@ -57,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_is_family_verb_and_unique() {
+    fn every_kind_is_category_verb_and_unique() {
         let mut kinds = Effect::kinds();
         assert!(kinds.len() > 45, "{}", kinds.len());
         assert!(kinds.iter().all(|kind| kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
@@ -68,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn effects_come_back_from_their_journal_form() {
+    fn effects_are_read_back_from_their_journal_form() {
         let effect: Effect = container::StopContainer {
             container: "web".into(),
             grace: crate::base::duration_text::DurationText::secs(10),

@@ -1,16 +1,13 @@
-//! Time is asked for like anything else, so that a replay sees the same instants.
-
-use std::time::Duration;
+//! Time is requested like anything else, so that a replay sees the same instants.
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::GRACE;
-use super::family::family;
-use super::{Access, Facts, Request};
+use super::category::category;
+use super::request::request;
 use crate::base::duration_text::DurationText;
 
-family! {
-    /// What can be asked of time.
+category! {
+    /// Actions with time.
     Time: TimeEffect => TimeOutcome {
         Sleep(Sleep),
         Now(Now),
@@ -20,45 +17,31 @@ family! {
 /// `sleep`: waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sleep {
+    /// How long.
     pub duration: DurationText,
 }
 
-impl Facts for Sleep {
-    fn access(&self) -> Access {
-        Access::Read
-    }
-
-    fn patience(&self) -> Duration {
-        self.duration.0 + GRACE
-    }
-
-    fn subject(&self) -> String {
-        self.duration.to_string()
+request! {
+    Sleep {
+        kind: "sleep",
+        reply: (),
+        access: Read,
+        deadline: duration,
+        subject: duration,
     }
 }
 
-impl Request for Sleep {
-    const KIND: &'static str = "sleep";
-    type Reply = ();
-}
-
-/// `now`: the instant.
+/// `now`: reads the clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Now {}
 
-impl Facts for Now {
-    fn access(&self) -> Access {
-        Access::Read
+request! {
+    Now {
+        kind: "now",
+        reply: Instant,
+        access: Read,
+        subject: |_| String::new(),
     }
-
-    fn subject(&self) -> String {
-        String::new()
-    }
-}
-
-impl Request for Now {
-    const KIND: &'static str = "now";
-    type Reply = Instant;
 }
 
 /// An instant.

@@ -1,4 +1,5 @@
-//! The gateway itself: numbers effects, hands out tickets, refuses once the run is cancelled.
+//! The gateway itself: creates the context of each effect, sends it through the layers, and refuses effects once the
+//! run is cancelled.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,17 +11,17 @@ use super::consent::Consent;
 use super::fault::Faults;
 use super::held_locks::HeldLocks;
 use super::ledger::Ledger;
-use super::look::{Broken, Look, Simulation};
+use super::simulation::{BrokenExpectation, Simulation, WorldSnapshot};
 use super::stack::stack;
-use super::{Door, Ticket};
+use super::{Layer, RequestContext};
 use crate::base::seq::Seq;
 use crate::base::site::Site;
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
 use crate::world::{Call, World};
 
-/// The one way from a script to a world.
+/// The single path from a script to a world.
 pub struct Gateway {
-    door: Arc<dyn Door>,
+    layers: Arc<dyn Layer>,
     ledger: Arc<Ledger>,
     cancel: RwLock<Cancel>,
     engine: &'static str,
@@ -30,21 +31,38 @@ pub struct Gateway {
     simulation: Simulation,
 }
 
-/// The two ways a run is stopped from outside.
+/// The two ways to stop a run from outside.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
-    /// Ends what goes forward; the run is taken back then.
+    /// Stops the script; the run is then rolled back.
     pub forward: CancellationToken,
-    /// Ends the taking back too: the run stays as it is, unfinished.
+    /// Stops the rollback too; the run stays as it is, unfinished.
     pub everything: CancellationToken,
+    /// Why, once it was stopped.
+    cause: Arc<OnceLock<String>>,
+}
+
+impl Cancel {
+    /// Stops the script and remembers why, such as "the run was cancelled by Ctrl-C". The first cause counts.
+    pub fn forward_because(&self, cause: &str) {
+        // A second cause changes nothing.
+        let _ = self.cause.set(cause.to_owned());
+        self.forward.cancel();
+    }
+
+    /// Returns why the script was stopped.
+    pub fn cause(&self) -> &str {
+        self.cause.get().map_or("the run was cancelled", String::as_str)
+    }
 }
 
 impl Gateway {
+    /// Creates a gateway to `world`. `faults` are injected as close to the world as possible.
     pub fn new(world: Arc<dyn World>, ledger: Arc<Ledger>, cancel: Cancel, faults: Option<Arc<Faults>>) -> Self {
         Self::with(world, ledger, cancel, faults, None)
     }
 
-    /// A gateway that asks a person before it stops or removes what is live.
+    /// Creates a gateway that asks for confirmation before it stops or removes something live.
     pub fn asking(world: Arc<dyn World>, ledger: Arc<Ledger>, cancel: Cancel, consent: Arc<dyn Consent>) -> Self {
         Self::with(world, ledger, cancel, None, Some(consent))
     }
@@ -59,92 +77,97 @@ impl Gateway {
         let engine = world.name();
         let finishing = AtomicBool::new(false);
         let locks = Arc::new(HeldLocks::default());
-        let door = stack(world.clone(), ledger.clone(), faults, consent, locks.clone());
+        let layers = stack(world.clone(), ledger.clone(), faults, consent, locks.clone());
         let cancel = RwLock::new(cancel);
-        Self { door, ledger, cancel, engine, finishing, locks, world, simulation: Simulation::default() }
+        Self { layers, ledger, cancel, engine, finishing, locks, world, simulation: Simulation::default() }
     }
 
-    /// From now on every `lock` waits so long at least for another run to let go.
+    /// Sets the minimum time that every `lock` waits for another run to release it.
     pub fn wait_for_locks(&self, wait: Duration) {
         self.locks.wait_at_least(wait);
     }
 
-    /// Says that this run is a simulated one: branches of `parallel` take turns, so that the same run comes out each
-    /// time; closures of `expect` are called; and a script that takes more operations is ended.
-    pub fn simulate(&self, operations: u64) {
-        self.simulation.begin(operations);
+    /// Marks this run as simulated. Branches of `parallel` take turns, so that the run is deterministic; closures of
+    /// `expect` are called; and a script that exceeds this many operations is stopped.
+    pub fn simulate(&self, max_operations: u64) {
+        self.simulation.enable(max_operations);
     }
 
+    /// Returns what only a simulated run has.
     pub fn simulation(&self) -> &Simulation {
         &self.simulation
     }
 
-    /// What the script expected, and what did not hold.
-    pub fn broken(&self) -> Vec<Broken> {
-        self.simulation.broken()
+    /// Returns the expectations of the script that were violated.
+    pub fn broken_expectations(&self) -> Vec<BrokenExpectation> {
+        self.simulation.broken_expectations()
     }
 
-    /// The world as it is now, to look at; none of a real one.
-    pub fn look(&self) -> Option<Look> {
+    /// Returns the world as it is now, to read from. A real world has no snapshot.
+    pub fn snapshot(&self) -> Option<WorldSnapshot> {
         let world = self.world.frozen()?;
-        Some(Look { world, run: self.ledger.run().clone(), vault: self.ledger.vault().clone() })
+        Some(WorldSnapshot { world, run: self.ledger.run().clone(), vault: self.ledger.vault().clone() })
     }
 
+    /// Returns the ledger of the run.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
     }
 
+    /// Returns the tokens that stop the run.
     pub fn cancel(&self) -> Cancel {
         self.cancel.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What was cancelled stays so; what comes from now on listens to these alone. For a session, whose effects are
-    /// stopped one by one.
+    /// Replaces the cancellation tokens for the effects that follow; what was cancelled stays cancelled. For a session,
+    /// whose effects are stopped one at a time.
     pub fn renew(&self, cancel: Cancel) {
         *self.cancel.write().unwrap_or_else(PoisonError::into_inner) = cancel;
     }
 
-    /// `docker`, `local` or `sim`.
+    /// Returns the kind of the engine: `docker`, `local` or `sim`.
     pub fn engine(&self) -> &'static str {
         self.engine
     }
 
-    /// Performs an effect at its place in the run.
+    /// Performs an effect at its position in the run.
     ///
     /// # Errors
-    /// What the world or a layer says; [`ErrorKind::Cancelled`] once the run is cancelled.
+    /// Returns the error of the world or of a layer, and [`ErrorKind::Cancelled`] once the run is cancelled.
     pub async fn perform(&self, seq: Seq, site: Option<Site>, effect: Effect) -> Result<Outcome, EffectError> {
         self.pass(seq, site, None, effect, self.stop()).await
     }
 
-    /// Performs what ends a run, also one that was cancelled.
+    /// Performs an effect that ends a run, even a cancelled one.
     ///
     /// # Errors
-    /// As [`Gateway::perform`].
+    /// The same as [`Gateway::perform`].
     pub async fn perform_last(&self, seq: Seq, effect: Effect) -> Result<Outcome, EffectError> {
         self.pass(seq, None, None, effect, self.cancel().everything).await
     }
 
-    /// Performs the effect that takes the effect at `undoes` back.
+    /// Performs the effect that undoes the effect at `undoes`.
     ///
     /// # Errors
-    /// As [`Gateway::perform`].
+    /// The same as [`Gateway::perform`].
     pub async fn undo(&self, seq: Seq, undoes: Seq, effect: Effect) -> Result<Outcome, EffectError> {
         self.pass(seq, None, Some(undoes), effect, self.cancel().everything).await
     }
 
-    /// From now on only the second cancellation stops anything: the run is at its last words.
+    /// Marks the run as finishing: from now on only the second cancellation stops anything.
     pub fn finish(&self) {
         self.finishing.store(true, Ordering::Release);
     }
 
-    /// What stops the run where it is now: the first cancellation on its way forward, the second one afterwards.
+    /// Returns the token that stops the run where it is now: the first cancellation while the script runs, the second
+    /// one afterwards, and while a run is replayed only to be rolled back.
     pub fn stop(&self) -> CancellationToken {
-        let forward = !self.ledger.unwinding() && !self.finishing.load(Ordering::Acquire);
+        let ends = self.ledger.rolling_back() || self.ledger.is_closed();
+        let forward = !ends && !self.finishing.load(Ordering::Acquire);
         if forward { self.cancel().forward } else { self.cancel().everything }
     }
 
-    /// Whether that has fired. Asked before every operation of a script, so without a handle of its own.
+    /// Returns whether [`Gateway::stop`] has fired. Called before every operation of a script, so it clones no token.
     pub fn is_stopped(&self) -> bool {
         let cancel = self.cancel.read().unwrap_or_else(PoisonError::into_inner);
         let any = cancel.forward.is_cancelled() || cancel.everything.is_cancelled();
@@ -164,21 +187,21 @@ impl Gateway {
             let message = format!("the run was cancelled before `{}`", effect.kind());
             return Err(EffectError::new(ErrorKind::Cancelled, message).not_applied());
         }
-        let cancel = match effect.facts().interruptible() {
+        let cancel = match effect.spec().interruptible() {
             true => stop.child_token(),
             false => self.cancel().everything.child_token(),
         };
         let ledger = self.ledger.clone();
-        let told = seq.clone();
+        let position = seq.clone();
         let call = Call {
             run: self.ledger.run().clone(),
             seq,
             vault: self.ledger.vault().clone(),
-            epoch: self.locks.epoch(effect.facts().service()),
+            epoch: self.locks.epoch(effect.spec().service()),
             cancel,
-            progress: Arc::new(move |progress| ledger.tell(&told, progress)),
+            progress: Arc::new(move |progress| ledger.report_progress(&position, progress)),
             fault: None,
         };
-        self.door.perform(&Ticket { call, site, undoes }, &effect).await
+        self.layers.perform(&RequestContext { call, site, undoes }, &effect).await
     }
 }

@@ -1,62 +1,68 @@
-//! Keeps everybody from taking down a container that a route still refers to, taking back included: whoever stops it
-//! must let the requests go elsewhere first. Written once, so that no primitive and no script can forget it.
+//! Refuses to take down a container that a route still refers to, undos included: the traffic must be switched away
+//! first. Written once, so that no primitive and no script can forget it.
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::{Door, Ticket};
+use super::{Layer, RequestContext};
 use crate::base::container_ref::ContainerRef;
 use crate::effect::compose::ComposeOutcome;
-use crate::effect::traffic::{ForgetRoute, ListRoutes, Listed, TrafficOutcome};
+use crate::effect::traffic::{ForgetRoute, ListRoutes, ListedRoute, TrafficOutcome};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome, TakesDown};
 
-pub struct Guard {
-    next: Arc<dyn Door>,
+/// Checks the routes before a container is taken down.
+pub struct GuardLayer {
+    next: Arc<dyn Layer>,
 }
 
-impl Guard {
-    pub fn new(next: Arc<dyn Door>) -> Self {
+impl GuardLayer {
+    /// Wraps `next`.
+    pub fn new(next: Arc<dyn Layer>) -> Self {
         Self { next }
     }
 
-    async fn check(&self, ticket: &Ticket, effect: &Effect) -> Result<(), EffectError> {
-        match effect.facts().takes_down() {
-            TakesDown::Nobody => Ok(()),
-            TakesDown::Container(container) => self.check_container(ticket, &container).await,
-            TakesDown::Compose(project) => {
-                // Most hosts with compose have no routes, and its program is slow to ask.
-                if self.routes(ticket, None).await?.is_empty() {
+    async fn check(&self, context: &RequestContext, effect: &Effect) -> Result<(), EffectError> {
+        match effect.spec().takes_down() {
+            TakesDown::Nothing => Ok(()),
+            TakesDown::Container(container) => self.check_container(context, &container).await,
+            TakesDown::Listed(listing) => {
+                // Most hosts with Compose have no routes, and `compose ps` is slow.
+                if self.routes(context, None).await?.is_empty() {
                     return Ok(());
                 }
-                let listed = self.next.perform(ticket, &(*project).into()).await.map_err(EffectError::not_applied)?;
+                let listed = self.next.perform(context, &listing).await.map_err(EffectError::not_applied)?;
                 let Outcome::Compose(ComposeOutcome::Ps(containers)) = listed else { return Ok(()) };
                 for container in containers {
                     let known = ContainerRef { key: container.id, name: Some(container.name) };
-                    self.check_container(ticket, &known).await?;
+                    self.check_container(context, &known).await?;
                 }
                 Ok(())
             }
         }
     }
 
-    async fn check_container(&self, ticket: &Ticket, container: &ContainerRef) -> Result<(), EffectError> {
-        match self.routes(ticket, Some(container)).await?.first() {
+    async fn check_container(&self, context: &RequestContext, container: &ContainerRef) -> Result<(), EffectError> {
+        match self.routes(context, Some(container)).await?.first() {
             None => Ok(()),
             Some(route) => Err(refused(container, route)),
         }
     }
 
-    async fn routes(&self, ticket: &Ticket, container: Option<&ContainerRef>) -> Result<Vec<Listed>, EffectError> {
+    async fn routes(
+        &self,
+        context: &RequestContext,
+        container: Option<&ContainerRef>,
+    ) -> Result<Vec<ListedRoute>, EffectError> {
         let read: Effect = ListRoutes { container: container.cloned() }.into();
-        match self.next.perform(ticket, &read).await.map_err(EffectError::not_applied)? {
+        match self.next.perform(context, &read).await.map_err(EffectError::not_applied)? {
             Outcome::Traffic(TrafficOutcome::List(listed)) => Ok(listed),
             _ => Ok(Vec::new()),
         }
     }
 }
 
-fn refused(container: &ContainerRef, route: &Listed) -> EffectError {
+fn refused(container: &ContainerRef, route: &ListedRoute) -> EffectError {
     let service = &route.service;
     match &route.error {
         None => EffectError::new(
@@ -64,31 +70,35 @@ fn refused(container: &ContainerRef, route: &Listed) -> EffectError {
             format!("the route of `{service}` still refers to container `{container}`: it would lose requests"),
         )
         .hint(format!(
-            "let them go elsewhere first: `traffic_switch`, `traffic_drain`, then `traffic_set` without it; or give \
-             the route up: `traffic_forget(\"{service}\")`"
+            "send the traffic elsewhere first: `traffic_switch`, `traffic_drain`, then `traffic_set` without it; or \
+             remove the route: `traffic_forget(\"{service}\")`"
         )),
         Some(why) => EffectError::new(
             ErrorKind::Conflict,
             format!(
-                "the route of `{service}` may refer to container `{container}`, and its driver `{}` cannot be asked: \
+                "the route of `{service}` may refer to container `{container}`, and its driver `{}` does not answer: \
                  {}",
                 route.driver, why.message
             ),
         )
         .hint(format!(
-            "{}; or, if it is gone for good: `{}`",
+            "{}; or, if it is permanently gone: `{}`",
             why.hint.clone().unwrap_or_else(|| format!("start `{}`, and try again", route.driver)),
-            ForgetRoute::of_gone_driver(service)
+            ForgetRoute::script_for_gone_driver(service)
         )),
     }
     .not_applied()
 }
 
-impl Door for Guard {
-    fn perform<'a>(&'a self, ticket: &'a Ticket, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
+impl Layer for GuardLayer {
+    fn perform<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        effect: &'a Effect,
+    ) -> BoxFuture<'a, Result<Outcome, EffectError>> {
         Box::pin(async move {
-            self.check(ticket, effect).await?;
-            self.next.perform(ticket, effect).await
+            self.check(context, effect).await?;
+            self.next.perform(context, effect).await
         })
     }
 }

@@ -1,30 +1,34 @@
-//! The locks that this process has taken for its run, and their numbers. Knows no world and no effect.
+//! The locks that this process has acquired for its run, and their epochs. Knows no world and no effect.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// Locks and epochs, by service.
 #[derive(Debug, Default)]
-pub struct HeldLocks {
+pub(crate) struct HeldLocks {
     epochs: Mutex<BTreeMap<String, u64>>,
     wait: Mutex<Duration>,
 }
 
 impl HeldLocks {
-    pub fn took(&self, service: &str, epoch: u64) {
+    /// Records a lock that this process acquired.
+    pub fn acquired(&self, service: &str, epoch: u64) {
         self.epochs().insert(service.to_owned(), epoch);
     }
 
-    pub fn let_go(&self, service: &str) {
+    /// Records that a lock was released.
+    pub fn released(&self, service: &str) {
         self.epochs().remove(service);
     }
 
+    /// Returns all held locks with their epochs.
     pub fn all(&self) -> Vec<(String, u64)> {
         self.epochs().iter().map(|(service, epoch)| (service.clone(), *epoch)).collect()
     }
 
-    /// The number for what is made for this service; for what is made for none, the greatest.
-    /// None for a service whose lock is not held: its numbers are given by others.
+    /// Returns the epoch for what is created for this service; without a service, the greatest epoch.
+    /// `None` for a service whose lock is not held: another run owns its epochs.
     pub fn epoch(&self, service: Option<&str>) -> Option<u64> {
         let epochs = self.epochs();
         match service {
@@ -33,10 +37,12 @@ impl HeldLocks {
         }
     }
 
+    /// Sets the minimum time to wait for a lock.
     pub fn wait_at_least(&self, wait: Duration) {
         *self.wait.lock().unwrap_or_else(PoisonError::into_inner) = wait;
     }
 
+    /// Returns the minimum time to wait for a lock.
     pub fn wait(&self) -> Duration {
         *self.wait.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -51,13 +57,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_belong_to_services() {
+    fn each_service_has_its_epoch() {
         let locks = HeldLocks::default();
         assert_eq!(locks.epoch(None), None);
-        locks.took("web", 3);
-        locks.took("api", 9);
+        locks.acquired("web", 3);
+        locks.acquired("api", 9);
         assert_eq!((locks.epoch(Some("web")), locks.epoch(Some("other")), locks.epoch(None)), (Some(3), None, Some(9)));
-        locks.let_go("api");
+        locks.released("api");
         assert_eq!((locks.epoch(None), locks.all()), (Some(3), vec![("web".to_owned(), 3)]));
     }
 }

@@ -1,5 +1,5 @@
-//! The one door from scripts to worlds. Whatever must hold for every primitive is a layer here, written once.
-//! `stack` is the one place that orders the layers. Knows `trait World`, no concrete world, and no script.
+//! The single path from scripts to worlds. What must hold for every primitive is a layer here, written once.
+//! [`stack`] is the one place that orders the layers. Knows `trait World`, but no concrete world and no script.
 
 pub mod consent;
 pub mod deadline;
@@ -9,11 +9,11 @@ mod gate;
 pub mod guard;
 pub mod held_locks;
 pub mod ledger;
-pub mod look;
 pub mod record;
 pub mod redact;
 pub mod replay;
 pub mod retry;
+pub mod simulation;
 pub mod stack;
 pub mod trace;
 
@@ -27,28 +27,38 @@ use crate::effect::{Effect, EffectError, Outcome};
 use crate::world::{Call, World};
 
 pub use gate::{Cancel, Gateway};
-pub use look::Broken;
+pub use simulation::BrokenExpectation;
 
-/// What a layer is: takes an effect, and hands it on to the next one.
-pub trait Door: Send + Sync {
-    fn perform<'a>(&'a self, ticket: &'a Ticket, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>>;
+/// A cross-cutting concern: takes an effect and passes it to the next layer.
+pub trait Layer: Send + Sync {
+    /// Performs the effect, usually through the next layer.
+    fn perform<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        effect: &'a Effect,
+    ) -> BoxFuture<'a, Result<Outcome, EffectError>>;
 }
 
-/// What goes through the door together with an effect.
+/// What accompanies an effect through the layers.
 #[derive(Clone, Debug)]
-pub struct Ticket {
+pub struct RequestContext {
+    /// The call that reaches the world.
     pub call: Call,
-    /// The script line that asked.
+    /// The script line that requested the effect.
     pub site: Option<Site>,
-    /// The effect that this one takes back.
+    /// The effect that this one undoes.
     pub undoes: Option<Seq>,
 }
 
 /// The innermost layer: the world itself.
-pub(in crate::gateway) struct Floor(pub Arc<dyn World>);
+pub(in crate::gateway) struct WorldLayer(pub Arc<dyn World>);
 
-impl Door for Floor {
-    fn perform<'a>(&'a self, ticket: &'a Ticket, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
-        self.0.perform(&ticket.call, effect)
+impl Layer for WorldLayer {
+    fn perform<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        effect: &'a Effect,
+    ) -> BoxFuture<'a, Result<Outcome, EffectError>> {
+        self.0.perform(&context.call, effect)
     }
 }

@@ -1,4 +1,4 @@
-//! Writes the intent down before an effect and its outcome after it. No journal, no effect.
+//! Records the intent before an effect and its outcome after it. Without a journal entry no effect is performed.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::ledger::Ledger;
-use super::{Door, Ticket};
+use super::{Layer, RequestContext};
 use crate::base::seq::Seq;
 use crate::base::vault::SHORTEST_SCRUBBED;
 use crate::effect::{Access, Applied, Effect, EffectError, ErrorKind, Outcome, Undo};
@@ -14,44 +14,48 @@ use crate::journal::Durability;
 use crate::journal::entry::{Entry, Intent, Level, UndoRecord};
 use crate::world::clock::Clock;
 
-/// Deepest nesting of an answer: less than what JSON readers take.
+/// Deepest nesting of an outcome: less than what JSON parsers accept.
 const DEPTH_LIMIT: usize = 64;
 
-pub struct Record {
-    next: Arc<dyn Door>,
+/// Writes each effect to the journal.
+pub struct RecordLayer {
+    next: Arc<dyn Layer>,
     ledger: Arc<Ledger>,
     clock: Arc<dyn Clock>,
 }
 
-impl Record {
-    pub fn new(next: Arc<dyn Door>, ledger: Arc<Ledger>, clock: Arc<dyn Clock>) -> Self {
+impl RecordLayer {
+    /// Wraps `next`; `clock` measures how long effects take.
+    pub fn new(next: Arc<dyn Layer>, ledger: Arc<Ledger>, clock: Arc<dyn Clock>) -> Self {
         Self { next, ledger, clock }
     }
 
-    /// The undo is found before the effect, from the state before: it must be on disk when the effect begins.
-    async fn undo(&self, ticket: &Ticket, effect: &Effect) -> Result<Undo, EffectError> {
-        // Nothing that is done while taking back is itself taken back.
-        if effect.facts().access() == Access::Read || self.ledger.unwinding() || ticket.undoes.is_some() {
+    /// Finds the undo from the state before the effect: it must be on disk when the effect begins.
+    async fn undo(&self, context: &RequestContext, effect: &Effect) -> Result<Undo, EffectError> {
+        // What is done during a rollback is not itself undone, unless it was interrupted half-way in a closure: then it
+        // is undone before the closure is called again.
+        let is_undo = self.ledger.rolling_back() && !context.call.seq.is_in_closure();
+        if effect.spec().access() == Access::Read || is_undo || context.undoes.is_some() {
             return Ok(Undo::Nothing);
         }
-        let prior = match effect.facts().prior() {
-            Some(read) => Some(self.next.perform(ticket, &read).await.map_err(EffectError::not_applied)?),
+        let prior = match effect.spec().prior() {
+            Some(read) => Some(self.next.perform(context, &read).await.map_err(EffectError::not_applied)?),
             None => None,
         };
-        Ok(effect.facts().undo(prior.as_ref()))
+        Ok(effect.spec().undo(prior.as_ref()))
     }
 
-    /// A person must know what deployer cannot keep out of sight. A lost journal ends the run at the next entry.
-    fn warn_of_short_secrets(&self, ticket: &Ticket) {
-        for name in ticket.call.vault.take_too_short() {
+    /// Warns of secrets that deployer cannot redact. A failed write is ignored: the next entry fails too and ends the run.
+    fn warn_of_short_secrets(&self, context: &RequestContext) {
+        for name in context.call.vault.take_too_short() {
             let text = format!(
-                "secret `{name}` has fewer than {SHORTEST_SCRUBBED} characters: it is shown wherever a program says it"
+                "secret `{name}` has fewer than {SHORTEST_SCRUBBED} characters and is not redacted: it is shown wherever a program prints it"
             );
             drop(self.ledger.record(Entry::Logged { seq: None, level: Level::Warn, text }, Durability::Process));
         }
     }
 
-    /// Writes down how it ended. The effect was performed, whatever becomes of the entry.
+    /// Records how the effect ended. If that fails, the effect may have been applied all the same.
     fn end(
         &self,
         seq: Seq,
@@ -74,13 +78,13 @@ impl Record {
     }
 }
 
-/// An answer and its form in the journal. What a reader of the journal could not read back is no answer.
+/// Returns an outcome with its journal form. An outcome that could not be read back is an error.
 fn storable(effect: &Effect, outcome: Outcome) -> Result<(Outcome, Value), EffectError> {
     let value = outcome.value();
     if depth(&value) <= DEPTH_LIMIT {
         return Ok((outcome, value));
     }
-    let message = format!("the answer of `{}` nests deeper than {DEPTH_LIMIT} levels", effect.kind());
+    let message = format!("the outcome of `{}` is nested deeper than {DEPTH_LIMIT} levels", effect.kind());
     Err(EffectError::new(ErrorKind::Failed, message))
 }
 
@@ -92,17 +96,21 @@ fn depth(value: &Value) -> usize {
     }
 }
 
-impl Door for Record {
-    fn perform<'a>(&'a self, ticket: &'a Ticket, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
+impl Layer for RecordLayer {
+    fn perform<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        effect: &'a Effect,
+    ) -> BoxFuture<'a, Result<Outcome, EffectError>> {
         Box::pin(async move {
-            let facts = effect.facts();
-            let seq = ticket.call.seq.clone();
+            let facts = effect.spec();
+            let seq = context.call.seq.clone();
             let durability = match facts.access() {
                 Access::Read => Durability::Process,
                 Access::Write => Durability::Power,
             };
             let start = self.clock.steady_ms();
-            let (undo, refused) = match self.undo(ticket, effect).await {
+            let (undo, refused) = match self.undo(context, effect).await {
                 Ok(undo) => (undo, None),
                 Err(error) => (Undo::Nothing, Some(error)),
             };
@@ -113,17 +121,17 @@ impl Door for Record {
                 args: effect.args(),
                 access: facts.access().into(),
                 recovery: facts.recovery().into(),
-                undo: UndoRecord::new(undo, &ticket.call.run),
-                site: ticket.site.clone(),
-                undoes: ticket.undoes.clone(),
+                undo: UndoRecord::new(undo, &context.call.run),
+                site: context.site.clone(),
+                undoes: context.undoes.clone(),
             };
             self.ledger.record(Entry::Intended { intent: Box::new(intent) }, durability)?;
             let result = match refused {
                 Some(error) => Err(error),
-                None => self.next.perform(ticket, effect).await,
+                None => self.next.perform(context, effect).await,
             };
             let result = result.and_then(|outcome| storable(effect, outcome));
-            self.warn_of_short_secrets(ticket);
+            self.warn_of_short_secrets(context);
             self.end(seq, result, self.clock.steady_ms().saturating_sub(start), durability)
         })
     }

@@ -5,26 +5,32 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use super::{Door, Ticket};
+use super::{Layer, RequestContext};
 use crate::base::vault::Vault;
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
 use crate::journal::entry::{Entry, RunEnd, UndoRecord};
 
-pub struct Redact {
-    next: Arc<dyn Door>,
+/// Scrubs secrets from outcomes and errors.
+pub struct RedactLayer {
+    next: Arc<dyn Layer>,
 }
 
-impl Redact {
-    pub fn new(next: Arc<dyn Door>) -> Self {
+impl RedactLayer {
+    /// Wraps `next`.
+    pub fn new(next: Arc<dyn Layer>) -> Self {
         Self { next }
     }
 }
 
-impl Door for Redact {
-    fn perform<'a>(&'a self, ticket: &'a Ticket, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
+impl Layer for RedactLayer {
+    fn perform<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        effect: &'a Effect,
+    ) -> BoxFuture<'a, Result<Outcome, EffectError>> {
         Box::pin(async move {
-            let result = self.next.perform(ticket, effect).await;
-            let vault = &ticket.call.vault;
+            let result = self.next.perform(context, effect).await;
+            let vault = &context.call.vault;
             if vault.is_unused() {
                 return result;
             }
@@ -33,10 +39,7 @@ impl Door for Redact {
                     let mut value = outcome.value();
                     if scrub_value(vault, &mut value) {
                         Outcome::decode(effect.kind(), value).map_err(|error| {
-                            EffectError::new(
-                                ErrorKind::Internal,
-                                format!("the answer cannot be shown without a secret: {error}"),
-                            )
+                            EffectError::new(ErrorKind::Internal, format!("the outcome cannot be redacted: {error}"))
                         })
                     } else {
                         Ok(outcome)
@@ -48,7 +51,7 @@ impl Door for Redact {
     }
 }
 
-/// Scrubs every string in `value`, keys of maps included; tells whether it changed anything.
+/// Scrubs every string in `value`, map keys included. Returns whether it changed anything.
 pub fn scrub_value(vault: &Vault, value: &mut Value) -> bool {
     match value {
         Value::String(text) => {
@@ -71,8 +74,8 @@ pub fn scrub_value(vault: &Vault, value: &mut Value) -> bool {
     }
 }
 
-/// The entry as it may be stored and shown: everything that a person, a script or a world put into it is scrubbed.
-/// What makes it an entry of its kind stays, whatever the secrets are.
+/// Returns the entry as it may be stored and shown: all text from an operator, a script or a world is scrubbed.
+/// The structure of the entry stays, whatever the secrets are.
 pub fn scrub_entry(vault: &Vault, entry: &Entry) -> Entry {
     let mut entry = entry.clone();
     if vault.is_unused() {
@@ -98,7 +101,8 @@ pub fn scrub_entry(vault: &Vault, entry: &Entry) -> Entry {
         Entry::Failed { error, .. } => *error = scrub_error(vault, error.clone()),
         Entry::Logged { text, .. } => scrub(text),
         Entry::RollbackRegistered { otherwise, .. } => otherwise.iter_mut().for_each(scrub),
-        Entry::UnwindStarted { reason } => scrub(reason),
+        Entry::RollbackStarted { reason } => scrub(reason),
+        Entry::RollbackFailed { why, .. } => scrub(why),
         Entry::RunEnded { end } => scrub_end(vault, end),
         Entry::SourceLoaded { .. }
         | Entry::RunReopened { .. }
@@ -112,7 +116,7 @@ pub fn scrub_entry(vault: &Vault, entry: &Entry) -> Entry {
     entry
 }
 
-/// Scrubs what is told at the end of a run.
+/// Scrubs the last entry of a run.
 pub fn scrub_end(vault: &Vault, end: &mut RunEnd) {
     let scrub = |text: &mut String| *text = vault.scrub(text);
     end.error.iter_mut().chain(&mut end.report).for_each(scrub);

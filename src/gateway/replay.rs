@@ -1,4 +1,4 @@
-//! Answers what a killed run had done already from its journal, and lets the rest through.
+//! Answers what an interrupted run already did from its journal, and passes the rest on.
 
 use std::sync::Arc;
 
@@ -6,52 +6,55 @@ use futures_util::future::BoxFuture;
 
 use super::ledger::Ledger;
 use super::redact::scrub_value;
-use super::{Door, Ticket};
+use super::{Layer, RequestContext};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
-use crate::journal::past::Answer;
+use crate::journal::replay_cursor::{EffectReplay, interrupted_here};
 
-pub struct Replay {
-    next: Arc<dyn Door>,
+/// Answers effects from the journal of the run.
+pub struct ReplayLayer {
+    next: Arc<dyn Layer>,
     ledger: Arc<Ledger>,
 }
 
-impl Replay {
-    pub fn new(next: Arc<dyn Door>, ledger: Arc<Ledger>) -> Self {
+impl ReplayLayer {
+    /// Wraps `next`.
+    pub fn new(next: Arc<dyn Layer>, ledger: Arc<Ledger>) -> Self {
         Self { next, ledger }
     }
 }
 
-/// A run that is only read again has come to where it was stopped.
-pub fn ended() -> EffectError {
-    EffectError::new(ErrorKind::Cancelled, "the run was stopped here").not_applied()
-}
-
-impl Door for Replay {
-    fn perform<'a>(&'a self, ticket: &'a Ticket, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
+impl Layer for ReplayLayer {
+    fn perform<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        effect: &'a Effect,
+    ) -> BoxFuture<'a, Result<Outcome, EffectError>> {
         Box::pin(async move {
-            let Some(past) = self.ledger.past() else { return self.next.perform(ticket, effect).await };
+            let Some(replay_cursor) = self.ledger.cursor_at(&context.call.seq) else {
+                return self.next.perform(context, effect).await;
+            };
             let mut args = effect.args();
-            scrub_value(&ticket.call.vault, &mut args);
+            scrub_value(&context.call.vault, &mut args);
             let decode = |value| {
                 Outcome::decode(effect.kind(), value).map_err(|error| {
-                    let message = format!("the journal's answer to `{}` cannot be read: {error}", effect.kind());
+                    let message = format!("the recorded outcome of `{}` cannot be read: {error}", effect.kind());
                     EffectError::new(ErrorKind::Internal, message).not_applied()
                 })
             };
-            match past.effect(&ticket.call.seq, effect.kind(), &args)? {
-                Answer::New => self.next.perform(ticket, effect).await,
-                Answer::Done(value) => decode(value),
-                // That it is well now is the answer; what the script was told the first time stays.
-                Answer::AskAgain(value) => {
+            match replay_cursor.effect(&context.call.seq, effect.kind(), &args)? {
+                EffectReplay::New => self.next.perform(context, effect).await,
+                EffectReplay::Done(value) => decode(value),
+                // The check must pass again; the script still gets the recorded outcome.
+                EffectReplay::CheckAgain(value) => {
                     let attempt = self.ledger.state().reopened;
-                    let mut again = ticket.clone();
-                    // What the first answer led to stays at its place.
-                    again.call.seq = ticket.call.seq.asked_again(attempt);
-                    self.next.perform(&again, effect).await.inspect_err(|_| past.is_unwell())?;
+                    let mut again = context.clone();
+                    // The new check has its own position, so that the recorded entries keep theirs.
+                    again.call.seq = context.call.seq.repeated_check(attempt);
+                    self.next.perform(&again, effect).await.inspect_err(|_| replay_cursor.check_failed())?;
                     decode(value)
                 }
-                Answer::Failed(error) => Err(error),
-                Answer::Ended => Err(ended()),
+                EffectReplay::Failed(error) => Err(error),
+                EffectReplay::Ended => Err(interrupted_here()),
             }
         })
     }

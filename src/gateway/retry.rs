@@ -1,45 +1,59 @@
-//! Tries again what had a passing fault, where doing it twice is safe.
+//! Repeats effects that failed with a transient fault, where repeating is safe. What an earlier attempt may have done is
+//! not forgotten when a later one is sure that it did nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Door, Ticket};
-use crate::effect::{Effect, EffectError, ErrorKind, Outcome, Recovery};
+use super::{Layer, RequestContext};
+use crate::effect::{Applied, Effect, EffectError, ErrorKind, Outcome, Recovery};
 use crate::world::clock::Clock;
 
-/// Pauses before the second and the third try; there is no fourth.
+/// Pauses before the second and the third attempt; there is no fourth.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
-pub struct Retry {
-    next: Arc<dyn Door>,
+/// Repeats an effect after a transient fault.
+pub struct RetryLayer {
+    next: Arc<dyn Layer>,
     clock: Arc<dyn Clock>,
 }
 
-impl Retry {
-    pub fn new(next: Arc<dyn Door>, clock: Arc<dyn Clock>) -> Self {
+impl RetryLayer {
+    /// Wraps `next`; `clock` measures the pauses.
+    pub fn new(next: Arc<dyn Layer>, clock: Arc<dyn Clock>) -> Self {
         Self { next, clock }
     }
 }
 
-impl Door for Retry {
-    fn perform<'a>(&'a self, ticket: &'a Ticket, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
+impl Layer for RetryLayer {
+    fn perform<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        effect: &'a Effect,
+    ) -> BoxFuture<'a, Result<Outcome, EffectError>> {
         Box::pin(async move {
-            for pause in PAUSES {
-                match self.next.perform(ticket, effect).await {
-                    Err(error)
-                        if error.kind == ErrorKind::Unavailable
-                            && effect.facts().recovery() == Recovery::Repeat
-                            && !ticket.call.cancel.is_cancelled() =>
-                    {
-                        ticket.call.tell(format!("{error}; trying again"));
+            let mut pauses = PAUSES.into_iter();
+            let mut applied = Applied::No;
+            loop {
+                let error = match self.next.perform(context, effect).await {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(error) => error,
+                };
+                if error.applied == Applied::Unknown {
+                    applied = Applied::Unknown;
+                }
+                let is_repeatable = error.kind == ErrorKind::Unavailable
+                    && effect.spec().recovery() == Recovery::Repeat
+                    && !context.call.cancel.is_cancelled();
+                match pauses.next().filter(|_| is_repeatable) {
+                    Some(pause) => {
+                        context.call.report_progress(format!("{error}; trying again"));
                         self.clock.sleep(pause).await;
                     }
-                    result => return result,
+                    None => return Err(EffectError { applied, ..error }),
                 }
             }
-            self.next.perform(ticket, effect).await
         })
     }
 }

@@ -2,57 +2,57 @@
 
 use std::sync::Arc;
 
-use super::consent::{Ask, Consent};
-use super::deadline::Deadline;
-use super::fault::{Fault, Faults};
-use super::fence::Fence;
-use super::guard::Guard;
+use super::consent::{Consent, ConsentLayer};
+use super::deadline::DeadlineLayer;
+use super::fault::{FaultLayer, Faults};
+use super::fence::FenceLayer;
+use super::guard::GuardLayer;
 use super::held_locks::HeldLocks;
 use super::ledger::Ledger;
-use super::record::Record;
-use super::redact::Redact;
-use super::replay::Replay;
-use super::retry::Retry;
-use super::trace::Trace;
-use super::{Door, Floor};
+use super::record::RecordLayer;
+use super::redact::RedactLayer;
+use super::replay::ReplayLayer;
+use super::retry::RetryLayer;
+use super::trace::TraceLayer;
+use super::{Layer, WorldLayer};
 use crate::world::World;
 
-/// The door to `world`.
+/// Builds the layers in front of `world`.
 ///
 /// 1. trace: a span around everything, retries included;
-/// 2. replay: what a killed run had done already is answered from its journal;
-/// 3. record: intent before, outcome after; what it writes has passed redaction;
-/// 4. ask: in a session, a person is asked before what is live is stopped or removed;
-/// 5. redact: known secrets are scrubbed from what comes back;
-/// 6. retry: passing faults of what is safe to repeat;
-/// 7. fence: each try of a change needs the run's locks to be the run's own still;
-/// 8. guard: nothing is taken down that a route still refers to;
-/// 9. deadline: each try ends in time, and at once when the run is cancelled;
-/// 10. fault: what tests and `verify` let go wrong, as close to the world as can be.
-pub fn stack(
+/// 2. replay: answers what an interrupted run already did from its journal;
+/// 3. record: writes the intent before and the outcome after; what it writes has passed redaction;
+/// 4. consent: in a session, asks for confirmation before something live is stopped or removed;
+/// 5. redact: scrubs known secrets from what comes back;
+/// 6. retry: repeats an effect after a transient fault, where that is safe;
+/// 7. fence: before each attempt at a change, checks that the run still holds its locks;
+/// 8. guard: refuses to take down a container that a route still refers to;
+/// 9. deadline: ends each attempt in time, and soon after the run is cancelled;
+/// 10. fault: injects the faults of tests and of `verify`, as close to the world as possible.
+pub(super) fn stack(
     world: Arc<dyn World>,
     ledger: Arc<Ledger>,
     faults: Option<Arc<Faults>>,
     consent: Option<Arc<dyn Consent>>,
     locks: Arc<HeldLocks>,
-) -> Arc<dyn Door> {
+) -> Arc<dyn Layer> {
     let clock = world.clock();
-    let door: Arc<dyn Door> = Arc::new(Floor(world));
-    let door: Arc<dyn Door> = match faults {
-        Some(faults) => Arc::new(Fault::new(door, faults)),
-        None => door,
+    let inner: Arc<dyn Layer> = Arc::new(WorldLayer(world));
+    let inner: Arc<dyn Layer> = match faults {
+        Some(faults) => Arc::new(FaultLayer::new(inner, faults)),
+        None => inner,
     };
-    let door: Arc<dyn Door> = Arc::new(Deadline::new(door));
-    let door: Arc<dyn Door> = Arc::new(Guard::new(door));
-    let door: Arc<dyn Door> = Arc::new(Fence::new(door, ledger.clone(), locks, clock.clone()));
-    let door: Arc<dyn Door> = Arc::new(Retry::new(door, clock.clone()));
-    let door: Arc<dyn Door> = Arc::new(Redact::new(door));
-    // Below the journal, which keeps what a person said no to; above the deadline, for people take their time.
-    let door: Arc<dyn Door> = match consent {
-        Some(consent) => Arc::new(Ask::new(door, ledger.clone(), consent)),
-        None => door,
+    let inner: Arc<dyn Layer> = Arc::new(DeadlineLayer::new(inner));
+    let inner: Arc<dyn Layer> = Arc::new(GuardLayer::new(inner));
+    let inner: Arc<dyn Layer> = Arc::new(FenceLayer::new(inner, ledger.clone(), locks, clock.clone()));
+    let inner: Arc<dyn Layer> = Arc::new(RetryLayer::new(inner, clock.clone()));
+    let inner: Arc<dyn Layer> = Arc::new(RedactLayer::new(inner));
+    // Below the journal, which records a refusal; above the deadline, because an answer may take minutes.
+    let inner: Arc<dyn Layer> = match consent {
+        Some(consent) => Arc::new(ConsentLayer::new(inner, ledger.clone(), consent)),
+        None => inner,
     };
-    let door: Arc<dyn Door> = Arc::new(Record::new(door, ledger.clone(), clock));
-    let door: Arc<dyn Door> = Arc::new(Replay::new(door, ledger));
-    Arc::new(Trace::new(door))
+    let inner: Arc<dyn Layer> = Arc::new(RecordLayer::new(inner, ledger.clone(), clock));
+    let inner: Arc<dyn Layer> = Arc::new(ReplayLayer::new(inner, ledger));
+    Arc::new(TraceLayer::new(inner))
 }

@@ -5,25 +5,32 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tracing::Instrument;
 
-use super::{Door, Ticket};
+use super::{Layer, RequestContext};
 use crate::effect::{Effect, EffectError, Outcome};
 
-pub struct Trace {
-    next: Arc<dyn Door>,
+/// Opens a span around each effect.
+pub struct TraceLayer {
+    next: Arc<dyn Layer>,
 }
 
-impl Trace {
-    pub fn new(next: Arc<dyn Door>) -> Self {
+impl TraceLayer {
+    /// Wraps `next`.
+    pub fn new(next: Arc<dyn Layer>) -> Self {
         Self { next }
     }
 }
 
-impl Door for Trace {
-    fn perform<'a>(&'a self, ticket: &'a Ticket, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
-        let span = tracing::info_span!("effect", kind = effect.kind(), seq = %ticket.call.seq, run = %ticket.call.run);
+impl Layer for TraceLayer {
+    fn perform<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        effect: &'a Effect,
+    ) -> BoxFuture<'a, Result<Outcome, EffectError>> {
+        let span =
+            tracing::info_span!("effect", kind = effect.kind(), seq = %context.call.seq, run = %context.call.run);
         Box::pin(
             async move {
-                let result = self.next.perform(ticket, effect).await;
+                let result = self.next.perform(context, effect).await;
                 match &result {
                     Ok(_) => tracing::debug!("done"),
                     Err(error) => tracing::debug!(kind = %error.kind, "failed"),

@@ -1,5 +1,5 @@
-//! The entries of a run: past participles, each one fact. The same values feed the terminal, the JSON lines and the
-//! history, live or read back.
+//! The entries of a run, each one fact. The same values feed the terminal, the JSON lines and the history, live or read
+//! back.
 
 use std::collections::BTreeMap;
 
@@ -9,112 +9,152 @@ use serde_json::Value;
 use crate::base::run_id::RunId;
 use crate::base::seq::Seq;
 use crate::base::site::Site;
-use crate::effect::{Access, EffectError, Recovery, Undo};
+use crate::effect::EffectError;
 
+pub use super::intent::{EntryAccess, EntryRecovery, Intent, UndoRecord};
 pub use super::run_status::RunStatus;
 
-/// One entry with its place and time.
+/// One entry with its number and time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
+    /// The run that it belongs to.
     pub run: RunId,
     /// Number of the entry in its run, from 1.
     pub n: u64,
     /// Milliseconds since 1970, UTC.
     pub at_ms: i64,
+    /// What happened.
     #[serde(flatten)]
     pub entry: Entry,
 }
 
-/// Something that happened.
+/// One fact about a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum Entry {
-    /// First entry of every run.
+    /// The first entry of every run.
     RunStarted {
+        /// What the run is.
         header: Box<RunHeader>,
     },
-    /// Another process goes on with a run that was killed.
+    /// Another process reopened an interrupted run.
     RunReopened {
+        /// That process.
         process: Process,
+        /// Whether it finishes the run or rolls it back.
         purpose: Purpose,
     },
-    /// A script or module was read; its text is kept under the digest.
+    /// A script or module was read; its text is stored under the digest.
     SourceLoaded {
+        /// The name that it was imported by.
         name: String,
+        /// The digest of its text.
         digest: String,
     },
-    /// A `step` began. Steps nest.
+    /// A `step` started. Steps nest.
     StepOpened {
+        /// Its position.
         seq: Seq,
+        /// Its title.
         title: String,
     },
+    /// A `step` ended.
     StepClosed {
+        /// The position of its start.
         seq: Seq,
+        /// Whether it ended without an error.
         ok: bool,
     },
-    /// A `parallel` began; its branches number their entries below `seq`.
+    /// A `parallel` started; its branches number their entries below `seq`.
     ParallelOpened {
+        /// Its position.
         seq: Seq,
+        /// How many branches it has.
         branches: u32,
     },
+    /// A `parallel` ended.
     ParallelClosed {
+        /// The position of its start.
         seq: Seq,
     },
-    /// An effect will be performed now.
+    /// An effect is about to be performed.
     Intended {
+        /// The effect and its undo.
         intent: Box<Intent>,
     },
-    /// It was, and this came back.
+    /// An effect was performed.
     Completed {
+        /// Its position.
         seq: Seq,
+        /// What the world returned.
         outcome: Value,
+        /// How long it took.
         elapsed_ms: u64,
     },
-    /// It failed.
+    /// An effect failed.
     Failed {
+        /// Its position.
         seq: Seq,
+        /// Why.
         error: EffectError,
+        /// How long it took.
         elapsed_ms: u64,
     },
-    /// The script said something: `log` or `print`.
+    /// A message of the script (`log` or `print`) or of deployer.
     Logged {
-        /// None when deployer itself said it.
+        /// `None` when deployer itself logged it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seq: Option<Seq>,
+        /// Its severity.
         level: Level,
+        /// The message.
         text: String,
     },
-    /// The script registered a closure by `on_rollback`.
+    /// The script registered a closure with `on_rollback`.
     RollbackRegistered {
+        /// Its position.
         seq: Seq,
+        /// The script line.
         site: Option<Site>,
-        /// A guard: what a person types when it cannot be called or fails, in place of all that would take back what
-        /// came before it.
+        /// Makes it a guard: if the closure fails or cannot be called, nothing before it is undone, and this is the
+        /// command to type instead.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         otherwise: Option<String>,
     },
-    /// A closure of `on_rollback` was called while the run was taken back.
+    /// A closure of `on_rollback` was called during the rollback.
     RollbackCalled {
+        /// The position of its registration.
         seq: Seq,
     },
-    /// The point of no return: nothing before it is taken back.
+    /// A call of a closure of `on_rollback` failed. It is called again, or the run ends stuck.
+    RollbackFailed {
+        /// The position of its registration.
+        seq: Seq,
+        /// Why, in one line.
+        why: String,
+    },
+    /// The point of no return: nothing before it is rolled back.
     Committed {
+        /// Its position.
         seq: Seq,
     },
-    /// The run is being taken back.
-    UnwindStarted {
+    /// The rollback of the run started.
+    #[serde(alias = "unwind_started")]
+    RollbackStarted {
+        /// Why, in one line.
         reason: String,
     },
-    /// Last entry of every run that ended by itself.
+    /// The last entry of every run that was not interrupted.
     RunEnded {
+        /// How it ended.
         end: Box<RunEnd>,
     },
-    /// A person has done what a stuck run left.
+    /// An operator has cleaned up after a stuck run, or has given up an interrupted one.
     RunResolved,
 }
 
 impl Entry {
-    /// The entry's name in the journal.
+    /// Returns the entry's name in the journal.
     pub fn name(&self) -> &'static str {
         match self {
             Self::RunStarted { .. } => "run_started",
@@ -130,14 +170,15 @@ impl Entry {
             Self::Logged { .. } => "logged",
             Self::RollbackRegistered { .. } => "rollback_registered",
             Self::RollbackCalled { .. } => "rollback_called",
+            Self::RollbackFailed { .. } => "rollback_failed",
             Self::Committed { .. } => "committed",
-            Self::UnwindStarted { .. } => "unwind_started",
+            Self::RollbackStarted { .. } => "rollback_started",
             Self::RunEnded { .. } => "run_ended",
             Self::RunResolved => "run_resolved",
         }
     }
 
-    /// Its place in the run.
+    /// Returns its position in the run.
     pub fn seq(&self) -> Option<&Seq> {
         match self {
             Self::StepOpened { seq, .. }
@@ -148,11 +189,12 @@ impl Entry {
             | Self::Failed { seq, .. }
             | Self::RollbackRegistered { seq, .. }
             | Self::RollbackCalled { seq }
+            | Self::RollbackFailed { seq, .. }
             | Self::Committed { seq } => Some(seq),
             Self::Intended { intent } => Some(&intent.seq),
             Self::Logged { seq, .. } => seq.as_ref(),
             Self::RunStarted { .. } | Self::RunReopened { .. } | Self::RunEnded { .. } | Self::RunResolved => None,
-            Self::SourceLoaded { .. } | Self::UnwindStarted { .. } => None,
+            Self::SourceLoaded { .. } | Self::RollbackStarted { .. } => None,
         }
     }
 }
@@ -160,170 +202,108 @@ impl Entry {
 /// What a run is, fixed at its start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunHeader {
-    /// The script as it was asked for: a path or the name of a shipped one.
+    /// The script as given: a path or the name of a shipped script.
     pub script: String,
     /// Its digest; the text is in the journal.
     pub digest: String,
-    /// The parameters, defaults filled in; secrets as names.
+    /// The parameters with their defaults; secrets as names.
     pub params: Value,
     /// `docker`, `local` or `sim`.
     pub engine: String,
     /// Where the engine is, such as `unix:///var/run/docker.sock`.
     pub address: String,
-    /// Arguments that lead another `deployer` to the same engine, such as `--engine local`; empty for the default.
+    /// What the engine calls itself, whatever its address; empty when that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub engine_id: String,
+    /// Arguments that select the same engine, such as `--engine local`; empty for the default.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub engine_flags: String,
-    /// Arguments that lead it to the same journal, such as `--state /srv/state`; empty for the default.
+    /// Arguments that select the same journal, such as `--state /srv/state`; empty for the default.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub state_flags: String,
     /// Version of deployer.
     pub version: String,
-    /// The folder that it was started in: what relative paths begin at.
+    /// The working directory of the run, which relative paths start from.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
+    /// The process that executes it.
     #[serde(flatten)]
     pub process: Process,
 }
 
-/// The process that runs a run.
+/// The process that executes a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
+    /// Host name.
     pub host: String,
+    /// Process id.
     pub pid: u32,
+    /// Boot of the machine.
     pub boot_id: String,
+    /// Namespace of the process id.
     #[serde(default)]
     pub pid_namespace: String,
+    /// Start time of the process, in clock ticks since boot.
     pub process_start: u64,
 }
 
-/// What a killed run is opened again for.
+/// Why an interrupted run is reopened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
-    /// To go on; a run that was being taken back goes on being taken back.
+    /// To finish it. A run that was rolling back finishes its rollback.
     Resume,
-    /// To be taken back.
+    /// To roll it back.
     Abort,
 }
 
-/// An effect that is about to be performed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Intent {
-    pub seq: Seq,
-    /// `docker_run` ...
-    pub kind: String,
-    /// What it is about, in a word or two.
-    pub subject: String,
-    /// Every option, defaults filled in; secrets as names.
-    pub args: Value,
-    pub access: EntryAccess,
-    pub recovery: EntryRecovery,
-    pub undo: UndoRecord,
-    /// The script line that asked.
-    pub site: Option<Site>,
-    /// The effect that this one takes back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undoes: Option<Seq>,
-}
-
-/// [`Access`] as the journal writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EntryAccess {
-    Read,
-    Write,
-}
-
-impl From<Access> for EntryAccess {
-    fn from(access: Access) -> Self {
-        match access {
-            Access::Read => Self::Read,
-            Access::Write => Self::Write,
-        }
-    }
-}
-
-/// [`Recovery`] as the journal writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EntryRecovery {
-    Repeat,
-    Observe,
-    Ask,
-}
-
-impl From<Recovery> for EntryRecovery {
-    fn from(recovery: Recovery) -> Self {
-        match recovery {
-            Recovery::Repeat => Self::Repeat,
-            Recovery::Observe => Self::Observe,
-            Recovery::Ask => Self::Ask,
-        }
-    }
-}
-
-/// [`Undo`] as the journal writes it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UndoRecord {
-    Nothing,
-    Effect { kind: String, args: Value },
-    Impossible { why: String },
-}
-
-impl UndoRecord {
-    /// The undo of an effect of the run `run`.
-    pub fn new(undo: Undo, run: &RunId) -> Self {
-        match undo {
-            Undo::Nothing => Self::Nothing,
-            Undo::Effect(effect) => Self::Effect { kind: effect.kind().into(), args: effect.args() },
-            Undo::ImpossibleUnlessOwn { maker: Some(maker), .. } if maker == run.as_str() => Self::Nothing,
-            Undo::Impossible(why) | Undo::ImpossibleUnlessOwn { why, .. } => Self::Impossible { why },
-        }
-    }
-}
-
+/// The severity of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
+    /// Information.
     Info,
+    /// A warning.
     Warn,
+    /// An error that did not end the run.
     Error,
-    /// The script's own `print`.
+    /// Output of the script's `print`.
     Print,
 }
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunEnd {
+    /// The final status.
     pub status: RunStatus,
-    /// What the process exits with.
+    /// The exit code of the process.
     pub exit_code: u8,
-    /// Why it failed: one line.
+    /// Why it failed, in one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The full report for a terminal: place in the script, why, help.
+    /// The full report for a terminal: script line, cause, help.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
-    /// What could not be taken back, and what a person can type.
+    /// What could not be rolled back, and the commands to type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remaining: Vec<Remaining>,
     /// Whether `commit()` was reached: what came before it stays.
     #[serde(default)]
     pub committed: bool,
-    /// What the script's last expression gave, where it gave something.
+    /// The value of the script's last expression, if it has one.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub value: Value,
-    /// Labels that the run's work can be found by, such as the service it locked.
+    /// Labels to find the run by, such as the service that it locked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,
 }
 
-/// One thing that a stuck run left for a person.
+/// One thing that a stuck run left for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remaining {
+    /// What is left, and why.
     pub what: String,
-    /// The exact command, where there is one.
+    /// The exact command, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
 }
@@ -331,27 +311,53 @@ pub struct Remaining {
 /// One line of the history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSummary {
+    /// The run's id.
     pub run: RunId,
+    /// What it is.
     pub header: RunHeader,
+    /// When it started, in milliseconds since 1970, UTC.
     pub started_at_ms: i64,
+    /// When it ended; `None` while it runs, or when it was interrupted.
     pub ended_at_ms: Option<i64>,
+    /// Its status.
     pub status: RunStatus,
-    /// One line.
+    /// Why it failed, in one line.
     pub error: Option<String>,
 }
 
-/// What faces show: what was recorded, and what only passes by.
+/// What reporters show: recorded entries, and transient progress.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RunEvent {
+    /// An entry of the journal.
     Recorded(Record),
-    /// The latest word of an effect that is under way. Not kept.
+    /// The latest progress of an effect. Not stored.
     Progress {
+        /// The run.
         run: RunId,
+        /// The position of the effect.
         seq: Seq,
         /// Milliseconds since 1970, UTC.
         at_ms: i64,
+        /// What it is doing.
         text: String,
         /// 0 to 1, where it is known.
         fraction: Option<f32>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_name_of_an_entry_is_read_and_the_new_one_written() {
+        let alias = "unwind_started";
+        let line = |name| {
+            let reason = "no answer";
+            format!(r#"{{"run":"4fz81kq0xw","n":16,"at_ms":1772366432135,"entry":"{name}","reason":"{reason}"}}"#)
+        };
+        let record: Record = serde_json::from_str(&line(alias)).unwrap();
+        assert_eq!(record.entry, Entry::RollbackStarted { reason: "no answer".into() });
+        assert_eq!(serde_json::to_string(&record).unwrap(), line("rollback_started"));
+    }
 }

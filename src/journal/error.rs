@@ -7,45 +7,74 @@ use thiserror::Error;
 
 use crate::base::run_id::RunId;
 
-/// A fault of the journal. No effect is performed after one.
+/// An error of the journal. No effect is performed after one.
 #[derive(Debug, Error, Diagnostic)]
 pub enum JournalError {
+    /// The state folder is not usable.
     #[error("the state folder `{}` cannot be used: {why}", path.display())]
     #[diagnostic(code(deployer::journal::folder), help("choose another one with `--state DIR`"))]
-    Folder { path: PathBuf, why: String },
+    Folder {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
 
+    /// The file is no journal, or cannot be opened.
     #[error("the journal `{}` cannot be opened: {why}", path.display())]
     #[diagnostic(
         code(deployer::journal::open),
-        help("nothing is deployed without a journal; move the file away to begin a new one, or use `--state DIR`")
+        help("nothing is deployed without a journal; move the file away to start a new one, or use `--state DIR`")
     )]
-    Open { path: PathBuf, why: String },
+    Open {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
 
+    /// The file is damaged.
     #[error("the journal `{}` is damaged: {why}", path.display())]
     #[diagnostic(
         code(deployer::journal::damaged),
         help(
-            "nothing is deployed without a journal; restore it from a backup, or see what can be saved: \
-             `sqlite3 {0} .recover`; to begin a new one, move `{0}*` away, and look for what a killed run left",
+            "nothing is deployed without a journal; restore it from a backup, or recover what you can with \
+             `sqlite3 {0} .recover`; to start a new one, move `{0}*` away, and check what an interrupted run left",
             path.display()
         )
     )]
-    Damaged { path: PathBuf, why: String },
+    Damaged {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
 
+    /// The state folder is not writable.
     #[error("the state folder `{}` cannot be written: {why}", path.display())]
     #[diagnostic(
         code(deployer::journal::folder),
-        help("nothing is deployed without a journal; make room and give the right to write, or use `--state DIR`")
+        help("nothing is deployed without a journal; free disk space and check the permissions, or use `--state DIR`")
     )]
-    Unwritable { path: PathBuf, why: String },
+    Unwritable {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
 
-    #[error("the journal is held by another process, and was not let go of within {patience_s} s")]
+    /// Another process has locked the journal.
+    #[error("the journal is locked by another process, and was not released within {timeout_s} s")]
     #[diagnostic(
         code(deployer::journal::busy),
-        help("see who holds `journal.db` in the state folder (`fuser` tells), end it, then try again")
+        help("find the process that holds `journal.db` in the state folder (`fuser`), stop it, then try again")
     )]
-    Busy { patience_s: u64 },
+    Busy {
+        /// How long it was waited for, in seconds.
+        timeout_s: u64,
+    },
 
+    /// A newer version wrote the journal.
     #[error(
         "the journal `{}` was written by a newer deployer (journal version {found}, this one knows {known})",
         path.display()
@@ -54,41 +83,85 @@ pub enum JournalError {
         code(deployer::journal::newer),
         help("install the newer deployer, or use another folder with `--state DIR`")
     )]
-    Newer { path: PathBuf, found: i64, known: i64 },
+    Newer {
+        /// The path.
+        path: PathBuf,
+        /// The version of the file.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
 
+    /// A write failed.
     #[error("the journal cannot be written: {why}")]
     #[diagnostic(
         code(deployer::journal::write),
-        help("make room on the disk of the state folder, or use another one with `--state DIR`")
+        help("free space on the disk of the state folder, or use another one with `--state DIR`")
     )]
-    Write { why: String },
+    Write {
+        /// Why.
+        why: String,
+    },
 
-    #[error("entry `{entry}` has {size} bytes, and the journal takes {limit} at the most")]
+    /// An entry exceeds the limit for one entry.
+    #[error("entry `{entry}` has {size} bytes; the limit is {limit}")]
     #[diagnostic(code(deployer::journal::too_large))]
-    TooLarge { entry: &'static str, size: usize, limit: usize },
+    TooLarge {
+        /// The kind of the entry.
+        entry: &'static str,
+        /// Its size, in bytes.
+        size: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
 
-    #[error("entry `{entry}` has {size} bytes, and with it the large values of this run would exceed {limit}")]
-    #[diagnostic(code(deployer::journal::too_large), help("let programs write large results into files"))]
-    RunTooLarge { entry: &'static str, size: usize, limit: usize },
+    /// An entry exceeds the limit for one run.
+    #[error("entry `{entry}` has {size} bytes; with it the large values of this run would exceed {limit}")]
+    #[diagnostic(code(deployer::journal::too_large), help("let programs write large results to files"))]
+    RunTooLarge {
+        /// The kind of the entry.
+        entry: &'static str,
+        /// Its size, in bytes.
+        size: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
 
+    /// A read failed.
     #[error("the journal cannot be read: {why}")]
     #[diagnostic(
         code(deployer::journal::read),
         help("restore `journal.db` in the state folder from a backup, or use another folder with `--state DIR`")
     )]
-    Read { why: String },
+    Read {
+        /// Why.
+        why: String,
+    },
 
-    #[error("another process works on run {run} too")]
-    #[diagnostic(code(deployer::journal::overtaken), help("let it end, then see what is left: `deployer show {run}`"))]
-    Overtaken { run: RunId },
+    /// Another process writes to the same run.
+    #[error("another process also works on run {run}")]
+    #[diagnostic(
+        code(deployer::journal::overtaken),
+        help("wait for it to end, then see what is left: `deployer show {run}`")
+    )]
+    Overtaken {
+        /// The run.
+        run: RunId,
+    },
 
+    /// The entry cannot follow the entries before it.
     #[error("entry `{entry}` is not allowed here: {why}")]
-    #[diagnostic(code(deployer::journal::illegal), help("this is a fault of deployer; please report it"))]
-    Illegal { entry: &'static str, why: String },
+    #[diagnostic(code(deployer::journal::illegal), help("this is a bug in deployer; please report it"))]
+    Illegal {
+        /// The kind of the entry.
+        entry: &'static str,
+        /// Why.
+        why: String,
+    },
 }
 
 impl JournalError {
-    /// Whether only this entry is at fault: a smaller one can be written.
+    /// Returns whether only the size of this entry is at fault: a smaller one can be written.
     pub fn is_too_large(&self) -> bool {
         matches!(self, Self::TooLarge { .. } | Self::RunTooLarge { .. })
     }

@@ -1,4 +1,4 @@
-//! A journal that lasts as long as the process, for tests and for dry runs.
+//! A journal in memory, for tests, plans and simulated runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use super::entry::{Entry, Record, RunStatus, RunSummary};
 use super::{Durability, Journal, JournalError};
 use crate::base::run_id::RunId;
 
-/// Entries in memory. Can be told to run full, as a disk does.
+/// Entries in memory. Can simulate a full disk.
 #[derive(Debug, Default)]
 pub struct MemoryJournal {
     inner: Mutex<Inner>,
@@ -16,25 +16,25 @@ pub struct MemoryJournal {
 #[derive(Debug, Default)]
 struct Inner {
     runs: BTreeMap<RunId, Vec<Record>>,
-    /// In the order in which they began.
-    begun: Vec<RunId>,
+    /// In the order in which they started.
+    started: Vec<RunId>,
     sources: BTreeMap<String, String>,
-    /// Entries that still fit; none is without a bound.
+    /// How many entries still fit; `None` is no limit.
     room: Option<u64>,
 }
 
 impl MemoryJournal {
-    /// Lets `entries` more entries in and fails from then on, as a full disk does.
+    /// Accepts `entries` more entries and then fails, as a full disk does.
     pub fn fill_up_after(&self, entries: u64) {
         self.lock().room = Some(entries);
     }
 
-    /// Every entry of a run, which are gone from here then.
+    /// Takes every entry of a run out of the journal.
     pub fn take(&self, run: &RunId) -> Vec<Record> {
         self.lock().runs.get_mut(run).map(std::mem::take).unwrap_or_default()
     }
 
-    /// The newest entry of a run.
+    /// Returns the newest entry of a run.
     pub fn last(&self, run: &RunId) -> Option<Entry> {
         Some(self.lock().runs.get(run)?.last()?.entry.clone())
     }
@@ -45,18 +45,28 @@ impl MemoryJournal {
 }
 
 impl Journal for MemoryJournal {
-    fn append(&self, run: &RunId, at_ms: i64, entry: &Entry, _: Durability) -> Result<u64, JournalError> {
+    fn append_as(
+        &self,
+        run: &RunId,
+        number: Option<u64>,
+        at_ms: i64,
+        entry: &Entry,
+        _: Durability,
+    ) -> Result<u64, JournalError> {
         let mut inner = self.lock();
+        let n = inner.runs.get(run).map_or(0, Vec::len) as u64 + 1;
+        if number.is_some_and(|number| number != n) {
+            return Err(JournalError::Overtaken { run: run.clone() });
+        }
         match inner.room.as_mut() {
             Some(0) => return Err(JournalError::Write { why: "no space left on device".into() }),
             Some(room) => *room -= 1,
             None => {}
         }
         if !inner.runs.contains_key(run) {
-            inner.begun.push(run.clone());
+            inner.started.push(run.clone());
         }
         let records = inner.runs.entry(run.clone()).or_default();
-        let n = records.len() as u64 + 1;
         records.push(Record { run: run.clone(), n, at_ms, entry: entry.clone() });
         Ok(n)
     }
@@ -76,7 +86,7 @@ impl Journal for MemoryJournal {
 
     fn runs(&self, limit: usize) -> Result<Vec<RunSummary>, JournalError> {
         let inner = self.lock();
-        let newest = inner.begun.iter().rev().filter_map(|run| summary(inner.runs.get(run)?));
+        let newest = inner.started.iter().rev().filter_map(|run| summary(inner.runs.get(run)?));
         Ok(newest.take(limit).collect())
     }
 
@@ -92,7 +102,7 @@ impl Journal for MemoryJournal {
     }
 }
 
-/// The source that an entry refers to.
+/// Returns the digest of the source that an entry refers to.
 fn digest(entry: &Entry) -> Option<String> {
     match entry {
         Entry::RunStarted { header } => Some(header.digest.clone()),

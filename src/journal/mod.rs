@@ -1,14 +1,17 @@
-//! What happened: the entries of a run, the fold that turns them into its state and refuses illegal ones,
-//! and the stores that keep them. Knows effects; knows no script and no world.
+//! The durable log of runs: its entries, the fold that turns them into the state of a run and refuses illegal ones, and
+//! the stores. Knows effects, but no script and no world.
 
 mod blob_table;
+pub mod crashing_journal;
+pub mod divergence;
 pub mod entry;
 pub mod error;
-pub mod halting_journal;
+mod intent;
 mod journal_file;
 pub mod memory_journal;
 mod opening;
-pub mod past;
+mod recorded;
+pub mod replay_cursor;
 pub mod run_state;
 pub mod run_status;
 mod schema;
@@ -20,50 +23,67 @@ use crate::base::run_id::RunId;
 use entry::{Entry, Record, RunSummary};
 pub use error::JournalError;
 
-/// Where entries are kept. Every write can fail, and nothing is done that could not be written first.
+/// A store of entries. Every write can fail, and an effect whose intent cannot be written is not performed.
 pub trait Journal: Send + Sync {
-    /// Writes one entry; returns its number in the run, from 1. However large its values are, they come back whole.
+    /// Writes one entry with the next number of the run, and returns that number. See [`Journal::append_as`].
     ///
     /// # Errors
-    /// When the entry is not on disk as durably as asked.
-    fn append(&self, run: &RunId, at_ms: i64, entry: &Entry, durability: Durability) -> Result<u64, JournalError>;
+    /// When the entry could not be written as durably as requested.
+    fn append(&self, run: &RunId, at_ms: i64, entry: &Entry, durability: Durability) -> Result<u64, JournalError> {
+        self.append_as(run, None, at_ms, entry, durability)
+    }
 
-    /// Keeps the text of a script or module under its digest.
+    /// Writes one entry and returns its number in the run, from 1. Large values are stored whole. With `number`, the
+    /// entry is written only if that number is the next one: of two processes that continue a run, one is refused.
+    ///
+    /// # Errors
+    /// When the entry could not be written as durably as requested, and [`JournalError::Overtaken`] when another
+    /// process wrote the entry of this number.
+    fn append_as(
+        &self,
+        run: &RunId,
+        number: Option<u64>,
+        at_ms: i64,
+        entry: &Entry,
+        durability: Durability,
+    ) -> Result<u64, JournalError>;
+
+    /// Stores the text of a script or module under its digest.
     ///
     /// # Errors
     /// When it cannot be written.
     fn keep_source(&self, digest: &str, text: &str) -> Result<(), JournalError>;
 
-    /// The text under a digest.
+    /// Returns the text stored under a digest.
     ///
     /// # Errors
     /// When it cannot be read.
     fn source(&self, digest: &str) -> Result<Option<String>, JournalError>;
 
-    /// Everything that happened in a run, in order; empty when there is no such run.
+    /// Returns the entries of a run, in order; empty when there is no such run.
     ///
     /// # Errors
     /// When it cannot be read.
     fn records(&self, run: &RunId) -> Result<Vec<Record>, JournalError>;
 
-    /// The latest begun runs first, whatever the clock said then; `limit` at the most.
+    /// Returns the newest runs, in the order in which they started, whatever the clock said; at most `limit`.
     ///
     /// # Errors
     /// When they cannot be read.
     fn runs(&self, limit: usize) -> Result<Vec<RunSummary>, JournalError>;
 
-    /// Removes these runs, and the sources that only they refer to. One that has not ended, or is stuck, stays.
+    /// Removes these runs, and the sources that only they refer to. A run that has not ended or is stuck stays.
     ///
     /// # Errors
-    /// When they cannot be removed; then none is.
+    /// When they cannot be removed; all of them stay then.
     fn remove(&self, runs: &[RunId]) -> Result<(), JournalError>;
 }
 
 /// How safe an entry must be before the run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// Survives the death of the process; a power cut may take it.
+    /// Survives the end of the process; may be lost in a power failure.
     Process,
-    /// On disk: survives a power cut.
+    /// Survives a power failure.
     Power,
 }

@@ -1,5 +1,5 @@
-//! How the journal's database is begun, checked and opened. Knows SQLite's faults in the words of [`JournalError`];
-//! not the entries.
+//! Creates, checks and opens the journal's database, and translates SQLite's errors to [`JournalError`]. Knows no
+//! entries.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,16 +13,16 @@ use super::schema::{MIGRATIONS, migrate, newest, version};
 
 /// How long to wait for another deployer that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// A journal of up to so many bytes is checked whole at every start; of a larger one, what this start relies on.
-const CHECKED_WHOLE_TO: u64 = 32 << 20;
+/// Up to this size, in bytes, a journal is checked whole at every start; of a larger one only what this start relies on.
+const MAX_FULL_CHECK_SIZE: u64 = 32 << 20;
 
-/// Opens the database of a journal; begins it when there is none, and brings it to the newest version.
+/// Opens the database of a journal. Creates it if there is none, and migrates it to the newest version.
 ///
 /// # Errors
-/// When it cannot be made, is none, is damaged, cannot be written, or a newer deployer wrote it.
-pub fn open(file: &JournalFile) -> Result<Connection, JournalError> {
-    if !file.is_there()? {
-        file.make(|path| begin(path).map_err(|error| open_error(file.path(), &error)))?;
+/// When it cannot be created, is no journal, is damaged, is not writable, or a newer deployer wrote it.
+pub(super) fn open(file: &JournalFile) -> Result<Connection, JournalError> {
+    if !file.exists()? {
+        file.create(|path| create(path).map_err(|error| open_error(file.path(), &error)))?;
     }
     let failed = |error: rusqlite::Error| open_error(file.path(), &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -31,9 +31,9 @@ pub fn open(file: &JournalFile) -> Result<Connection, JournalError> {
     Ok(connection)
 }
 
-/// Opens a journal that cannot be written, as it stands; none where that cannot be trusted.
-pub fn open_as_it_stands(file: &JournalFile) -> Option<Connection> {
-    // What is in the log beside it would be left out.
+/// Opens a journal that is not writable, read-only. Returns `None` when that could give wrong answers.
+pub(super) fn open_immutable(file: &JournalFile) -> Option<Connection> {
+    // An immutable database is read without the log beside it.
     if file.log_size() > 0 {
         return None;
     }
@@ -42,13 +42,13 @@ pub fn open_as_it_stands(file: &JournalFile) -> Option<Connection> {
     let connection = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags).ok()?;
     let newest = newest(&MIGRATIONS);
     let current = version(&connection).is_ok_and(|version| version == newest)
-        && is_of_something_else(&connection, newest).is_ok_and(|other| !other);
-    let sound = fault(&connection, file.size()).is_ok_and(|fault| fault.is_none());
-    (current && sound).then_some(connection)
+        && is_foreign(&connection, newest).is_ok_and(|foreign| !foreign);
+    let intact = find_damage(&connection, file.size()).is_ok_and(|damage| damage.is_none());
+    (current && intact).then_some(connection)
 }
 
-/// Writes an empty journal. Its last connection leaves no log behind.
-fn begin(path: &Path) -> rusqlite::Result<()> {
+/// Writes an empty journal. Closing the last connection removes the log.
+fn create(path: &Path) -> rusqlite::Result<()> {
     let mut connection = Connection::open(path)?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -68,12 +68,12 @@ fn prepare(connection: &mut Connection, file: &JournalFile) -> Result<(), Journa
         let why = format!("`{}` is read-only", path.display());
         return Err(JournalError::Unwritable { path: path.parent().unwrap_or(path).into(), why });
     }
-    // A damaged file is found now, before anything is done, and not in the middle of a deploy.
-    if let Some(why) = fault(connection, file.size()).map_err(failed)? {
+    // A damaged file is found now, before anything is changed, and not in the middle of a deploy.
+    if let Some(why) = find_damage(connection, file.size()).map_err(failed)? {
         return Err(JournalError::Damaged { path: path.into(), why });
     }
-    if is_of_something_else(connection, found).map_err(failed)? {
-        let why = "it is a database of something else".into();
+    if is_foreign(connection, found).map_err(failed)? {
+        let why = "it is the database of another program".into();
         return Err(JournalError::Open { path: path.into(), why });
     }
     connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
@@ -81,7 +81,8 @@ fn prepare(connection: &mut Connection, file: &JournalFile) -> Result<(), Journa
     migrate(connection, &MIGRATIONS).map_err(failed)
 }
 
-fn is_of_something_else(connection: &Connection, version: i64) -> rusqlite::Result<bool> {
+/// Returns whether another program made the database.
+fn is_foreign(connection: &Connection, version: i64) -> rusqlite::Result<bool> {
     let (all, own): (i64, i64) = connection.query_row(
         "SELECT count(*), count(*) FILTER (WHERE name IN ('runs', 'entries', 'sources')) FROM sqlite_schema
          WHERE type = 'table'",
@@ -91,11 +92,11 @@ fn is_of_something_else(connection: &Connection, version: i64) -> rusqlite::Resu
     Ok(if version == 0 { all > 0 } else { own < 3 })
 }
 
-/// What is wrong with the database; none when nothing is. Of a large one, only the list of runs and the entries of
-/// those that have not ended are read: nothing else bears on what is done next.
-fn fault(connection: &Connection, size: u64) -> rusqlite::Result<Option<String>> {
+/// Returns the damage of the database, if any. Of a large one, only the list of runs and the entries of those that have
+/// not ended are read: what happens next depends on nothing else.
+fn find_damage(connection: &Connection, size: u64) -> rusqlite::Result<Option<String>> {
     let check = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, String>(0));
-    let verdict = if size <= CHECKED_WHOLE_TO {
+    let report = if size <= MAX_FULL_CHECK_SIZE {
         check("PRAGMA quick_check(1)")?
     } else {
         connection.query_row(
@@ -105,7 +106,7 @@ fn fault(connection: &Connection, size: u64) -> rusqlite::Result<Option<String>>
         )?;
         check("PRAGMA quick_check('runs')")?
     };
-    Ok((verdict != "ok").then_some(verdict))
+    Ok((report != "ok").then_some(report))
 }
 
 fn open_error(path: &Path, error: &rusqlite::Error) -> JournalError {
@@ -125,11 +126,11 @@ fn open_error(path: &Path, error: &rusqlite::Error) -> JournalError {
 }
 
 fn busy() -> JournalError {
-    JournalError::Busy { patience_s: BUSY_TIMEOUT.as_secs() }
+    JournalError::Busy { timeout_s: BUSY_TIMEOUT.as_secs() }
 }
 
-/// The fault of a write into an open journal.
-pub fn write_error(path: &Path, error: &rusqlite::Error) -> JournalError {
+/// Returns the error of a write to an open journal.
+pub(super) fn write_error(path: &Path, error: &rusqlite::Error) -> JournalError {
     match damage(path, error) {
         Some(damaged) => damaged,
         None if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) => {
@@ -139,8 +140,8 @@ pub fn write_error(path: &Path, error: &rusqlite::Error) -> JournalError {
     }
 }
 
-/// The fault of reading from an open journal.
-pub fn read_error(path: &Path, error: &rusqlite::Error) -> JournalError {
+/// Returns the error of a read from an open journal.
+pub(super) fn read_error(path: &Path, error: &rusqlite::Error) -> JournalError {
     damage(path, error).unwrap_or_else(|| JournalError::Read { why: error.to_string() })
 }
 

@@ -1,4 +1,4 @@
-//! The fold: the state of a run after its entries so far. Refuses an entry that cannot follow.
+//! The state of a run, folded from its entries so far. Refuses an entry that cannot follow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,75 +9,88 @@ use crate::base::site::Site;
 use crate::effect::lock::{AcquireLock, ReleaseLock};
 use crate::effect::{Applied, ErrorKind, Request};
 
-/// The kinds of the effects that take and let go of a lock: they change nothing that anybody would miss.
+/// The effects that acquire and release a lock. They do not count as changes.
 const LOCK: &str = AcquireLock::KIND;
 const UNLOCK: &str = ReleaseLock::KIND;
 
 /// What is known of a run.
 #[derive(Debug, Default)]
 pub struct RunState {
+    /// What the run is; `None` before its first entry.
     pub header: Option<RunHeader>,
     /// Effects whose outcome is not known yet.
     pub under_way: BTreeMap<Seq, Intent>,
-    /// What must be taken back, the last on top.
+    /// What a rollback must undo, the newest last.
     pub undo_stack: Vec<UndoStep>,
-    /// Whether an effect has ended that changed something, or may have.
+    /// Whether an effect that ended changed something, or may have.
     changed: bool,
+    /// Whether `commit()` was reached.
     pub committed: bool,
-    pub unwinding: bool,
-    /// Services whose lock the run holds, or may hold, and the effect that took it first.
+    /// Whether the rollback has started.
+    pub rolling_back: bool,
+    /// Services whose lock the run holds, or may hold, and the effect that acquired it first.
     pub locks: BTreeMap<String, Seq>,
-    /// Effects that a kill or a lost answer left in doubt: that doing one again is refused says nothing of the first time.
+    /// Effects whose first attempt has an unknown outcome. If a second attempt is refused, the first may still have
+    /// been applied.
     doubtful: BTreeSet<Seq>,
+    /// How the run ended.
     pub end: Option<RunEnd>,
-    /// How often it was opened again after it was killed.
+    /// How often the run was reopened after an interruption.
     pub reopened: u32,
-    /// Whether an effect of the script was cancelled: what follows is taking back.
+    /// Whether an effect of the script was cancelled: a rollback follows.
     pub cancelled: bool,
     resolved: bool,
 }
 
-fn touches(intent: &Intent) -> bool {
+fn changes_something(intent: &Intent) -> bool {
     intent.access == EntryAccess::Write && intent.kind != LOCK && intent.kind != UNLOCK
 }
 
-/// One thing to take back.
+/// One thing to undo.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UndoStep {
     /// The effect, or the registration, that it belongs to.
     pub seq: Seq,
+    /// How it is undone.
     pub action: UndoAction,
+    /// The script line.
     pub site: Option<Site>,
-    /// Kind and subject of the effect, for people.
+    /// Kind and subject of the effect, for display.
     pub of: String,
 }
 
-/// How it is taken back.
+/// How a step is undone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum UndoAction {
+    /// By this effect.
     Effect {
+        /// The kind of the effect.
         kind: String,
+        /// Its options.
         args: serde_json::Value,
     },
-    /// A closure of the script, known by the place of its registration. With `otherwise` a guard: unless it succeeds,
-    /// nothing below it is taken back, and this is the command for a person.
+    /// By a closure of the script, identified by the position of its registration. With `otherwise` it is a guard:
+    /// unless it succeeds, nothing below it is undone, and this is the command to type instead.
     Closure {
+        /// The command of a guard.
         otherwise: Option<String>,
     },
+    /// Not at all.
     Impossible {
+        /// Why not.
         why: String,
     },
 }
 
 impl UndoStep {
-    /// Whether what is below it must stay as it is unless it is taken back itself.
+    /// Returns whether the steps below it may only be undone after it succeeded.
     pub fn is_guard(&self) -> bool {
         matches!(self.action, UndoAction::Closure { otherwise: Some(_) })
     }
 }
 
 impl RunState {
-    /// Whether an entry can follow.
+    /// Checks that an entry can follow.
     ///
     /// # Errors
     /// [`JournalError::Illegal`] when it cannot.
@@ -90,26 +103,26 @@ impl RunState {
             (None, _) => {}
         }
         match entry {
-            Entry::RunStarted { .. } if self.header.is_some() => illegal("the run has started already"),
+            Entry::RunStarted { .. } if self.header.is_some() => illegal("the run has already started"),
             Entry::RunStarted { .. } => Ok(()),
             _ if self.header.is_none() => illegal("the run has not started"),
             Entry::Intended { intent } if self.under_way.contains_key(&intent.seq) => {
-                illegal("this effect is under way already")
+                illegal("this effect is already under way")
             }
             Entry::Completed { seq, .. } | Entry::Failed { seq, .. } if !self.under_way.contains_key(seq) => {
                 illegal("no such effect is under way")
             }
-            Entry::Committed { .. } | Entry::UnwindStarted { .. } if self.unwinding => {
-                illegal("the run is being taken back")
+            Entry::Committed { .. } | Entry::RollbackStarted { .. } if self.rolling_back => {
+                illegal("the run is rolling back")
             }
             _ => Ok(()),
         }
     }
 
-    /// Takes one more entry in.
+    /// Applies one more entry.
     ///
     /// # Errors
-    /// [`JournalError::Illegal`] when it cannot follow; the state is unchanged then.
+    /// [`JournalError::Illegal`] when it cannot follow; the state is then unchanged.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), JournalError> {
         self.check(entry)?;
         match entry {
@@ -121,25 +134,27 @@ impl RunState {
                 }
             }
             Entry::Failed { seq, error, .. } => {
-                self.cancelled |= error.kind == ErrorKind::Cancelled && seq.is_of_script();
+                self.cancelled |= error.kind == ErrorKind::Cancelled && seq.is_from_script();
                 if let Some(intent) = self.under_way.remove(seq) {
                     self.fail(&intent, error.applied);
                 }
             }
-            Entry::RollbackRegistered { seq, site, otherwise } if !self.unwinding => self.undo_stack.push(UndoStep {
-                seq: seq.clone(),
-                action: UndoAction::Closure { otherwise: otherwise.clone() },
-                site: site.clone(),
-                of: "on_rollback".into(),
-            }),
+            Entry::RollbackRegistered { seq, site, otherwise } if !self.rolling_back => {
+                self.undo_stack.push(UndoStep {
+                    seq: seq.clone(),
+                    action: UndoAction::Closure { otherwise: otherwise.clone() },
+                    site: site.clone(),
+                    of: "on_rollback".into(),
+                })
+            }
             Entry::RollbackCalled { seq } => self.undo_stack.retain(|step| step.seq != *seq),
             Entry::Committed { .. } => {
                 self.committed = true;
-                // What another branch has under way is not done yet, and so not committed.
+                // An effect that is under way on another branch is not done yet, so it is not committed.
                 let under_way = &self.under_way;
                 self.undo_stack.retain(|step| under_way.contains_key(&step.seq));
             }
-            Entry::UnwindStarted { .. } => self.unwinding = true,
+            Entry::RollbackStarted { .. } => self.rolling_back = true,
             Entry::RunEnded { end } => self.end = Some(end.as_ref().clone()),
             Entry::RunResolved => self.resolved = true,
             Entry::RunReopened { process, .. } => {
@@ -154,19 +169,20 @@ impl RunState {
             | Entry::StepClosed { .. }
             | Entry::ParallelOpened { .. }
             | Entry::ParallelClosed { .. }
+            | Entry::RollbackFailed { .. }
             | Entry::Logged { .. } => {}
         }
         Ok(())
     }
 
     fn intend(&mut self, intent: &Intent) {
-        // Held from the intent on: if the answer gets lost, it must be let go of all the same.
+        // Held from the intent on: if the outcome is lost, the lock must be released all the same.
         if intent.kind == LOCK {
             self.locks.entry(intent.subject.clone()).or_insert_with(|| intent.seq.clone());
         }
-        // Nothing that is done while taking back is itself taken back.
-        // What is done once more after a kill keeps its first undo: that one knows the state before.
-        if !self.unwinding && self.undo_stack.iter().all(|step| step.seq != intent.seq) {
+        // What is done during a rollback is not itself undone.
+        // An effect that is repeated after an interruption keeps its first undo, which knows the state before it.
+        if !self.rolling_back && self.undo_stack.iter().all(|step| step.seq != intent.seq) {
             let action = match &intent.undo {
                 UndoRecord::Nothing => None,
                 UndoRecord::Effect { kind, args } => {
@@ -185,7 +201,7 @@ impl RunState {
     }
 
     fn complete(&mut self, intent: &Intent) {
-        self.changed |= touches(intent);
+        self.changed |= changes_something(intent);
         self.doubtful.remove(&intent.seq);
         if let Some(undone) = &intent.undoes {
             self.undo_stack.retain(|step| step.seq != *undone);
@@ -199,23 +215,24 @@ impl RunState {
     fn fail(&mut self, intent: &Intent, applied: Applied) {
         match applied {
             Applied::Unknown => {
-                self.changed |= touches(intent);
+                self.changed |= changes_something(intent);
                 self.doubtful.insert(intent.seq.clone());
             }
             Applied::No if self.doubtful.contains(&intent.seq) => {}
             Applied::No => {
                 self.undo_stack.retain(|step| step.seq != intent.seq);
-                // One that is taken again by whoever goes on with the run is held from before.
-                self.locks.retain(|_, taken_by| *taken_by != intent.seq);
+                // A lock that the resuming process acquires again is held from before.
+                self.locks.retain(|_, acquired_by| *acquired_by != intent.seq);
             }
         }
     }
 
-    /// Whether any effect that changes something was performed, or may have been; locks do not count.
-    pub fn touched(&self) -> bool {
-        self.changed || self.under_way.values().any(touches)
+    /// Returns whether an effect that changes something was performed, or may have been. Locks do not count.
+    pub fn has_changed_something(&self) -> bool {
+        self.changed || self.under_way.values().any(changes_something)
     }
 
+    /// Returns the status of the run.
     pub fn status(&self) -> RunStatus {
         match &self.end {
             _ if self.resolved => RunStatus::Resolved,
@@ -245,6 +262,7 @@ mod tests {
             params: json!({}),
             engine: "sim".into(),
             address: String::new(),
+            engine_id: String::new(),
             engine_flags: String::new(),
             state_flags: String::new(),
             version: "0".into(),
@@ -282,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn an_effect_that_may_have_happened_stays_to_be_taken_back() {
+    fn an_effect_that_may_have_happened_stays_on_the_undo_stack() {
         let mut state = started();
         state.apply(&intent("1", undo())).unwrap();
         let error = EffectError::new(ErrorKind::Timeout, "too slow");
@@ -300,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kill_left_in_doubt_is_taken_back_though_doing_it_again_is_refused() {
+    fn an_effect_in_doubt_is_undone_even_if_its_repetition_is_refused() {
         let mut state = started();
         state.apply(&intent("1", undo())).unwrap();
         let lost = EffectError::new(ErrorKind::Interrupted, "killed");
@@ -312,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_not_had_again_is_held_from_before() {
+    fn a_lock_that_cannot_be_acquired_again_is_held_from_before() {
         let lock = |at: &str| {
             let Entry::Intended { mut intent } = intent(at, UndoRecord::Nothing) else { unreachable!() };
             intent.kind = LOCK.into();
@@ -334,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn commit_forgets_what_came_before() {
+    fn commit_clears_the_undo_stack() {
         let mut state = started();
         state.apply(&intent("1", undo())).unwrap();
         state.apply(&Entry::Completed { seq: seq("1"), outcome: json!(null), elapsed_ms: 1 }).unwrap();
@@ -353,7 +371,7 @@ mod tests {
         assert!(state.apply(&intent("1", undo())).is_err(), "twice");
         state.apply(&done).unwrap();
         assert!(state.apply(&done).is_err(), "completed twice");
-        state.apply(&Entry::UnwindStarted { reason: "r".into() }).unwrap();
-        assert!(state.apply(&Entry::Committed { seq: seq("3") }).is_err(), "commit while unwinding");
+        state.apply(&Entry::RollbackStarted { reason: "r".into() }).unwrap();
+        assert!(state.apply(&Entry::Committed { seq: seq("3") }).is_err(), "commit while rolling back");
     }
 }

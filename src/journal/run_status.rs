@@ -1,36 +1,37 @@
-//! How a run stands, and what the process exits with for it. Knows no journal.
+//! The status of a run and the exit code for it. Knows no journal.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a run stands.
+/// The status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// No end is recorded: under way, or killed.
+    /// Has no end: under way, or interrupted.
     Running,
+    /// Ended without an error.
     Succeeded,
-    /// Failed, and everything it did was taken back (or it failed after `commit()`).
+    /// Failed; all changes rolled back, up to the last `commit()`.
     Failed,
-    /// Usage, configuration or script error; nothing was touched.
+    /// Usage, configuration or script error; nothing was changed.
     Invalid,
-    /// Could not be taken back.
+    /// Could not be rolled back.
     Stuck,
     /// Another run holds the lock.
     Locked,
-    /// A killed run must be resumed or aborted first.
+    /// An interrupted run must be resumed or aborted first.
     Unfinished,
-    /// Cancelled, and everything it did was taken back.
+    /// Cancelled; all changes rolled back, up to the last `commit()`.
     Cancelled,
-    /// Killed, and taken back later by `deployer abort`.
+    /// Interrupted, and rolled back later by `deployer abort`.
     Aborted,
-    /// Was stuck; a person has done the rest.
+    /// Was stuck or interrupted; an operator has cleaned up.
     Resolved,
 }
 
 impl RunStatus {
-    /// What the process exits with. These numbers are a contract with scripts and CI.
+    /// Returns the exit code of the process. These numbers are a contract with scripts and CI.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Running | Self::Failed | Self::Aborted | Self::Resolved => 1,

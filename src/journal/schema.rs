@@ -1,10 +1,10 @@
-//! The tables of the journal on disk and how they came to be, one migration a version. Knows SQL; not what is in them.
+//! The tables of the journal on disk, as migrations, one per version. Knows SQL, but not what is in the tables.
 
 use rusqlite::{Connection, TransactionBehavior};
 
-/// Oldest first: number `n` of the list leads to version `n + 1`, which is kept in `PRAGMA user_version`. What was
-/// released stays as it is: a change is another one at the end.
-pub const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
+/// Oldest first: migration `n` of the list leads to version `n + 1`, which is stored in `PRAGMA user_version`. Released
+/// migrations do not change: add another one at the end.
+pub(super) const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
 
 const VERSION_1: &str = "
     CREATE TABLE runs (
@@ -30,8 +30,8 @@ const VERSION_1: &str = "
     ) STRICT;
 ";
 
-/// Runs are numbered in the order in which they began, whatever the clock says. Large values move out of their
-/// entries, and go when the last entry goes that refers to them.
+/// Runs are numbered in the order in which they started, whatever the clock says. Large values move out of their
+/// entries, and are deleted with the last entry that refers to them.
 const VERSION_2: &str = "
     CREATE TABLE numbered_runs (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -68,25 +68,25 @@ const VERSION_2: &str = "
     END;
 ";
 
-/// The version that `migrations` lead to.
-pub fn newest(migrations: &[&str]) -> i64 {
+/// Returns the version that `migrations` lead to.
+pub(super) fn newest(migrations: &[&str]) -> i64 {
     i64::try_from(migrations.len()).unwrap_or(i64::MAX)
 }
 
-/// The version of a database; 0 when nothing is in it yet.
+/// Returns the version of a database; 0 for an empty one.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn version(connection: &Connection) -> rusqlite::Result<i64> {
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Brings a database to the newest version. Each step is one transaction that sets the version too: whatever ends it
-/// in the middle leaves the version before, whole. Two that do it at once do each step once.
+/// Migrates a database to the newest version. Each step is one transaction that also sets the version: an interrupted
+/// step leaves the version before it intact. Two processes that migrate at once perform each step once.
 ///
 /// # Errors
-/// When a step fails; those before it stay.
-pub fn migrate(connection: &mut Connection, migrations: &[&str]) -> rusqlite::Result<()> {
+/// When a step fails; the steps before it stay applied.
+pub(super) fn migrate(connection: &mut Connection, migrations: &[&str]) -> rusqlite::Result<()> {
     while version(connection)? < newest(migrations) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let found = version(&transaction)?;

@@ -1,5 +1,5 @@
-//! The journal on disk: one SQLite database in the state folder, write-ahead log, safe against power cuts where asked.
-//! Large values lie beside their entries.
+//! The journal on disk: one SQLite database in the state folder, with a write-ahead log. Large values are stored beside
+//! their entries.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,18 +7,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde_json::Value;
 
-use super::blob_table::{self, Kept};
+use super::blob_table::{self, StoredValue};
 use super::entry::{Entry, Process, Record, RunHeader, RunStatus, RunSummary};
 use super::journal_file::{Identity, JournalFile};
 use super::opening::{self, read_error, write_error};
-use super::spill::{SPILLED_FROM, Spilled, spill};
+use super::spill::{SPILL_THRESHOLD, Spilled, spill};
 use super::{Durability, Journal, JournalError};
 use crate::base::run_id::RunId;
 use crate::journal::sqlite_prune as prune;
 
-/// An entry larger than this is refused: replies are bounded where they are made.
+/// Size limit of one entry, in bytes. Worlds bound their replies; this is a safeguard.
 const ENTRY_LIMIT: usize = 16 << 20;
-/// Large values of one run, in bytes: what reading it back may take. The entry that ends it is always let in.
+/// Limit of all large values of one run, in bytes, so that it can be read back. The last entry is always accepted.
 const RUN_LIMIT: usize = 256 << 20;
 
 /// The journal in `STATE/journal.db`.
@@ -29,7 +29,7 @@ pub struct SqliteJournal {
     identity: Option<Identity>,
 }
 
-/// How the body of an entry is written.
+/// An entry as it is written.
 struct Body<'a> {
     entry: &'a Entry,
     text: String,
@@ -37,31 +37,30 @@ struct Body<'a> {
 }
 
 impl SqliteJournal {
-    /// Opens the journal of a state folder; makes the folder and the tables when they are not there.
+    /// Opens the journal of a state folder. Creates the folder and the tables if they do not exist.
     ///
     /// # Errors
-    /// When the folder cannot be used, the file is no journal or damaged, or a newer deployer wrote it.
+    /// When the folder cannot be used, the file is damaged or no journal, or a newer deployer wrote it.
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
-        let file = JournalFile::of(folder);
-        file.make_folder()?;
+        let file = JournalFile::in_folder(folder);
+        file.create_folder()?;
         let connection = opening::open(&file)?;
-        file.close_to_others();
+        file.restrict_access();
         Ok(Self::new(connection, file))
     }
 
-    /// Opens the journal of a state folder for looking at it; none when there is none. Also where nothing can be
-    /// written: on a disk that is full or read-only.
+    /// Opens the journal of a state folder for reading; `None` when there is none. Works on a full or read-only disk.
     ///
     /// # Errors
-    /// As [`SqliteJournal::open`].
+    /// The same as [`SqliteJournal::open`].
     pub fn open_to_read(folder: &Path) -> Result<Option<Self>, JournalError> {
-        let file = JournalFile::of(folder);
-        if !folder.is_file() && !file.is_there()? {
+        let file = JournalFile::in_folder(folder);
+        if !folder.is_file() && !file.exists()? {
             return Ok(None);
         }
         match Self::open(folder) {
             Err(refused @ (JournalError::Open { .. } | JournalError::Unwritable { .. })) => {
-                opening::open_as_it_stands(&file).map(|connection| Some(Self::new(connection, file))).ok_or(refused)
+                opening::open_immutable(&file).map(|connection| Some(Self::new(connection, file))).ok_or(refused)
             }
             opened => opened.map(Some),
         }
@@ -76,8 +75,8 @@ impl SqliteJournal {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// SQLite would go on writing into a file that nobody will ever find again.
-    fn check_place(&self) -> Result<(), JournalError> {
+    /// Checks that the file was not removed or replaced: SQLite would keep writing to a file that is not found again.
+    fn check_identity(&self) -> Result<(), JournalError> {
         if self.file.identity() == self.identity {
             return Ok(());
         }
@@ -93,7 +92,14 @@ impl SqliteJournal {
         read_error(self.file.path(), error)
     }
 
-    fn insert(&self, run: &RunId, at_ms: i64, body: &Body<'_>, durability: Durability) -> Result<u64, JournalError> {
+    fn insert(
+        &self,
+        run: &RunId,
+        number: Option<u64>,
+        at_ms: i64,
+        body: &Body<'_>,
+        durability: Durability,
+    ) -> Result<u64, JournalError> {
         let failed = |error: rusqlite::Error| self.write_error(&error);
         let level = match durability {
             Durability::Process => "normal",
@@ -104,34 +110,45 @@ impl SqliteJournal {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         body.check_total(blob_total(&transaction, run, body).map_err(failed)?)?;
         let n = body.insert(&transaction, run, at_ms).map_err(failed)?;
+        let n = u64::try_from(n).unwrap_or(0);
+        if number.is_some_and(|number| number != n) {
+            return Err(JournalError::Overtaken { run: run.clone() });
+        }
         transaction.commit().map_err(failed)?;
-        Ok(u64::try_from(n).unwrap_or(0))
+        Ok(n)
     }
 }
 
-/// Only an entry with large values needs to know how many there are.
+/// Returns the size of the run's large values, if this entry has any.
 fn blob_total(connection: &Connection, run: &RunId, body: &Body<'_>) -> rusqlite::Result<usize> {
-    if body.spilled.is_empty() { Ok(0) } else { blob_table::total(connection, run) }
+    if body.spilled.is_empty() { Ok(0) } else { blob_table::total_size(connection, run) }
 }
 
 impl Journal for SqliteJournal {
-    fn append(&self, run: &RunId, at_ms: i64, entry: &Entry, durability: Durability) -> Result<u64, JournalError> {
+    fn append_as(
+        &self,
+        run: &RunId,
+        number: Option<u64>,
+        at_ms: i64,
+        entry: &Entry,
+        durability: Durability,
+    ) -> Result<u64, JournalError> {
         let invalid = |error: serde_json::Error| JournalError::Write { why: error.to_string() };
         let text = serde_json::to_string(entry).map_err(invalid)?;
         if text.len() > ENTRY_LIMIT {
             return Err(JournalError::TooLarge { entry: entry.name(), size: text.len(), limit: ENTRY_LIMIT });
         }
-        self.check_place()?;
-        if text.len() <= SPILLED_FROM {
-            return self.insert(run, at_ms, &Body { entry, text, spilled: Vec::new() }, durability);
+        self.check_identity()?;
+        if text.len() <= SPILL_THRESHOLD {
+            return self.insert(run, number, at_ms, &Body { entry, text, spilled: Vec::new() }, durability);
         }
         let whole = serde_json::to_value(entry).map_err(invalid)?;
         let (small, spilled) = spill(&whole);
-        self.insert(run, at_ms, &Body { entry, text: small.to_string(), spilled }, durability)
+        self.insert(run, number, at_ms, &Body { entry, text: small.to_string(), spilled }, durability)
     }
 
     fn keep_source(&self, digest: &str, text: &str) -> Result<(), JournalError> {
-        self.check_place()?;
+        self.check_identity()?;
         self.lock()
             .execute("INSERT OR IGNORE INTO sources (digest, text) VALUES (?1, ?2)", params![digest, text])
             .map(drop)
@@ -148,19 +165,19 @@ impl Journal for SqliteJournal {
     fn records(&self, run: &RunId) -> Result<Vec<Record>, JournalError> {
         let mut connection = self.lock();
         let mut read = || -> rusqlite::Result<_> {
-            // So that both queries see the same.
+            // Both queries must see the same state.
             let transaction = connection.transaction()?;
             let rows: Vec<(i64, i64, String)> = transaction
                 .prepare_cached("SELECT n, at_ms, body FROM entries WHERE run = ?1 ORDER BY n")?
                 .query_map([run.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect::<Result<_, _>>()?;
-            Ok((rows, blob_table::of_run(&transaction, run)?))
+            Ok((rows, blob_table::load(&transaction, run)?))
         };
-        let (rows, mut kept) = read().map_err(|error| self.read_error(&error))?;
+        let (rows, mut values) = read().map_err(|error| self.read_error(&error))?;
         rows.into_iter()
             .map(|(n, at_ms, body)| {
                 let damaged = |why: String| JournalError::Read { why: format!("entry {n} of run {run}: {why}") };
-                let entry = entry(&body, kept.remove(&n)).map_err(damaged)?;
+                let entry = entry(&body, values.remove(&n)).map_err(damaged)?;
                 Ok(Record { run: run.clone(), n: u64::try_from(n).unwrap_or(0), at_ms, entry })
             })
             .collect()
@@ -198,22 +215,22 @@ impl Journal for SqliteJournal {
     }
 
     fn remove(&self, runs: &[RunId]) -> Result<(), JournalError> {
-        self.check_place()?;
+        self.check_identity()?;
         prune::remove(&mut self.lock(), runs).map_err(|error| self.write_error(&error))
     }
 }
 
-/// The entry as it was written.
-fn entry(body: &str, kept: Option<Vec<Kept>>) -> Result<Entry, String> {
-    let wrong = |error: serde_json::Error| error.to_string();
-    let Some(kept) = kept else { return serde_json::from_str(body).map_err(wrong) };
-    let mut value: Value = serde_json::from_str(body).map_err(wrong)?;
-    blob_table::restore(&mut value, kept)?;
-    serde_json::from_value(value).map_err(wrong)
+/// Returns the entry as it was written.
+fn entry(body: &str, values: Option<Vec<StoredValue>>) -> Result<Entry, String> {
+    let invalid = |error: serde_json::Error| error.to_string();
+    let Some(values) = values else { return serde_json::from_str(body).map_err(invalid) };
+    let mut value: Value = serde_json::from_str(body).map_err(invalid)?;
+    blob_table::restore(&mut value, values)?;
+    serde_json::from_value(value).map_err(invalid)
 }
 
 impl Body<'_> {
-    /// `before` are the bytes of the run's large values so far.
+    /// Checks the limit of the run. `before` is the size of its large values so far, in bytes.
     fn check_total(&self, before: usize) -> Result<(), JournalError> {
         let size = self.spilled.iter().map(|part| part.text.len()).sum::<usize>();
         if before.saturating_add(size) <= RUN_LIMIT || matches!(self.entry, Entry::RunEnded { .. }) {
@@ -230,7 +247,7 @@ impl Body<'_> {
             .prepare_cached("INSERT INTO entries (run, n, at_ms, entry, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![run.as_str(), n, at_ms, self.entry.name(), self.text])?;
         if !self.spilled.is_empty() {
-            blob_table::keep(connection, run, n, &self.spilled)?;
+            blob_table::store(connection, run, n, &self.spilled)?;
         }
         match self.entry {
             Entry::RunStarted { header } => {
@@ -256,12 +273,12 @@ impl Body<'_> {
     }
 }
 
-/// The list of runs names the process that works on each of them now.
+/// Updates the process of the run in the list of runs.
 fn reopen(connection: &Connection, run: &RunId, process: &Process) -> rusqlite::Result<()> {
     let header: String = connection
         .prepare_cached("SELECT header FROM runs WHERE run = ?1")?
         .query_row([run.as_str()], |row| row.get(0))?;
-    // A header that cannot be read is told of where runs are listed.
+    // An unreadable header is reported where runs are listed.
     let Ok(mut header) = serde_json::from_str::<RunHeader>(&header) else { return Ok(()) };
     header.process = process.clone();
     let header = serde_json::to_string(&header).unwrap_or_default();
@@ -275,11 +292,11 @@ mod tests {
     use crate::journal::entry::Level;
 
     #[test]
-    fn the_large_values_of_a_run_are_bounded_but_its_end_is_let_in() {
+    fn the_large_values_of_a_run_are_limited() {
         let folder = tempfile::tempdir().unwrap();
         let journal = SqliteJournal::open(folder.path()).unwrap();
         let run = RunId::from_bytes([7; 10]);
-        let entry = Entry::Logged { seq: None, level: Level::Info, text: "x".repeat(SPILLED_FROM + 1) };
+        let entry = Entry::Logged { seq: None, level: Level::Info, text: "x".repeat(SPILL_THRESHOLD + 1) };
         journal.append(&run, 1, &entry, Durability::Process).unwrap();
         journal.lock().execute("UPDATE spilled SET size = ?1", [RUN_LIMIT as i64]).unwrap();
         let error = journal.append(&run, 2, &entry, Durability::Process).unwrap_err();

@@ -1,17 +1,17 @@
-//! Removing old runs from the database. Which ones, the caller says; those that are not over stay whatever is asked.
+//! Removes old runs from the database. The caller chooses which; runs that are not over always stay.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::base::run_id::RunId;
 
-/// What the runs referred to before, less what any run that is left refers to.
+/// Deletes the sources of the removed runs that no other run refers to.
 const SOURCES: &str = "
     DELETE FROM sources WHERE digest IN (SELECT digest FROM pruned_sources) AND digest NOT IN (
         SELECT json_extract(header, '$.digest') FROM runs
         UNION SELECT json_extract(body, '$.digest') FROM entries WHERE entry = 'source_loaded')";
 
-/// Removes the runs, the sources that only they refer to, and the room that they took in the file.
-pub fn remove(connection: &mut Connection, runs: &[RunId]) -> rusqlite::Result<()> {
+/// Removes the runs and the sources that only they refer to, and shrinks the file.
+pub(super) fn remove(connection: &mut Connection, runs: &[RunId]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(
         "CREATE TEMP TABLE IF NOT EXISTS pruned (run TEXT PRIMARY KEY);
@@ -35,7 +35,7 @@ pub fn remove(connection: &mut Connection, runs: &[RunId]) -> rusqlite::Result<(
     )?;
     transaction.execute(SOURCES, [])?;
     transaction.commit()?;
-    // Somebody who reads or writes at this moment may keep the file from shrinking: the next time it will.
+    // Another reader or writer may keep the file from shrinking; it shrinks the next time.
     drop(connection.execute_batch("VACUUM"));
     drop(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
     Ok(())
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_goes_with_the_sources_that_only_it_had() {
+    fn ended_runs_are_removed_with_the_sources_that_only_they_use() {
         let folder = tempfile::tempdir().unwrap();
         let stores: [Box<dyn Journal>; 2] =
             [Box::new(SqliteJournal::open(folder.path()).unwrap()), Box::new(MemoryJournal::default())];

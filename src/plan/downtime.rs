@@ -1,9 +1,9 @@
-//! How long the public address would answer nobody. Knows nothing of scripts.
+//! The expected downtime of the public address. Knows no scripts.
 
-use crate::world::sim::Spell;
+use crate::world::sim::TrafficInterval;
 
-/// Milliseconds without a good answer, from the first good one on.
-pub fn downtime_ms(spells: &[Spell]) -> u64 {
-    let from_first = spells.iter().skip_while(|spell| !spell.saw.is_good());
-    from_first.filter(|spell| !spell.saw.is_good()).map(Spell::lasted_ms).sum()
+/// Returns the time without a good answer, in milliseconds, from the first good answer on.
+pub fn downtime_ms(spells: &[TrafficInterval]) -> u64 {
+    let from_first = spells.iter().skip_while(|spell| !spell.result.is_good());
+    from_first.filter(|spell| !spell.result.is_good()).map(TrafficInterval::duration_ms).sum()
 }

@@ -1,6 +1,7 @@
-//! What a run would do: the script itself, with reads done for real and changes assumed. Knows the simulated world and
-//! the journal in memory, and of a real world its trait alone.
+//! Plans: what a run would do, found by executing the script with real reads and assumed changes. Knows the simulated
+//! world, the journal in memory, and only the trait of a real world.
 
+mod comparison;
 mod downtime;
 pub mod plan_world;
 mod planning;

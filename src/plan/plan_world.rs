@@ -1,5 +1,5 @@
-//! The world of a plan: reads are answered by the real one as long as nothing is assumed that they would see; from then
-//! on by a simulated copy of it. Changes are made in the copy alone, and so is load. Changes nothing outside.
+//! The world of a plan: reads are real as long as no assumed change affects them; after that a simulated copy answers.
+//! Changes and load tests happen only in the copy. Nothing real is changed.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,10 @@ use crate::effect::http::{HttpEffect, HttpGet, HttpOutcome};
 use crate::effect::load::LoadTest;
 use crate::effect::{Access, Effect, EffectError, Outcome};
 use crate::world::clock::Clock;
-use crate::world::sim::{Heard, Page, SimWorld};
+use crate::world::sim::{RecordedRead, SimResponse, SimWorld};
 use crate::world::{Call, World};
 
-/// What a change can be about, and a read can see.
+/// What a change can affect and a read can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Realm {
     Containers,
@@ -26,11 +26,11 @@ enum Realm {
     Objects,
     Repositories,
     Routes,
-    /// Programs: nobody knows what they do.
+    /// Programs, which may do anything.
     Programs,
 }
 
-/// The realms that an effect changes, or sees.
+/// Returns the realms that an effect changes or sees.
 fn realms(effect: &Effect) -> &'static [Realm] {
     use Realm::{Containers, Databases, Images, Networks, Objects, Programs, Repositories, Routes, Volumes};
     match effect {
@@ -49,6 +49,7 @@ fn realms(effect: &Effect) -> &'static [Realm] {
     }
 }
 
+/// A real world that is only read, and a simulated copy of it that is changed.
 pub struct PlanWorld {
     real: Arc<dyn World>,
     assumed: Arc<SimWorld>,
@@ -58,11 +59,11 @@ pub struct PlanWorld {
 #[derive(Default)]
 struct Inner {
     changed: BTreeSet<Realm>,
-    heard: Vec<Heard>,
+    heard: Vec<RecordedRead>,
 }
 
 impl PlanWorld {
-    /// `assumed` is a copy of `real`.
+    /// Creates the world of a plan. `assumed` is a copy of `real`.
     pub fn new(real: Arc<dyn World>, assumed: Arc<SimWorld>) -> Self {
         Self { real, assumed, inner: Mutex::default() }
     }
@@ -71,14 +72,14 @@ impl PlanWorld {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the real world answered about what is not simulated.
-    pub fn heard(&self) -> Vec<Heard> {
+    /// Returns what the real world answered about things that are not simulated.
+    pub fn heard(&self) -> Vec<RecordedRead> {
         self.inner().heard.clone()
     }
 
-    /// Whether the real world still tells what the run would see.
-    fn is_untouched(&self, effect: &Effect) -> bool {
-        // Time is the copy's, and a lock that is only assumed is known to nobody else.
+    /// Returns whether the real world still shows what the run would see.
+    fn is_unaffected(&self, effect: &Effect) -> bool {
+        // Time is that of the copy, and an assumed lock exists only there.
         if matches!(effect, Effect::Time(_) | Effect::Lock(_)) {
             return false;
         }
@@ -87,7 +88,7 @@ impl PlanWorld {
     }
 
     async fn read(&self, call: &Call, effect: &Effect) -> Result<Outcome, EffectError> {
-        if !self.is_untouched(effect) {
+        if !self.is_unaffected(effect) {
             return self.assumed.perform(call, effect).await;
         }
         if let Effect::Http(HttpEffect::Load(load)) = effect {
@@ -106,22 +107,27 @@ impl PlanWorld {
 
     fn remember(&self, effect: &Effect, outcome: &Outcome) {
         let (kind, args) = (effect.kind().to_owned(), effect.args());
-        self.inner().heard.push(Heard { kind, args, outcome: outcome.value() });
+        self.inner().heard.push(RecordedRead { kind, args, outcome: outcome.value() });
     }
 
-    /// Load is a burden to whoever gets it. Where the copy does not know who would answer, one request is sent, and its
-    /// answer taken for all.
+    /// Simulates a load test, because real load is a burden. If the copy does not know the answer, one real request is
+    /// sent, and its answer stands for all.
     async fn read_load(&self, call: &Call, effect: &Effect, load: &LoadTest) -> Result<Outcome, EffectError> {
         load.planned()?;
         let url = call.vault.reveal(&load.url)?;
-        if self.assumed.answers(&url) {
+        if self.assumed.is_reachable(&url) {
             return self.assumed.perform(call, effect).await;
         }
         let (asked, headers) = (load.url.clone(), load.headers.clone());
         let once: Effect = HttpGet { url: asked, headers, timeout: load.timeout, check: false }.into();
         if let Ok(Outcome::Http(HttpOutcome::Get(reply))) = self.real.perform(call, &once).await {
-            let page = Page { status: reply.status, body: reply.body, takes_ms: reply.elapsed_ms, ..Page::default() };
-            self.assumed.learn_page(&url, page);
+            let page = SimResponse {
+                status: reply.status,
+                body: reply.body,
+                takes_ms: reply.elapsed_ms,
+                ..SimResponse::default()
+            };
+            self.assumed.add_response(&url, page);
         }
         let outcome = self.assumed.perform(call, effect).await?;
         self.remember(effect, &outcome);
@@ -129,7 +135,7 @@ impl PlanWorld {
     }
 
     async fn write(&self, call: &Call, effect: &Effect) -> Result<Outcome, EffectError> {
-        // What would come is known to the other side alone.
+        // Only the remote repository knows what a pull would bring.
         if let Effect::Git(GitEffect::Pull(request)) = effect {
             let head: Effect = GitHead { repo: request.repo.clone(), missing_ok: false }.into();
             if let Outcome::Git(GitOutcome::Head(Some(head))) = self.read(call, &head).await? {
@@ -145,7 +151,7 @@ impl PlanWorld {
         Ok(outcome)
     }
 
-    /// What the compose file says: the real compose is asked.
+    /// Reads the Compose file with the real Compose.
     async fn learn_project(&self, call: &Call, effect: &Effect) -> Result<(), EffectError> {
         use crate::effect::compose::{ComposeConfig, ComposeEffect, ComposeOutcome};
         let Effect::Compose(ComposeEffect::Up(_) | ComposeEffect::Stop(_)) = effect else { return Ok(()) };
@@ -158,7 +164,7 @@ impl PlanWorld {
         let file = project.file.clone();
         let config: Effect = ComposeConfig { project }.into();
         if let Outcome::Compose(ComposeOutcome::Config(config)) = self.real.perform(call, &config).await? {
-            self.assumed.learn_project(&file, &config);
+            self.assumed.add_compose_project(&file, &config);
         }
         Ok(())
     }
@@ -175,7 +181,7 @@ impl World for PlanWorld {
 
     fn perform<'a>(&'a self, call: &'a Call, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
         Box::pin(async move {
-            match effect.facts().access() {
+            match effect.spec().access() {
                 Access::Read => self.read(call, effect).await,
                 Access::Write => self.write(call, effect).await,
             }

@@ -1,4 +1,4 @@
-//! Makes a plan: runs the script in the world of a plan, and keeps what it asked for.
+//! Makes a plan: executes the script in a [`PlanWorld`] and collects what it requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,84 +24,101 @@ use crate::journal::memory_journal::MemoryJournal;
 use crate::run::runner::{Render, Runner};
 use crate::script::params::Declaration;
 use crate::script::source::{Source, SourceLoader};
-use crate::verify::subject::public_address;
+use crate::verify::target::public_address;
 use crate::world::sim::{PublicAddress, Scenario, SimWorld, copy_host};
 use crate::world::{Call, World};
 
-/// What a secret is taken to be that is not set.
+/// The value of a secret that is not set.
 const MISSING: &str = "not-set";
-/// Changes that nobody outside sees.
-const UNSEEN: [&str; 3] = ["lock", "unlock", "notify"];
+/// Changes that are not listed.
+const UNLISTED: [&str; 3] = ["lock", "unlock", "notify"];
 
-/// Asks for the value of a secret.
+/// Looks up the value of a secret.
 pub type SecretLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// What a plan is made from.
 pub struct Planning {
+    /// The real world, which is only read.
     pub real: Arc<dyn World>,
+    /// The script.
     pub source: Source,
+    /// Loads its modules.
     pub loader: Arc<dyn SourceLoader>,
+    /// Its parameters.
     pub declaration: Declaration,
     /// The parameters as given.
     pub given: Value,
+    /// The header that the run would have.
     pub header: RunHeader,
-    /// The value of a secret, where it is set.
+    /// Returns the value of a secret, if it is set.
     pub secret: SecretLookup,
-    /// Whether a program is installed here.
+    /// Returns whether a program is installed here.
     pub has_program: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Renders the report of a failure.
     pub render: Render,
+    /// Stops the planning.
     pub cancel: Cancel,
 }
 
 /// What a run would do.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
+    /// The script.
     pub script: String,
+    /// The kind of the engine.
     pub engine: String,
+    /// Where the engine is.
     pub address: String,
-    /// Its changes, in order.
+    /// The changes, in order.
     pub steps: Vec<Step>,
-    /// What cannot be taken back.
-    pub for_good: Vec<String>,
-    /// Requests that its load tests would send, by their URL.
+    /// The changes that cannot be undone.
+    #[serde(rename = "for_good")] // An alias that programs read.
+    pub irreversible: Vec<String>,
+    /// The number of requests that its load tests would send, by URL.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub load: BTreeMap<String, u64>,
-    /// None: no public port is known.
+    /// The expected downtime; `None` when the public port is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub downtime_ms: Option<u64>,
+    /// The public address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public: Option<PublicAddress>,
+    /// Secrets that are not set.
     pub missing_secrets: Vec<String>,
+    /// Programs that are not installed.
     pub missing_programs: Vec<String>,
-    /// What the script warned of.
+    /// The warnings of the script.
     pub warnings: Vec<String>,
-    /// What its last expression gave.
+    /// The value of its last expression.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub value: Value,
-    /// Why it would fail, where it would.
+    /// How it would fail, if it would.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fails: Option<Failed>,
-    /// The host that it was made from, and what it answered: what `verify` begins with.
+    /// The simulated copy of the host, with recorded answers: `verify` starts from it.
     #[serde(skip)]
     pub scenario: Scenario,
 }
 
-/// How the run would end that does not succeed.
+/// How a run would fail.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failed {
+    /// The status.
     pub status: RunStatus,
+    /// Why, in one line.
     pub error: String,
+    /// The full report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
 }
 
 impl Plan {
-    /// Changes that somebody would see.
+    /// Returns the changes that are listed.
     pub fn changes(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(|step| !UNSEEN.contains(&step.kind.as_str()))
+        self.steps.iter().filter(|step| !UNLISTED.contains(&step.kind.as_str()))
     }
 
-    /// 0 nothing to do, 10 changes, 2 errors.
+    /// Returns the exit code: 0 nothing to do, 10 changes, 2 errors.
     pub fn exit_code(&self) -> u8 {
         let lacks = !self.missing_secrets.is_empty() || !self.missing_programs.is_empty();
         match (self.fails.is_some() || lacks, self.changes().next().is_some()) {
@@ -112,7 +129,7 @@ impl Plan {
     }
 }
 
-/// The run of a plan has a name of its own, which no engine ever sees.
+/// The run id of a plan, which no engine ever sees.
 fn run_id() -> RunId {
     RunId::from_bytes([0; 10])
 }
@@ -121,17 +138,17 @@ impl Planning {
     /// Makes the plan. Blocks: call it on a thread that is no worker of the async runtime. Changes nothing.
     ///
     /// # Errors
-    /// When the engine cannot be asked.
+    /// When the engine does not answer.
     pub fn plan(self, handle: &Handle) -> Result<Plan, EffectError> {
         let asked = Call::silent(run_id(), Branch::root().next(), Arc::new(Vault::empty()));
         let mut scenario = handle.block_on(copy_host(self.real.as_ref(), &asked))?;
         let assumed = Arc::new(SimWorld::new(scenario.clone())?);
         let params = self.declaration.fill(&self.given).unwrap_or_else(|_| self.given.clone());
         let public = public_address(&params, &scenario);
-        // What runs has long booted.
+        // Running containers have booted.
         handle.block_on(assumed.clock().sleep(std::time::Duration::from_secs(10)));
         if let Some(public) = &public {
-            assumed.receive_visitors(public.clone());
+            assumed.probe_public_address(public.clone());
         }
         let world = Arc::new(PlanWorld::new(self.real.clone(), assumed.clone()));
         let missing: Arc<Mutex<BTreeSet<String>>> = Arc::default();
@@ -160,8 +177,8 @@ impl Planning {
         };
         let end = runner.run(handle)?;
         let records = journal.records(&run_id())?;
-        let spells = assumed.spells();
-        scenario.answers = world.heard();
+        let spells = assumed.traffic_intervals();
+        scenario.recorded_reads = world.heard();
         let steps = steps(&records);
         let programs = steps.iter().filter_map(|step| program(step, self.has_program.as_ref()));
         let secrets = missing.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
@@ -169,7 +186,7 @@ impl Planning {
             script,
             engine,
             address,
-            for_good: steps.iter().filter_map(|step| step.for_good.clone()).collect(),
+            irreversible: steps.iter().filter_map(|step| step.irreversible.clone()).collect(),
             load: load(&records),
             downtime_ms: public.is_some().then(|| downtime_ms(&spells)),
             public,
@@ -192,7 +209,7 @@ fn failed(end: &RunEnd) -> Option<Failed> {
     })
 }
 
-/// The changes of a run until it ends, or begins to be taken back.
+/// Returns the changes of a run until it ends or starts to roll back.
 fn steps(records: &[Record]) -> Vec<Step> {
     let mut titles: Vec<String> = Vec::new();
     let mut committed = false;
@@ -204,7 +221,7 @@ fn steps(records: &[Record]) -> Vec<Step> {
                 titles.pop();
             }
             Entry::Committed { .. } => committed = true,
-            Entry::UnwindStarted { .. } => break,
+            Entry::RollbackStarted { .. } => break,
             Entry::Intended { intent } if intent.access == EntryAccess::Write => {
                 steps.push(Step::new(intent, titles.last().cloned(), committed));
             }
@@ -236,7 +253,7 @@ fn warnings(records: &[Record]) -> Vec<String> {
     records.iter().filter_map(warning).collect()
 }
 
-/// The program that a step runs on this machine, when it is not there.
+/// Returns the program that a step needs on this machine, if it is not installed.
 fn program(step: &Step, has: &(dyn Fn(&str) -> bool + Send + Sync)) -> Option<String> {
     if step.kind != "exec" {
         return None;

@@ -1,4 +1,4 @@
-//! One thing that a run would do. Plain data.
+//! One change in a plan. Plain data.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,26 +12,29 @@ pub struct Step {
     /// The title of the `step` that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<String>,
-    /// `docker_run` ...
+    /// The kind of the effect, such as `docker_run`.
     pub kind: String,
+    /// What it is about.
     pub subject: String,
+    /// Its options.
     pub args: Value,
-    /// The script's line.
+    /// The script line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<Site>,
-    /// After `commit()`: not taken back any more.
+    /// Whether it comes after a `commit()`.
     pub committed: bool,
-    /// What cannot be taken back, and why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub for_good: Option<String>,
-    /// Kind of the effect that takes it back.
+    /// Why it cannot be undone, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "for_good")] // An alias that programs read.
+    pub irreversible: Option<String>,
+    /// The kind of the effect that undoes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<String>,
 }
 
 impl Step {
+    /// Creates the step of an effect that the script requested.
     pub fn new(intent: &Intent, within: Option<String>, committed: bool) -> Self {
-        let (for_good, undo) = match &intent.undo {
+        let (irreversible, undo) = match &intent.undo {
             UndoRecord::Nothing => (None, None),
             UndoRecord::Effect { kind, .. } => (None, Some(kind.clone())),
             UndoRecord::Impossible { why } => (Some(why.clone()), None),
@@ -43,7 +46,7 @@ impl Step {
             args: intent.args.clone(),
             site: intent.site.clone(),
             committed,
-            for_good,
+            irreversible,
             undo,
         }
     }

@@ -1,4 +1,4 @@
-//! A plan for people.
+//! A plan as text.
 
 use std::fmt::{Display, Formatter, Result};
 
@@ -15,7 +15,7 @@ impl Display for Plan {
                     writeln!(f, "  {title}")?;
                 }
             }
-            let mark = if step.for_good.is_some() { '!' } else { ' ' };
+            let mark = if step.irreversible.is_some() { '!' } else { ' ' };
             let line = format!("  {mark} {} {}", step.kind, step.subject);
             writeln!(f, "{}", line.trim_end())?;
         }
@@ -24,14 +24,14 @@ impl Display for Plan {
             1 => writeln!(f, "1 change")?,
             count => writeln!(f, "{count} changes")?,
         }
-        for why in &self.for_good {
-            writeln!(f, "cannot be taken back: {why}")?;
+        for why in &self.irreversible {
+            writeln!(f, "cannot be undone: {why}")?;
         }
         for (url, requests) in &self.load {
             writeln!(f, "load: {requests} requests would be sent to {url}")?;
         }
         match self.downtime_ms {
-            None => writeln!(f, "downtime: nobody knows, for no public port is known")?,
+            None => writeln!(f, "downtime: unknown, because the public port is unknown")?,
             Some(0) => writeln!(f, "downtime: none")?,
             Some(ms) => writeln!(f, "downtime: about {}.{} s", ms / 1_000, ms % 1_000 / 100)?,
         }
@@ -45,7 +45,7 @@ impl Display for Plan {
             writeln!(f, "warning: {warning}")?;
         }
         if let Some(failed) = &self.fails {
-            writeln!(f, "it would end `{}`: {}", failed.status, failed.error)?;
+            writeln!(f, "the run would end `{}`: {}", failed.status, failed.error)?;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! One JSON line for each request, to standard output or to a file that turns over. Never waits for the disk: a line
-//! that does not fit the queue is counted and dropped.
+//! One JSON line for each request, on standard output or in a file that is rotated. Requests never wait for the disk: an
+//! entry that does not fit into the queue is counted and dropped.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,31 +11,32 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::window::End;
+use super::window::RequestEnd;
 
-/// Lines that wait for the disk.
+/// Entries that may wait for the disk.
 const QUEUE: usize = 8_192;
-/// Bytes of one file.
+/// The size at which the file is rotated.
 const FILE_MAX: u64 = 64 * 1024 * 1024;
-/// Files that are kept besides the current one.
+/// The number of rotated files.
 const FILES_KEPT: u32 = 4;
 
-/// The end of the queue that requests write to.
+/// The access log. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    queue: SyncSender<Entry>,
+    queue: SyncSender<LogEntry>,
     dropped: Arc<AtomicU64>,
 }
 
-/// What is known of a request when it comes.
+/// The entry of a request that has not ended yet.
 #[derive(Debug)]
-pub struct Line {
+pub struct PendingEntry {
     log: AccessLog,
-    entry: Entry,
+    entry: LogEntry,
 }
 
+/// One line of the log.
 #[derive(Debug, Default, Serialize)]
-pub struct Entry {
+pub struct LogEntry {
     /// Milliseconds since 1970.
     pub at_ms: u64,
     pub id: String,
@@ -49,13 +50,13 @@ pub struct Entry {
     pub status: u16,
     pub took_ms: f64,
     pub bytes: u64,
-    /// Why there is no whole answer.
+    /// Why there is no complete response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'static str>,
 }
 
 impl AccessLog {
-    /// To `path`, or to standard output for `-`.
+    /// Opens the log at `path`, or standard output for `-`.
     ///
     /// # Errors
     /// When the file cannot be opened.
@@ -67,7 +68,7 @@ impl AccessLog {
                 .name("access-log".to_owned())
                 .spawn(move || write_all(&lines, |text| out.write_all(text).and_then(|()| out.flush())))?;
         } else {
-            let mut file = Turning::open(path.to_owned())?;
+            let mut file = RotatingFile::open(path.to_owned())?;
             std::thread::Builder::new()
                 .name("access-log".to_owned())
                 .spawn(move || write_all(&lines, |text| file.write(text)))?;
@@ -75,38 +76,43 @@ impl AccessLog {
         Ok(Self { queue, dropped: Arc::default() })
     }
 
-    pub fn line(&self, entry: Entry) -> Line {
-        Line { log: self.clone(), entry }
+    /// Begins the entry of a request.
+    pub fn begin(&self, entry: LogEntry) -> PendingEntry {
+        PendingEntry { log: self.clone(), entry }
     }
 
-    /// Lines that did not fit the queue.
+    /// Returns the number of entries that did not fit into the queue.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
-impl Line {
+impl PendingEntry {
+    /// Sets the target that answered.
     pub fn target(&mut self, name: &str) {
         name.clone_into(&mut self.entry.target);
     }
 
+    /// Sets the service of the request.
     pub fn service(&mut self, name: &str) {
         name.clone_into(&mut self.entry.service);
     }
 
-    pub fn write(mut self, status: u16, took: Duration, bytes: u64, end: End) {
+    /// Completes the entry and queues it.
+    pub fn write(mut self, status: u16, took: Duration, bytes: u64, end: RequestEnd) {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.entry.at_ms = u64::try_from(since.as_millis()).unwrap_or_default();
         self.entry.status = status;
         self.entry.took_ms = took.as_micros() as f64 / 1_000.0;
         self.entry.bytes = bytes;
         self.entry.error = match end {
-            End::Answered(_) => None,
-            End::Connect => Some("connect"),
-            End::Timeout => Some("timeout"),
-            End::Broken => Some("broken"),
-            End::Cut => Some("cut"),
-            End::Client => Some("client"),
+            RequestEnd::Answered(_) => None,
+            RequestEnd::Connect => Some("connect"),
+            RequestEnd::Timeout => Some("timeout"),
+            RequestEnd::Broken => Some("broken"),
+            RequestEnd::Cut => Some("cut"),
+            RequestEnd::Client => Some("client"),
+            RequestEnd::Proxy => Some("proxy"),
         };
         if self.log.queue.try_send(self.entry).is_err() {
             self.log.dropped.fetch_add(1, Ordering::Relaxed);
@@ -114,23 +120,23 @@ impl Line {
     }
 }
 
-fn write_all(lines: &Receiver<Entry>, mut write: impl FnMut(&[u8]) -> io::Result<()>) {
+fn write_all(lines: &Receiver<LogEntry>, mut write: impl FnMut(&[u8]) -> io::Result<()>) {
     while let Ok(entry) = lines.recv() {
         let Ok(mut text) = serde_json::to_vec(&entry) else { continue };
         text.push(b'\n');
-        // Requests go on without a log: a full disk must not stop them.
+        // A full disk must not stop requests.
         drop(write(&text));
     }
 }
 
-/// A file that makes room for the next one when it is full.
-struct Turning {
+/// A file that is renamed when it is full.
+struct RotatingFile {
     path: PathBuf,
     file: File,
     size: u64,
 }
 
-impl Turning {
+impl RotatingFile {
     fn open(path: PathBuf) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         let size = file.metadata()?.len();
@@ -141,7 +147,7 @@ impl Turning {
         if self.size >= FILE_MAX {
             self.file.flush()?;
             for number in (1..FILES_KEPT).rev() {
-                // Not every one is there yet.
+                // Fails while there are fewer files, which is fine.
                 drop(std::fs::rename(self.numbered(number), self.numbered(number + 1)));
             }
             std::fs::rename(&self.path, self.numbered(1))?;

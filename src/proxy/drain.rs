@@ -1,61 +1,82 @@
-//! Waits until a target has no more requests, cuts those that are left at the deadline, and says how many.
+//! Waits until a target has no more requests, cuts the remaining ones at the deadline, and reports how many were cut.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::command::{Command, Refusal};
-use super::steering::Steering;
+use super::command::Refusal;
+use super::shared::Shared;
 use super::upstream::Upstream;
 use crate::effect::traffic::Drained;
 
-/// Between two looks at the counts.
-const LOOK: Duration = Duration::from_millis(2);
+/// How often the counters are read.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
+/// How long a drain waits, counted from its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    requests: Duration,
+    streams: Duration,
+}
+
+impl Deadlines {
+    /// Streams get at least as long as requests, and the same time by default.
+    pub fn new(requests: Duration, streams: Option<Duration>) -> Self {
+        Self { requests, streams: streams.unwrap_or(requests).max(requests) }
+    }
+}
+
+/// Waits for the requests and streams of `upstream` to end, and cuts those that are still open at the deadlines.
+///
 /// # Errors
-/// When the target got requests again meanwhile.
-pub async fn drain(steering: &Steering, command: &Command, service: &str, target: &str) -> Result<Drained, Refusal> {
-    let Command::Drain { deadline, streams_deadline, .. } = command else {
-        return Err(Refusal::invalid("this is no drain"));
-    };
-    let upstream = steering.drained(service, target).await?;
+/// When the target receives new requests again in the meantime.
+pub async fn drain(
+    shared: &Shared,
+    service: &str,
+    upstream: &Arc<Upstream>,
+    deadlines: Deadlines,
+) -> Result<Drained, Refusal> {
     let begun = Instant::now();
-    let streams_deadline = streams_deadline.unwrap_or(*deadline).0.max(deadline.0);
     let mut drained = Drained { waited_ms: 0, requests_cut: 0, streams_cut: 0 };
-    if !wait(steering, service, &upstream, begun, deadline.0, Upstream::in_flight).await? {
+    if !wait_until_idle(shared, service, upstream, begun + deadlines.requests, Upstream::in_flight).await? {
         drained.requests_cut = upstream.cut_requests();
     }
-    if !wait(steering, service, &upstream, begun, streams_deadline, Upstream::streams).await? {
+    if !wait_until_idle(shared, service, upstream, begun + deadlines.streams, Upstream::streams).await? {
         drained.streams_cut = upstream.cut_streams();
     }
     drained.waited_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(drained)
 }
 
-/// Says whether nothing is left.
-async fn wait(
-    steering: &Steering,
+/// Returns whether `count` reached zero before `until`.
+async fn wait_until_idle(
+    shared: &Shared,
     service: &str,
     upstream: &Arc<Upstream>,
-    begun: Instant,
-    deadline: Duration,
-    left: fn(&Upstream) -> u64,
+    until: Instant,
+    count: fn(&Upstream) -> u64,
 ) -> Result<bool, Refusal> {
-    while left(upstream) > 0 {
-        if begun.elapsed() >= deadline {
+    while count(upstream) > 0 {
+        if Instant::now() >= until {
             return Ok(false);
         }
-        if let Some(service) = steering.shared.table().services.get(service) {
-            let back = service.with_plan(|plan| {
-                plan.entries.iter().any(|entry| Arc::ptr_eq(&entry.upstream, upstream) && !entry.draining)
-            });
-            if back {
-                let message = format!("`{}` gets requests again: the drain was given up", upstream.name);
-                return Err(Refusal::conflict(message));
-            }
+        if receives_requests(shared, service, upstream) {
+            let message = format!("drain of `{}` stopped: the target receives requests again", upstream.name);
+            return Err(Refusal::conflict(message));
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
     Ok(true)
+}
+
+fn receives_requests(shared: &Shared, service: &str, upstream: &Arc<Upstream>) -> bool {
+    shared.table().services.get(service).is_some_and(|service| {
+        service.with_balancer(|balancer| {
+            balancer
+                .candidates
+                .iter()
+                .any(|candidate| Arc::ptr_eq(&candidate.upstream, upstream) && !candidate.draining)
+        })
+    })
 }

@@ -1,326 +1,379 @@
-//! One request: finds its service, waits if it is held, tries targets as long as it is safe, passes the answer on.
+//! Forwards one request: finds its service, waits while requests are held, tries targets as long as that is safe, and
+//! passes the response on.
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use http::header::{CONNECTION, HOST, SET_COOKIE, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
+use http::header::{CONNECTION, SET_COOKIE, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::access_log::{Entry, Line};
-use super::answer_body::{AnswerBody, Exchange};
-use super::headers::{self, Visitor};
-use super::hold::Wait;
+use super::access_log::PendingEntry;
+use super::connection_context::ConnectionContext;
+use super::error_response::ErrorResponse;
+use super::file_descriptors;
+use super::headers;
+use super::hold::HoldEnd;
 use super::limits::TRIES;
 use super::mirror;
-use super::request_body::{BodyFault, RequestBody};
-use super::service::{Admission, Service};
-use super::shared::Shared;
+use super::request_body::{BodyError, RequestBody};
+use super::request_head::{RequestHead, log_entry, rewrite_head};
+use super::request_path::AmbiguousPath;
+use super::response_body::{Exchange, ResponseBody};
+use super::routed_service::{Admission, RoutedService};
+use super::target_connection::TargetConnection;
 use super::tunnel;
-use super::upstream::{Claim, Upstream};
-use super::window::End;
-use super::wire::Wire;
-use super::words::Own;
+use super::upstream::{InFlightRequest, Upstream};
+use super::window::RequestEnd;
 
-/// One visitor's connection.
-#[derive(Debug)]
-pub struct Context {
-    pub shared: Arc<Shared>,
-    pub thread: usize,
-    /// The public address that was asked.
-    pub address: SocketAddr,
-    pub visitor: Visitor,
-    /// Kept by an upgraded stream for as long as it lives.
-    pub place: OwnedSemaphorePermit,
-}
-
-/// One request on its way.
-struct Passage<'a> {
-    context: &'a Arc<Context>,
-    service: &'a Arc<Service>,
+/// One request that has a service.
+struct Forwarder<'a> {
+    context: &'a Arc<ConnectionContext>,
+    service: &'a Arc<RoutedService>,
     started: Instant,
     id: HeaderValue,
     version: Version,
-    /// The visitor's side of an upgrade.
+    /// The client's side of a requested protocol upgrade.
     upgrade: Option<OnUpgrade>,
-    line: Option<Line>,
+    log: Option<PendingEntry>,
 }
 
-/// The head, so that a request can be sent once more.
-struct Head {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+/// What has been tried so far.
+#[derive(Default)]
+struct Attempts {
+    /// Connections used.
+    count: usize,
+    /// Targets that failed.
+    failed: Vec<Arc<Upstream>>,
+    /// Why the last of them failed.
+    error: Option<ErrorResponse>,
 }
 
-impl Head {
-    fn of(request: &Request<RequestBody>) -> Self {
-        Self { method: request.method().clone(), uri: request.uri().clone(), headers: request.headers().clone() }
+impl Attempts {
+    fn exhausted(&self) -> bool {
+        self.count >= TRIES
     }
 
-    fn request(self) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::Empty);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
-        request
+    fn error(&self) -> ErrorResponse {
+        self.error.unwrap_or(ErrorResponse::Unreachable)
     }
 }
 
-/// The one entry, for all protocols.
-pub async fn answer(context: Arc<Context>, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
+/// A chosen target, which counts the request as in flight.
+struct Selected {
+    request: InFlightRequest,
+    /// A `set-cookie` for the client.
+    cookie: Option<String>,
+    /// When this choice was made. Latency counts from here, because the time of a hold is not the target's fault.
+    begun: Instant,
+}
+
+/// How a try with one target ended.
+#[allow(clippy::large_enum_variant, reason = "one per request, on the stack; a box would allocate")]
+enum Try {
+    Done(Response<ResponseBody>),
+    /// The request was not processed and may go to another target.
+    Again(Request<RequestBody>),
+}
+
+/// Answers one request of any protocol version.
+///
+/// # Errors
+/// Never; the type is what hyper expects.
+pub async fn answer(
+    context: Arc<ConnectionContext>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
     let started = Instant::now();
     let version = request.version();
     let (mut parts, body) = request.into_parts();
     let shared = &context.shared;
     let id = headers::given_request_id(&parts.headers).unwrap_or_else(|| shared.request_id());
-    let mut line = shared.log.as_ref().map(|log| log.line(entry(&context, &parts, &id)));
+    let mut log = shared.log.as_ref().map(|log| log.begin(log_entry(&context, &parts, &id)));
     let host = headers::host_of(&parts);
     let table = shared.table();
-    let found =
-        host.as_ref().and_then(|host| table.find(context.address, host.to_str().unwrap_or_default(), parts.uri.path()));
-    let own = match (&host, found) {
-        (None, _) => Own::BadRequest,
-        _ if parts.method == Method::CONNECT => Own::Connect,
-        (Some(_), None) => {
+    let found = host
+        .as_ref()
+        .map_or(Ok(None), |host| table.find(context.address, host.to_str().unwrap_or_default(), parts.uri.path()));
+    let error = match (&host, found) {
+        (None, _) => ErrorResponse::BadRequest,
+        _ if parts.method == Method::CONNECT => ErrorResponse::ConnectMethod,
+        (Some(_), Err(AmbiguousPath)) => ErrorResponse::AmbiguousPath,
+        (Some(_), Ok(None)) => {
             shared.unrouted.fetch_add(1, Ordering::Relaxed);
-            Own::NoRoute
+            ErrorResponse::NoRoute
         }
-        (Some(host), Some(service)) => {
-            if let Some(line) = &mut line {
-                line.service(&service.name);
+        (Some(host), Ok(Some(service))) => {
+            if let Some(log) = &mut log {
+                log.service(&service.name);
             }
-            let upgrade = onward(&mut parts, &context, host, &id);
+            let upgrade = rewrite_head(&mut parts, &context, host, &id);
             match RequestBody::new(body, shared.limits.body_bytes, shared.limits.idle_timeout) {
-                Err(_) => Own::TooLarge,
+                Err(_) => ErrorResponse::TooLarge,
                 Ok(body) => {
+                    body.declare_length(&mut parts.headers);
                     let request = Request::from_parts(parts, body);
-                    let passage = Passage { context: &context, service, started, id, version, upgrade, line };
-                    return Ok(passage.pass(request).await);
+                    let forwarder = Forwarder { context: &context, service, started, id, version, upgrade, log };
+                    return Ok(forwarder.forward(request).await);
                 }
             }
         }
     };
-    Ok(own_answer(&context, own, started, &id, version, line))
+    Ok(error_response(&context, error, started, &id, version, log))
 }
 
-fn entry(context: &Context, parts: &request::Parts, id: &HeaderValue) -> Entry {
-    let text = |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let host = parts.uri.authority().map(ToString::to_string).unwrap_or_else(|| text(parts.headers.get(HOST)));
-    Entry {
-        id: text(Some(id)),
-        peer: context.visitor.ip.to_string(),
-        protocol: match parts.version {
-            Version::HTTP_2 => "h2",
-            Version::HTTP_10 => "http/1.0",
-            _ => "http/1.1",
-        },
-        method: parts.method.to_string(),
-        host,
-        path: parts.uri.path().to_owned(),
-        ..Entry::default()
-    }
-}
-
-/// Makes the head that the target gets; gives the visitor's side of an upgrade that was asked for.
-fn onward(parts: &mut request::Parts, context: &Context, host: &HeaderValue, id: &HeaderValue) -> Option<OnUpgrade> {
-    let protocol = headers::upgrade_of(parts.version, &parts.headers);
-    let upgrade = parts.extensions.remove::<OnUpgrade>();
-    parts.extensions.clear();
-    headers::strip_hop_by_hop(&mut parts.headers);
-    headers::strip_proxy_credentials(&mut parts.headers);
-    headers::tell_of(&mut parts.headers, &context.visitor, host, context.shared.trusted);
-    parts.headers.insert(headers::REQUEST_ID, id.clone());
-    if parts.version == Version::HTTP_2 {
-        headers::join_cookies(&mut parts.headers);
-    }
-    parts.headers.insert(HOST, host.clone());
-    parts.uri = headers::origin_form(std::mem::take(&mut parts.uri));
-    parts.version = Version::HTTP_11;
-    let protocol = protocol?;
-    parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    parts.headers.insert(UPGRADE, protocol);
-    upgrade
-}
-
-fn own_answer(
-    context: &Context,
-    own: Own,
+fn error_response(
+    context: &ConnectionContext,
+    error: ErrorResponse,
     started: Instant,
     id: &HeaderValue,
     version: Version,
-    line: Option<Line>,
-) -> Response<AnswerBody> {
-    let mut response = own.response();
-    if let Some(line) = line {
-        line.write(own.status().as_u16(), started.elapsed(), 0, End::Answered(own.status().as_u16()));
+    log: Option<PendingEntry>,
+) -> Response<ResponseBody> {
+    let mut response = error.response();
+    if let Some(log) = log {
+        let status = error.status().as_u16();
+        log.write(status, started.elapsed(), 0, RequestEnd::Answered(status));
     }
     response.headers_mut().insert(headers::REQUEST_ID, id.clone());
-    close_when_ending(context, version, response.headers_mut());
+    close_during_shutdown(context, version, response.headers_mut());
     response
 }
 
-/// The process ends: the visitor's next request is for the next one.
-fn close_when_ending(context: &Context, version: Version, headers: &mut HeaderMap) {
+/// During shutdown, tells the client to open a new connection for its next request: the next process accepts it.
+fn close_during_shutdown(context: &ConnectionContext, version: Version, headers: &mut HeaderMap) {
     if version != Version::HTTP_2 && context.shared.closing.is_cancelled() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
-impl Passage<'_> {
-    async fn pass(self, mut request: Request<RequestBody>) -> Response<AnswerBody> {
-        let repeatable = headers::repeatable(request.method()) && request.body().is_empty() && self.upgrade.is_none();
-        if request.body().is_empty() && self.upgrade.is_none() && headers::safe(request.method()) {
+impl Forwarder<'_> {
+    /// Tries one target after the other until there is a response.
+    async fn forward(mut self, mut request: Request<RequestBody>) -> Response<ResponseBody> {
+        let bodiless = request.body().is_empty() && self.upgrade.is_none();
+        let repeatable = bodiless && headers::repeatable(request.method());
+        if bodiless && headers::safe(request.method()) {
             mirror::copy(self.service, self.context.thread, &request);
         }
-        let mut tried: Vec<Arc<Upstream>> = Vec::new();
-        let mut tries = 0;
+        let mut attempts = Attempts::default();
         loop {
-            let (mut claim, cookie) = match self.service.admit(self.context.thread, request.headers(), &tried) {
-                Admission::Go { claim, cookie } => (claim, cookie),
-                Admission::Nobody if tried.is_empty() => return self.own(Own::NoTarget),
-                Admission::Nobody => return self.own(Own::Connecting),
-                Admission::Wait(hold) => match hold.wait().await {
-                    Wait::GoOn => {
-                        tried.clear();
-                        continue;
-                    }
-                    Wait::TurnedAway => {
-                        self.service.turned_away.fetch_add(1, Ordering::Relaxed);
-                        return self.own(Own::Held);
-                    }
-                },
+            let selected = match self.select_target(request.headers(), &mut attempts).await {
+                Ok(selected) => selected,
+                Err(error) => return self.fail(error),
             };
-            // The visitor's own patience begins with the try: what a hold took is no fault of the target.
-            let begun = Instant::now();
-            loop {
-                tries += 1;
-                let idle = if tries == 1 { claim.idle_wire(repeatable) } else { None };
-                let mut wire = match idle {
-                    Some(wire) => wire,
-                    None => match Wire::open(claim.upstream()).await {
-                        Ok(wire) => wire,
-                        Err(_) => {
-                            claim.upstream().checked(false);
-                            self.next_target(&mut claim, &mut tried, End::Connect, begun);
-                            break;
-                        }
-                    },
-                };
-                if claim.was_cut() {
-                    claim.end(End::Cut, begun.elapsed());
-                    break;
-                }
-                let backup = (repeatable && tries < TRIES).then(|| Head::of(&request));
-                let sent = timeout(self.context.shared.limits.answer_timeout, wire.send(request)).await;
-                let mut error = match sent {
-                    Ok(Ok(response)) => return self.passed(response, claim, wire, cookie, begun),
-                    Ok(Err(error)) => error,
-                    Err(_) => {
-                        claim.end(End::Timeout, begun.elapsed());
-                        return self.own(Own::Timeout);
-                    }
-                };
-                let unsent = error.take_message();
-                let Some(again) = unsent.or_else(|| backup.map(Head::request)) else {
-                    return self.failed(claim, &error.into_error(), begun);
-                };
-                request = again;
-                self.service.retries.fetch_add(1, Ordering::Relaxed);
-                if claim.was_cut() {
-                    claim.end(End::Cut, begun.elapsed());
-                    break;
-                }
-                if tries >= TRIES || !wire.used() {
-                    self.next_target(&mut claim, &mut tried, End::Broken, begun);
-                    break;
-                }
+            match self.try_target(request, selected, repeatable, &mut attempts).await {
+                Try::Done(response) => return response,
+                Try::Again(again) => request = again,
             }
-            if tries >= TRIES {
-                return self.own(Own::Connecting);
+            if attempts.exhausted() {
+                return self.fail(attempts.error());
             }
         }
     }
 
-    fn next_target(&self, claim: &mut Claim, tried: &mut Vec<Arc<Upstream>>, end: End, begun: Instant) {
-        claim.end(end, begun.elapsed());
-        tried.push(Arc::clone(claim.upstream()));
+    /// Chooses a target that has not failed yet. Waits first while requests are held.
+    async fn select_target(&self, headers: &HeaderMap, attempts: &mut Attempts) -> Result<Selected, ErrorResponse> {
+        loop {
+            match self.service.admit(self.context.thread, headers, &attempts.failed) {
+                Admission::Forward { request, cookie } => {
+                    return Ok(Selected { request, cookie, begun: Instant::now() });
+                }
+                Admission::NoTarget if attempts.failed.is_empty() => return Err(ErrorResponse::NoTarget),
+                Admission::NoTarget => return Err(attempts.error()),
+                Admission::Wait(hold) => match hold.wait().await {
+                    HoldEnd::Released => attempts.failed.clear(),
+                    HoldEnd::TurnedAway => {
+                        self.service.turned_away.fetch_add(1, Ordering::Relaxed);
+                        return Err(ErrorResponse::Held);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Sends the request to one target. A used connection that breaks is replaced by a new one to the same target.
+    async fn try_target(
+        &mut self,
+        mut request: Request<RequestBody>,
+        mut selected: Selected,
+        repeatable: bool,
+        attempts: &mut Attempts,
+    ) -> Try {
+        loop {
+            attempts.count += 1;
+            let mut connection = match self.connect(&selected.request, repeatable, attempts).await {
+                Ok(connection) => connection,
+                Err(error) if file_descriptors::is_shortage(&error) => {
+                    selected.end(RequestEnd::Proxy);
+                    return Try::Done(self.fail(ErrorResponse::Overloaded));
+                }
+                Err(_) => {
+                    selected.request.upstream().record_check(false);
+                    self.give_up(&mut selected, attempts, RequestEnd::Connect);
+                    return Try::Again(request);
+                }
+            };
+            if selected.end_if_cut() {
+                return Try::Again(request);
+            }
+            let copy = (repeatable && !attempts.exhausted()).then(|| RequestHead::of(&request));
+            let sent = timeout(self.context.shared.limits.answer_timeout, connection.send(request)).await;
+            let mut error = match sent {
+                Ok(Ok(response)) => return Try::Done(self.pass_response(response, selected, connection)),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    selected.end(RequestEnd::Timeout);
+                    return Try::Done(self.fail(ErrorResponse::TargetTimeout));
+                }
+            };
+            // The target has answered, so it has the request already.
+            if error.error().is_parse() {
+                selected.end(RequestEnd::Broken);
+                return Try::Done(self.fail(ErrorResponse::InvalidAnswer));
+            }
+            // hyper returns the request when it sent none of its bytes.
+            let unsent = error.take_message();
+            let Some(again) = unsent.or_else(|| copy.map(RequestHead::into_request)) else {
+                return Try::Done(self.fail_sent(selected, &error.into_error()));
+            };
+            request = again;
+            self.service.retries.fetch_add(1, Ordering::Relaxed);
+            if selected.end_if_cut() {
+                return Try::Again(request);
+            }
+            if attempts.exhausted() || !connection.was_used() {
+                self.give_up(&mut selected, attempts, RequestEnd::Broken);
+                return Try::Again(request);
+            }
+        }
+    }
+
+    /// Takes an idle connection for the first attempt, and opens a new one otherwise.
+    async fn connect(
+        &self,
+        request: &InFlightRequest,
+        repeatable: bool,
+        attempts: &Attempts,
+    ) -> std::io::Result<TargetConnection> {
+        let idle = if attempts.count == 1 { request.idle_connection(repeatable) } else { None };
+        match idle {
+            Some(connection) => Ok(connection),
+            None => request.upstream().connect().await,
+        }
+    }
+
+    /// Ends the try, and excludes the target from the next choice.
+    fn give_up(&self, selected: &mut Selected, attempts: &mut Attempts, end: RequestEnd) {
+        selected.end(end);
+        attempts.error = Some(match end {
+            RequestEnd::Connect => ErrorResponse::Unreachable,
+            _ => ErrorResponse::TargetClosed,
+        });
+        attempts.failed.push(Arc::clone(selected.request.upstream()));
         self.service.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It may have been received: it is not sent again.
-    fn failed(self, mut claim: Claim, error: &hyper::Error, begun: Instant) -> Response<AnswerBody> {
-        let (end, own) = match body_fault(error) {
-            Some(BodyFault::TooLarge) => (End::Client, Own::TooLarge),
-            Some(BodyFault::Silent) => (End::Client, Own::SlowVisitor),
-            Some(BodyFault::Broken) => (End::Client, Own::BadRequest),
-            None if claim.was_cut() => (End::Cut, Own::Broken),
-            None => (End::Broken, Own::Broken),
+    /// Answers after a failure when the target may have received the request, which therefore is not sent again.
+    fn fail_sent(&mut self, mut selected: Selected, error: &hyper::Error) -> Response<ResponseBody> {
+        let (end, response) = match body_error(error) {
+            Some(BodyError::TooLarge) => (RequestEnd::Client, ErrorResponse::TooLarge),
+            Some(BodyError::Silent) => (RequestEnd::Client, ErrorResponse::ClientTimeout),
+            Some(BodyError::Broken) => (RequestEnd::Client, ErrorResponse::BadRequest),
+            None if selected.request.was_cut() => (RequestEnd::Cut, ErrorResponse::TargetClosed),
+            None => (RequestEnd::Broken, ErrorResponse::TargetClosed),
         };
-        claim.end(end, begun.elapsed());
-        self.own(own)
+        selected.end(end);
+        self.fail(response)
     }
 
-    fn own(self, own: Own) -> Response<AnswerBody> {
-        own_answer(self.context, own, self.started, &self.id, self.version, self.line)
+    fn fail(&mut self, error: ErrorResponse) -> Response<ResponseBody> {
+        error_response(self.context, error, self.started, &self.id, self.version, self.log.take())
     }
 
-    fn passed(
-        mut self,
+    /// Turns the target's response into the one for the client.
+    fn pass_response(
+        &mut self,
         response: Response<Incoming>,
-        mut claim: Claim,
-        wire: Wire,
-        cookie: Option<String>,
-        begun: Instant,
-    ) -> Response<AnswerBody> {
+        mut selected: Selected,
+        connection: TargetConnection,
+    ) -> Response<ResponseBody> {
         let (mut parts, body) = response.into_parts();
-        if let Some(line) = &mut self.line {
-            line.target(&claim.upstream().name);
+        if let Some(log) = &mut self.log {
+            log.target(&selected.request.upstream().name);
         }
-        let changed = parts.headers.remove(UPGRADE);
+        let websocket = headers::is_websocket(&parts.headers);
         let target_side = parts.extensions.remove::<OnUpgrade>();
         parts.extensions.clear();
         headers::strip_hop_by_hop(&mut parts.headers);
         parts.headers.insert(headers::REQUEST_ID, self.id.clone());
-        if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
+        if let Some(cookie) = selected.cookie.take().and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
             parts.headers.append(SET_COOKIE, cookie);
         }
         parts.version = Version::HTTP_11;
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            let (Some(visitor_side), Some(target_side), Some(protocol)) = (self.upgrade.take(), target_side, changed)
-            else {
-                claim.end(End::Broken, begun.elapsed());
-                return self.own(Own::Broken);
-            };
-            parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            parts.headers.insert(UPGRADE, protocol);
-            tunnel::open(Arc::clone(self.context), visitor_side, target_side, claim.into_stream(begun.elapsed()));
-            if let Some(line) = self.line.take() {
-                line.write(101, self.started.elapsed(), 0, End::Answered(101));
-            }
-            return Response::from_parts(parts, AnswerBody::own(""));
+            return self.pass_upgrade(parts, selected, target_side.filter(|_| websocket));
         }
-        close_when_ending(self.context, self.version, &mut parts.headers);
-        let status = parts.status.as_u16();
-        let exchange =
-            Exchange { claim: Some(claim), wire: Some(wire), status, started: begun, bytes: 0, line: self.line };
+        close_during_shutdown(self.context, self.version, &mut parts.headers);
+        let exchange = Exchange {
+            request: Some(selected.request),
+            connection: Some(connection),
+            status: parts.status.as_u16(),
+            started: selected.begun,
+            bytes: 0,
+            log: self.log.take(),
+        };
         let silence = self.context.shared.limits.answer_timeout;
-        Response::from_parts(parts, AnswerBody::passing(body, silence, exchange))
+        Response::from_parts(parts, ResponseBody::streamed(body, silence, exchange))
+    }
+
+    /// Connects both sides of an upgraded stream.
+    fn pass_upgrade(
+        &mut self,
+        mut parts: response::Parts,
+        mut selected: Selected,
+        target_side: Option<OnUpgrade>,
+    ) -> Response<ResponseBody> {
+        let (Some(client_side), Some(target_side)) = (self.upgrade.take(), target_side) else {
+            selected.end(RequestEnd::Broken);
+            return self.fail(ErrorResponse::TargetClosed);
+        };
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(UPGRADE, headers::WEBSOCKET);
+        let stream = selected.request.into_stream(selected.begun.elapsed());
+        tunnel::open(Arc::clone(self.context), client_side, target_side, stream);
+        if let Some(log) = self.log.take() {
+            log.write(101, self.started.elapsed(), 0, RequestEnd::Answered(101));
+        }
+        Response::from_parts(parts, ResponseBody::from_text(""))
     }
 }
 
-fn body_fault(error: &hyper::Error) -> Option<BodyFault> {
+impl Selected {
+    fn end(&mut self, end: RequestEnd) {
+        self.request.end(end, self.begun.elapsed());
+    }
+
+    /// Ends the try when a drain has cut the target's requests meanwhile.
+    fn end_if_cut(&mut self) -> bool {
+        let cut = self.request.was_cut();
+        if cut {
+            self.end(RequestEnd::Cut);
+        }
+        cut
+    }
+}
+
+/// Finds the error of the client's body in the causes of a failed request.
+fn body_error(error: &hyper::Error) -> Option<BodyError> {
     let mut source = error.source();
     while let Some(error) = source {
-        if let Some(fault) = error.downcast_ref::<BodyFault>() {
-            return Some(*fault);
+        if let Some(error) = error.downcast_ref::<BodyError>() {
+            return Some(*error);
         }
         source = error.source();
     }

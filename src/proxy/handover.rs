@@ -1,9 +1,10 @@
-//! One process takes over from another: sockets by SCM_RIGHTS, then the commands, then the old one drains and ends.
+//! Replaces a running proxy process by a new one without refusing a connection.
 //!
-//! The old process listens beside its control socket. The new one connects, gets the addresses and the sockets, starts,
-//! and says that it is ready; from then on the old one accepts nothing and refuses commands. Until it ends it follows
-//! every change of the new one, for its kept connections may ask once more, and tells it what it has in flight, so that a
-//! drain there counts it.
+//! The old process listens on a second socket next to its control socket. The new process connects, receives the
+//! addresses and the sockets (SCM_RIGHTS), starts, and confirms that it is ready. From then on the old process accepts
+//! no connection and refuses commands. Until it ends it applies every change of the new one, because its kept-alive
+//! connections may send further requests, and it reports what it has in flight, so that a drain in the new process
+//! counts those requests too.
 
 use std::io::{self, BufReader, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -25,35 +26,35 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::command::Refusal;
+use super::controller::Controller;
 use super::notice::notice;
-use super::predecessor::{Change, Predecessor, Report, read_line, write_line};
-use super::proxy::Proxy;
-use super::steering::Steering;
+use super::predecessor::{Change, InFlightCounts, Report, read_line, write_line};
+use super::running_proxy::RunningProxy;
 
-/// Asks for the place of a proxy that runs.
+/// The option that makes a new process replace the running one.
 pub const TAKE_OVER: &str = "--take-over";
-/// Sockets that fit one message.
+/// The number of sockets that fit into one message.
 const SOCKETS_MAX: usize = 200;
-/// From the first word to the last one.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Between two reports of what is in flight.
-const REPORT: Duration = Duration::from_millis(50);
+/// How long a handover may take.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often the old process reports what it has in flight.
+const REPORT_INTERVAL: Duration = Duration::from_millis(50);
 const READY: &[u8] = b"ready\n";
 
-/// Where the old process listens.
+/// Returns the path of the handover socket.
 pub fn socket(control: &Path) -> PathBuf {
     let mut path = control.to_owned().into_os_string();
     path.push(".handover");
     PathBuf::from(path)
 }
 
-/// Starts the new process, and waits until it has taken over.
+/// Starts a new process and waits until it has taken over.
 ///
 /// # Errors
-/// When it did not; this process goes on as it was.
-pub async fn upgrade(proxy: &Arc<Proxy>, binary: Option<PathBuf>) -> Result<u32, Refusal> {
-    if proxy.steering.wheel().await.handed_over {
-        return Err(Refusal::conflict("another process has taken over already"));
+/// When it did not take over; this process continues as before.
+pub async fn upgrade(proxy: &Arc<RunningProxy>, binary: Option<PathBuf>) -> Result<u32, Refusal> {
+    if proxy.controller.lock().await.handed_over {
+        return Err(Refusal::conflict("another process has already taken over"));
     }
     let program = binary.unwrap_or_else(|| proxy.options.program.clone());
     let mut process = Process::new(&program);
@@ -61,7 +62,7 @@ pub async fn upgrade(proxy: &Arc<Proxy>, binary: Option<PathBuf>) -> Result<u32,
     if !proxy.options.arguments.iter().any(|argument| argument == TAKE_OVER) {
         process.arg(TAKE_OVER);
     }
-    // The sockets come by the handover alone.
+    // The new process gets its sockets through the handover, not from the service manager.
     for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_FDS_FIRST_FD"] {
         process.env_remove(name);
     }
@@ -71,61 +72,61 @@ pub async fn upgrade(proxy: &Arc<Proxy>, binary: Option<PathBuf>) -> Result<u32,
     let pid = child.id().unwrap_or_default();
     let mut taken = proxy.taken_over.subscribe();
     let taken_over = async {
-        // Ends early only with the sender, which lives as long as the proxy.
+        // Fails only if the sender is dropped, and the proxy owns it.
         drop(taken.wait_for(|taken| *taken).await);
     };
     tokio::select! {
-        done = timeout(PATIENCE, taken_over) => {
+        done = timeout(HANDOVER_TIMEOUT, taken_over) => {
             if done.is_ok() {
                 return Ok(pid);
             }
             drop(child.start_kill());
             drop(child.wait().await);
-            Err(Refusal::failed("the new process did not take over in time; this one goes on"))
+            Err(Refusal::failed("the new process did not take over in time; this process continues"))
         }
         ended = child.wait() => {
             let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
-            Err(Refusal::failed(format!("the new process ended before it took over ({how}); this one goes on")))
+            Err(Refusal::failed(format!("the new process ended before it took over ({how}); this process continues")))
         }
     }
 }
 
-/// The old process: offers its place to whoever asks, one at a time.
-pub async fn offer(listener: UnixListener, proxy: Arc<Proxy>) {
+/// Hands over to the first process that requests it and becomes ready. Runs in the old process.
+pub async fn serve(listener: UnixListener, proxy: Arc<RunningProxy>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            sleep(REPORT).await;
+            sleep(REPORT_INTERVAL).await;
             continue;
         };
-        match give(stream, &proxy).await {
+        match hand_over(stream, &proxy).await {
             Ok(stream) => {
-                notice("another process has taken over; this one ends when its requests have");
+                notice("another process has taken over; this one ends after its requests in flight");
                 proxy.taken_over.send_replace(true);
-                report(stream, &proxy.steering).await;
+                follow_successor(stream, &proxy.controller).await;
                 return;
             }
-            Err(error) => notice(format!("a handover came to nothing: {error}")),
+            Err(error) => notice(format!("handover failed: {error}")),
         }
     }
 }
 
-async fn give(stream: tokio::net::UnixStream, proxy: &Arc<Proxy>) -> io::Result<StdStream> {
+async fn hand_over(stream: tokio::net::UnixStream, proxy: &Arc<RunningProxy>) -> io::Result<StdStream> {
     let stream = stream.into_std()?;
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    // Held until the new process is ready: no command is lost between both.
-    let mut wheel = proxy.steering.wheel().await;
-    let sockets = wheel.listeners.copies()?;
+    stream.set_read_timeout(Some(HANDOVER_TIMEOUT))?;
+    stream.set_write_timeout(Some(HANDOVER_TIMEOUT))?;
+    // Locked until the new process is ready, so that no command is lost between the two.
+    let mut control = proxy.controller.lock().await;
+    let sockets = control.listeners.copies()?;
     let stream = tokio::task::spawn_blocking(move || {
         send(&stream, &sockets)?;
-        let mut word = [0; READY.len()];
-        (&stream).read_exact(&mut word)?;
-        if word == READY { Ok(stream) } else { Err(io::Error::other("the other side is no proxy")) }
+        let mut message = [0; READY.len()];
+        (&stream).read_exact(&mut message)?;
+        if message == READY { Ok(stream) } else { Err(io::Error::other("the other process is not a proxy")) }
     })
     .await??;
-    wheel.handed_over = true;
-    wheel.listeners.close();
+    control.handed_over = true;
+    control.listeners.close();
     stream.set_read_timeout(None)?;
     Ok(stream)
 }
@@ -138,52 +139,52 @@ fn send(stream: &StdStream, sockets: &[StdListener]) -> io::Result<()> {
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(io::Error::other("the sockets do not fit one message"));
+        return Err(io::Error::other("the sockets do not fit into one message"));
     }
     let count = [sockets.len() as u8];
     sendmsg(stream, &[IoSlice::new(&count)], &mut ancillary, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
-/// Follows the new process, and says what is in flight here, until this one ends.
-async fn report(stream: StdStream, steering: &Arc<Steering>) {
-    let (followed, mut follows) = watch::channel(0);
+/// Applies the changes of the new process, and reports what is in flight here, until this process ends.
+async fn follow_successor(stream: StdStream, controller: &Arc<Controller>) {
+    let (applied, mut applied_seen) = watch::channel(0);
     let Ok(changes) = stream.try_clone() else { return };
-    let (own, runtime) = (Arc::clone(steering), tokio::runtime::Handle::current());
-    let follower = std::thread::Builder::new().name("handover".to_owned()).spawn(move || {
+    let (follower, runtime) = (Arc::clone(controller), tokio::runtime::Handle::current());
+    let thread = std::thread::Builder::new().name("handover".to_owned()).spawn(move || {
         let mut changes = BufReader::new(changes);
         while let Some(change) = read_line::<Change>(&mut changes) {
-            runtime.block_on(own.follow(change.state));
-            followed.send_replace(change.number);
+            runtime.block_on(follower.apply_successor_state(change.state));
+            applied.send_replace(change.number);
         }
     });
-    if let Err(error) = follower {
-        notice(format!("the process that took over is not followed: {error}"));
+    if let Err(error) = thread {
+        notice(format!("changes of the new process are not applied here: {error}"));
     }
     loop {
-        let number = *follows.borrow_and_update();
-        let report = Report { follows: number, here: steering.here().await };
+        let number = *applied_seen.borrow_and_update();
+        let report = Report { applied: number, in_flight: controller.in_flight_counts().await };
         if write_line(&stream, &report).is_err() {
             return;
         }
-        // At once after a change, else now and then.
-        if let Ok(Err(_)) = timeout(REPORT, follows.changed()).await {
-            sleep(REPORT).await;
+        // Reports a change at once. When the sender is gone, `changed` fails at once and the interval must be waited for.
+        if let Ok(Err(_)) = timeout(REPORT_INTERVAL, applied_seen.changed()).await {
+            sleep(REPORT_INTERVAL).await;
         }
     }
 }
 
-/// What the new process got.
-pub struct Taken {
+/// What the new process received.
+pub struct Takeover {
     pub sockets: Vec<StdListener>,
     stream: StdStream,
 }
 
-/// The new process: asks the one that runs for its sockets. `None`: none runs.
+/// Requests the sockets of the running proxy. `None`: no proxy runs. Runs in the new process.
 ///
 /// # Errors
-/// When one runs and does not give them.
-pub fn take(control: &Path) -> io::Result<Option<Taken>> {
+/// When a proxy runs and does not hand over its sockets.
+pub fn request(control: &Path) -> io::Result<Option<Takeover>> {
     let stream = match StdStream::connect(socket(control)) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -191,8 +192,8 @@ pub fn take(control: &Path) -> io::Result<Option<Taken>> {
         }
         Err(error) => return Err(error),
     };
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(HANDOVER_TIMEOUT))?;
+    stream.set_write_timeout(Some(HANDOVER_TIMEOUT))?;
     let mut count = [0];
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -207,19 +208,30 @@ pub fn take(control: &Path) -> io::Result<Option<Taken>> {
         .map(|descriptor: OwnedFd| StdListener::from(descriptor))
         .collect();
     if got.bytes != 1 || got.flags.contains(ReturnFlags::CTRUNC) || sockets.len() != usize::from(count[0]) {
-        return Err(io::Error::other("the process that runs did not give its sockets"));
+        return Err(io::Error::other("the running process did not hand over its sockets"));
     }
-    Ok(Some(Taken { sockets, stream }))
+    Ok(Some(Takeover { sockets, stream }))
 }
 
-impl Taken {
-    /// Tells the old process that this one serves, and listens to what that one has still in flight.
+impl Takeover {
+    /// Tells the old process that this one serves, and starts to receive its reports.
     ///
     /// # Errors
-    /// When it is gone.
-    pub fn ready(self, steering: &Arc<Steering>) -> io::Result<()> {
+    /// When the old process has ended, or no thread can be started.
+    pub fn confirm_ready(self, controller: &Arc<Controller>) -> io::Result<()> {
         (&self.stream).write_all(READY)?;
         self.stream.set_read_timeout(None)?;
-        Predecessor::attend(steering, self.stream)
+        controller.predecessor.attach(self.stream.try_clone()?);
+        let (controller, runtime) = (Arc::clone(controller), tokio::runtime::Handle::current());
+        std::thread::Builder::new().name("handover".to_owned()).spawn(move || {
+            let mut lines = BufReader::new(self.stream);
+            while let Some(report) = read_line::<Report>(&mut lines) {
+                runtime.block_on(controller.set_predecessor_counts(&report.in_flight));
+                controller.predecessor.set_applied(report.applied);
+            }
+            runtime.block_on(controller.set_predecessor_counts(&InFlightCounts::new()));
+            controller.predecessor.detach();
+        })?;
+        Ok(())
     }
 }

@@ -1,38 +1,54 @@
-//! What changes in a head on its way: headers of one hop go, those that tell of the visitor come. Pure.
+//! Rewrites the heads of requests: removes hop-by-hop headers and adds those that describe the client. Pure.
 
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method, Uri, Version, request};
 
+/// The header with the id of a request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The only protocol that a connection may be upgraded to.
+pub const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const PROXY: HeaderName = HeaderName::from_static("proxy");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-/// A visitor's request id may be that long.
+/// The longest request id that is accepted from a client.
 const REQUEST_ID_MAX: usize = 128;
 
-/// Who asks, of one connection.
+/// The client of one connection.
 #[derive(Debug)]
-pub struct Visitor {
+pub struct ClientInfo {
     pub ip: IpAddr,
+    /// The address as text.
     pub text: HeaderValue,
     pub tls: bool,
+    /// It is a proxy in front, whose forwarded headers are kept.
+    pub trusted: bool,
 }
 
-/// The protocol that a head asks to change to.
-pub fn upgrade_of(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
-    if version != Version::HTTP_11 || !headers.contains_key(UPGRADE) {
-        return None;
-    }
-    let asked = tokens(headers).any(|token| token.eq_ignore_ascii_case("upgrade"));
-    asked.then(|| headers.get(UPGRADE).cloned()).flatten()
+/// Returns whether the client asks for a WebSocket. Any other protocol would carry requests past the routes: h2c, for
+/// example, reaches every path of the target.
+pub fn asks_for_websocket(parts: &request::Parts) -> bool {
+    parts.version == Version::HTTP_11
+        && parts.method == Method::GET
+        && is_websocket(&parts.headers)
+        && tokens(&parts.headers).any(|token| token.eq_ignore_ascii_case("upgrade"))
+}
+
+/// Returns whether these headers name WebSocket as the only protocol to upgrade to.
+pub fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let first = protocols.next();
+    first.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
+        && protocols.next().is_none()
 }
 
 fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -44,32 +60,34 @@ fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .map(str::trim)
 }
 
-/// Takes away what concerns one hop alone.
+/// Removes the headers that are meant for one hop only.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = tokens(headers)
             .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-            // Whoever names these wants to blind the target.
-            .filter(|name| !matches!(*name, HOST | COOKIE) && *name != http::header::CONTENT_LENGTH)
+            // A client must not be able to hide these from the target.
+            .filter(|name| {
+                !matches!(*name, HOST | COOKIE | CONTENT_LENGTH) && *name != REQUEST_ID && !describes_client(name)
+            })
             .collect();
         headers.remove(CONNECTION);
         for name in named {
             headers.remove(name);
         }
     }
-    for name in [TRANSFER_ENCODING, TE, UPGRADE, TRAILER, KEEP_ALIVE, PROXY_CONNECTION] {
+    for name in [TRANSFER_ENCODING, TE, UPGRADE, TRAILER, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
         headers.remove(name);
     }
 }
 
-/// Takes away what a visitor may not tell the target through a proxy.
+/// Removes the headers that a client must not send to the target through a proxy.
 pub fn strip_proxy_credentials(headers: &mut HeaderMap) {
     headers.remove(PROXY_AUTHORIZATION);
     headers.remove(PROXY_AUTHENTICATE);
     headers.remove(EXPECT);
 }
 
-/// The host that is asked for; `None` when it is missing, given twice, or contradicts itself.
+/// Returns the requested host. `None`: it is missing, given twice or invalid.
 pub fn host_of(parts: &request::Parts) -> Option<HeaderValue> {
     let mut given = parts.headers.get_all(HOST).iter();
     let first = given.next();
@@ -77,7 +95,7 @@ pub fn host_of(parts: &request::Parts) -> Option<HeaderValue> {
         return None;
     }
     match (parts.uri.authority(), first) {
-        // HTTP/2, or a request in absolute form: what it says counts.
+        // HTTP/2, or a request in absolute form: the URI takes precedence.
         (Some(authority), _) => {
             let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
             HeaderValue::from_str(host).ok()
@@ -93,27 +111,45 @@ fn plain_host(host: &str) -> bool {
     host.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'@' | b'?' | b'#' | b'\\' | b','))
 }
 
-/// Tells the target of the visitor. `trusted`: what came along is of a proxy in front and is kept.
-pub fn tell_of(headers: &mut HeaderMap, visitor: &Visitor, host: &HeaderValue, trusted: bool) {
-    let proto = HeaderValue::from_static(if visitor.tls { "https" } else { "http" });
-    if !trusted {
-        headers.remove(FORWARDED);
+/// Adds the headers that describe the client. Keeps those that a trusted proxy in front has set, and no others.
+pub fn set_forwarded(headers: &mut HeaderMap, client: &ClientInfo, host: &HeaderValue) {
+    let spoofed: Vec<HeaderName> = headers.keys().filter(|name| !may_stay(name, client.trusted)).cloned().collect();
+    for name in spoofed {
+        headers.remove(name);
     }
-    let before = headers.get(FORWARDED_FOR).and_then(|value| value.to_str().ok()).filter(|_| trusted);
-    let chain = before.and_then(|before| HeaderValue::from_str(&format!("{before}, {}", visitor.ip)).ok());
-    headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| visitor.text.clone()));
-    if !(trusted && headers.contains_key(REAL_IP)) {
-        headers.insert(REAL_IP, visitor.text.clone());
-    }
-    if !(trusted && headers.contains_key(FORWARDED_PROTO)) {
-        headers.insert(FORWARDED_PROTO, proto);
-    }
-    if !(trusted && headers.contains_key(FORWARDED_HOST)) {
-        headers.insert(FORWARDED_HOST, host.clone());
+    let mut chain: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    chain.push(client.text.as_bytes());
+    let chain = HeaderValue::from_bytes(&chain.join(&b", "[..]));
+    headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|_| client.text.clone()));
+    let proto = HeaderValue::from_static(if client.tls { "https" } else { "http" });
+    for (name, own) in [(REAL_IP, &client.text), (FORWARDED_PROTO, &proto), (FORWARDED_HOST, host)] {
+        // With several lines, the nearest proxy has added the last one.
+        let given = headers.get_all(&name).iter().next_back().cloned();
+        headers.insert(name, given.unwrap_or_else(|| own.clone()));
     }
 }
 
-/// The id that came along, when it looks like one.
+/// Returns whether a header of the client may reach the target.
+fn may_stay(name: &HeaderName, trusted: bool) -> bool {
+    // Programs read `Proxy` as `HTTP_PROXY`, and `X_Forwarded_For` as `X-Forwarded-For`. No proxy sets either.
+    let variant = name.as_str().contains('_');
+    *name != PROXY && (!describes_client(name) || (trusted && !variant))
+}
+
+/// Returns whether a header tells a target who the client is, in any spelling that a target may read.
+fn describes_client(name: &HeaderName) -> bool {
+    let dashed;
+    let text = match name.as_str() {
+        text if text.contains('_') => {
+            dashed = text.replace('_', "-");
+            dashed.as_str()
+        }
+        text => text,
+    };
+    text.starts_with("x-forwarded") || text == FORWARDED.as_str() || text == REAL_IP.as_str()
+}
+
+/// Returns the request id that the client sent, if it is a valid one.
 pub fn given_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let given = headers.get(REQUEST_ID)?;
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'+' | b'=');
@@ -121,7 +157,7 @@ pub fn given_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     (!bytes.is_empty() && bytes.len() <= REQUEST_ID_MAX && bytes.iter().all(fits)).then(|| given.clone())
 }
 
-/// HTTP/2 splits cookies; HTTP/1.1 knows one header.
+/// Joins the cookie headers: HTTP/2 may split them, HTTP/1.1 has one.
 pub fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().nth(1).is_none() {
         return;
@@ -132,7 +168,7 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// The path alone, as a server is asked for it.
+/// Returns the path and query without scheme and authority.
 pub fn origin_form(uri: Uri) -> Uri {
     if uri.authority().is_none() && uri.scheme().is_none() {
         return uri;
@@ -141,12 +177,12 @@ pub fn origin_form(uri: Uri) -> Uri {
     path.map_or_else(|| Uri::from_static("/"), Uri::from)
 }
 
-/// Methods that may be sent twice.
+/// Returns whether a request with this method may be sent twice.
 pub fn repeatable(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
-/// Methods whose copies do no harm.
+/// Returns whether a copy of a request with this method has no effect on the target.
 pub fn safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }

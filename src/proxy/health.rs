@@ -1,4 +1,4 @@
-//! Asks each target again and again whether it is well, before the switch and after it.
+//! Checks the health of each target at intervals, before and after a switch.
 
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
@@ -12,40 +12,55 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::file_descriptors::is_shortage;
 use super::notice::notice;
 use super::upstream::Upstream;
 
-/// What checks call themselves.
+/// The user agent of the checks.
 const AGENT: HeaderValue = HeaderValue::from_static("deployer-proxy-check");
 
-/// Watches it until nobody has it any more.
+/// Checks a target until it is no longer in use. Returns at once.
 pub fn watch(service: &str, upstream: &Arc<Upstream>) {
     let service = service.to_owned();
     let weak = Arc::downgrade(upstream);
     tokio::spawn(async move {
         loop {
-            let Some(interval) = look(&service, &weak).await else { return };
+            let Some(interval) = check(&service, &weak).await else { return };
             sleep(interval).await;
         }
     });
 }
 
-async fn look(service: &str, weak: &Weak<Upstream>) -> Option<Duration> {
+/// Checks once and returns the time until the next check. `None`: the target is no longer in use.
+async fn check(service: &str, weak: &Weak<Upstream>) -> Option<Duration> {
     let upstream = weak.upgrade()?;
-    upstream.tidy();
+    upstream.close_idle();
     let check = upstream.check.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let asked = ask(&upstream, check.path.as_deref());
-    let good = timeout(check.timeout.0, asked).await.is_ok_and(|good| good);
-    if upstream.checked(good) {
-        let word = if good { "is well again" } else { "does not answer as it should" };
-        notice(format!("target `{}` of `{service}` at {} {word}", upstream.name, upstream.address));
+    let passed = match timeout(check.timeout.0, passes(&upstream, check.path.as_deref())).await {
+        Ok(Some(passed)) => passed,
+        // This process cannot connect to anything, which says nothing about the target.
+        Ok(None) => return Some(check.interval.0),
+        Err(_) => false,
+    };
+    if upstream.record_check(passed) {
+        let change = if passed { "is healthy again" } else { "is unhealthy" };
+        notice(format!("target `{}` of `{service}` at {} {change}", upstream.name, upstream.address));
     }
     Some(check.interval.0)
 }
 
-async fn ask(upstream: &Upstream, path: Option<&str>) -> bool {
-    let Ok(stream) = TcpStream::connect(upstream.address.as_str()).await else { return false };
-    let Some(path) = path else { return true };
+/// Connects, and where there is a path, asks for it. `None`: this process has no file descriptor or port left.
+async fn passes(upstream: &Upstream, path: Option<&str>) -> Option<bool> {
+    match (TcpStream::connect(upstream.address.as_str()).await, path) {
+        (Err(error), _) if is_shortage(&error) => None,
+        (Err(_), _) => Some(false),
+        (Ok(_), None) => Some(true),
+        (Ok(stream), Some(path)) => Some(answers(stream, upstream, path).await),
+    }
+}
+
+/// Requires a response with a status below 400.
+async fn answers(stream: TcpStream, upstream: &Upstream, path: &str) -> bool {
     let Ok((mut sender, connection)) = http1::handshake(TokioIo::new(stream)).await else { return false };
     let driver = tokio::spawn(connection);
     let mut request = Request::new(Empty::<Bytes>::new());
@@ -54,7 +69,7 @@ async fn ask(upstream: &Upstream, path: Option<&str>) -> bool {
     request.headers_mut().insert(HOST, host);
     request.headers_mut().insert(USER_AGENT, AGENT);
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    let answer = sender.send_request(request).await;
+    let response = sender.send_request(request).await;
     driver.abort();
-    answer.is_ok_and(|answer| answer.status().as_u16() < 400)
+    response.is_ok_and(|response| response.status().as_u16() < 400)
 }

@@ -1,4 +1,4 @@
-//! New requests wait here while an app is replaced that must not run twice: bounded in number and in time.
+//! Holds new requests while an app is replaced that must not run twice. Limited in number and in time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::state::HoldState;
 
-/// A hold that is in force, or was.
+/// A hold, which is active until it is released or its time is up.
 #[derive(Debug)]
 pub struct Hold {
     pub state: HoldState,
@@ -16,15 +16,16 @@ pub struct Hold {
     released: CancellationToken,
 }
 
-/// How the wait ended.
+/// How the wait of a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    GoOn,
-    /// Ask again later: too many wait, or it took too long.
+pub enum HoldEnd {
+    /// The request continues.
+    Released,
+    /// The request gets a 503: too many requests wait, or it waited too long.
     TurnedAway,
 }
 
-/// Milliseconds since 1970.
+/// Returns the milliseconds since 1970.
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or_default()
@@ -35,27 +36,29 @@ impl Hold {
         Self { state, waiting: AtomicU64::new(0), turned_away: AtomicU64::new(0), released: CancellationToken::new() }
     }
 
-    pub fn in_force(&self) -> bool {
+    /// Returns whether new requests must wait.
+    pub fn is_active(&self) -> bool {
         !self.released.is_cancelled() && now_ms() < self.state.until_ms
     }
 
-    pub async fn wait(&self) -> Wait {
-        let Some(left) = self.state.until_ms.checked_sub(now_ms()) else { return Wait::GoOn };
-        let place = Place::take(self);
+    /// Waits until the hold ends.
+    pub async fn wait(&self) -> HoldEnd {
+        let Some(left) = self.state.until_ms.checked_sub(now_ms()) else { return HoldEnd::Released };
+        let guard = WaitingGuard::new(self);
         if self.waiting.load(Ordering::Acquire) > self.state.max_requests {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
-            return Wait::TurnedAway;
+            return HoldEnd::TurnedAway;
         }
         let released = tokio::time::timeout(Duration::from_millis(left), self.released.cancelled()).await;
-        drop(place);
+        drop(guard);
         if released.is_ok() {
-            return Wait::GoOn;
+            return HoldEnd::Released;
         }
         self.turned_away.fetch_add(1, Ordering::Relaxed);
-        Wait::TurnedAway
+        HoldEnd::TurnedAway
     }
 
-    /// Lets all go on.
+    /// Lets all waiting requests continue.
     pub fn release(&self) {
         self.released.cancel();
     }
@@ -69,17 +72,17 @@ impl Hold {
     }
 }
 
-/// Counted out however the wait ends.
-struct Place<'a>(&'a Hold);
+/// Counts a waiting request until it is dropped.
+struct WaitingGuard<'a>(&'a Hold);
 
-impl<'a> Place<'a> {
-    fn take(hold: &'a Hold) -> Self {
+impl<'a> WaitingGuard<'a> {
+    fn new(hold: &'a Hold) -> Self {
         hold.waiting.fetch_add(1, Ordering::AcqRel);
         Self(hold)
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for WaitingGuard<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }

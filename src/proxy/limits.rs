@@ -1,23 +1,25 @@
-//! Every bound of the proxy, with its default, in one place.
+//! All limits and timeouts of the proxy with their defaults.
 
 use std::time::Duration;
 
-/// What a person may set.
+/// The limits that can be set on the command line.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections of visitors at a time; more wait in the queue of the socket.
+    /// Client connections at a time; further ones wait in the queue of the socket.
     pub connections: usize,
-    /// Of a request's body, in bytes.
+    /// Size of a request body, in bytes.
     pub body_bytes: u64,
-    /// Until a request's head has come, and between two requests.
+    /// Time for a request's head to arrive, and between two requests of a connection.
     pub head_timeout: Duration,
-    /// Without a byte of a body, on either side.
+    /// Longest pause of a request body.
     pub idle_timeout: Duration,
-    /// Until the target's answer begins.
+    /// Time for the response of a target to begin, and longest pause of its body.
     pub answer_timeout: Duration,
-    /// When the process ends: until requests are cut.
+    /// How long an upgraded stream may carry no byte in either direction.
+    pub stream_idle_timeout: Duration,
+    /// Time that requests get at shutdown before they are cut.
     pub drain: Duration,
-    /// When the process ends: until upgraded streams are cut.
+    /// Time that upgraded streams get at shutdown before they are cut.
     pub drain_streams: Duration,
 }
 
@@ -29,37 +31,50 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
             answer_timeout: Duration::from_secs(120),
+            stream_idle_timeout: Duration::from_secs(3_600),
             drain: Duration::from_secs(30),
             drain_streams: Duration::from_secs(60),
         }
     }
 }
 
-/// Of a request's head, in bytes.
+/// Size of a request's head, in bytes.
 pub const HEAD_BYTES: usize = 64 * 1024;
-/// Streams of one HTTP/2 connection.
+/// Headers of a request, and of a target's response.
+pub const HEADERS: usize = 256;
+/// File descriptors that are kept for everything but client connections: listeners, control, log, idle connections.
+pub const DESCRIPTOR_RESERVE: u64 = 256;
+/// File descriptors that one client connection usually takes: its own, and the one to the target.
+pub const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+/// How long a connection carries nothing before TCP asks whether the other side still exists.
+pub const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
+/// The time between two such questions.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// The number of questions without an answer after which the connection is closed.
+pub const KEEP_ALIVE_TRIES: u32 = 4;
+/// Concurrent streams of one HTTP/2 connection.
 pub const H2_STREAMS: u32 = 250;
-/// Until a connection to a target is open.
+/// Time to connect to a target.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Until TLS is agreed on.
+/// Time for a TLS handshake or a protocol upgrade.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections to a target that each thread keeps.
 pub const IDLE_MAX: usize = 64;
-/// Below the 5 s after which Node's servers, the most impatient ones, close an idle connection.
+/// How long a connection to a target may be idle. Below the 5 s after which Node.js servers close one.
 pub const IDLE_AGE: Duration = Duration::from_secs(4);
-/// A request that must not be sent twice takes no connection that was idle for longer: it may be closing.
+/// The same for a request that must not be sent twice, because a longer idle connection may already be closing.
 pub const IDLE_AGE_UNSAFE: Duration = Duration::from_millis(500);
-/// Connections that a request tries.
+/// How many connections one request may try.
 pub const TRIES: usize = 4;
-/// When the process ends, idle visitors' connections stay that long, so that none closes under a request.
+/// How long idle client connections stay open at shutdown, so that none closes while a request is on its way.
 pub const LINGER: Duration = Duration::from_secs(5);
-/// Copies of requests that are under way at a time, of one service.
+/// Mirrored requests in flight of one service.
 pub const MIRRORS: u64 = 64;
-/// Of a copied request altogether.
+/// Total time of a mirrored request.
 pub const MIRROR_TIMEOUT: Duration = Duration::from_secs(30);
-/// Of a command's text.
+/// Size of a command, in bytes.
 pub const COMMAND_BYTES: usize = 1024 * 1024;
 /// Connections to the control socket at a time.
-pub const CONTROLLERS: usize = 256;
-/// That statistics look back.
+pub const CONTROL_CONNECTIONS: usize = 256;
+/// The time that statistics cover, in seconds.
 pub const WINDOW: usize = 600;

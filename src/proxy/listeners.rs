@@ -1,4 +1,4 @@
-//! The public sockets: bound here, or handed over by the service manager or by the process before. Knows no route.
+//! The public sockets: bound here, or inherited from the service manager or the previous process. Knows no route.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,30 +10,31 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{self, Accepted};
+use super::client_connection::{self, Accepted};
+use super::keep_alive;
 use super::shared::Shared;
 use super::threads::Threads;
 use super::tls::Tls;
 
-/// Connections that wait to be accepted.
+/// The number of connections that may wait to be accepted.
 const BACKLOG: u32 = 4_096;
-/// After an accept that failed for want of something.
-const BREATH: Duration = Duration::from_millis(10);
+/// The pause after a failed accept.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// All of them, by their address.
+/// The public sockets by address.
 pub struct Listeners {
     shared: Arc<Shared>,
     threads: Arc<Threads>,
     tls: Option<Arc<Tls>>,
-    open: BTreeMap<SocketAddr, Open>,
-    /// Stay open without a route.
+    open: BTreeMap<SocketAddr, OpenSocket>,
+    /// Addresses that stay open without a route.
     kept: Vec<SocketAddr>,
 }
 
-struct Open {
-    /// The same socket once more, for whoever takes over.
+struct OpenSocket {
+    /// A duplicate of the socket, for a process that takes over.
     copy: StdListener,
-    /// Bound, with nobody who accepts yet: connections wait in its queue.
+    /// The socket until accepting begins; meanwhile connections wait in its queue.
     waiting: Option<TcpListener>,
     end: CancellationToken,
 }
@@ -43,26 +44,26 @@ impl Listeners {
         Self { shared, threads, tls, open: BTreeMap::new(), kept: Vec::new() }
     }
 
-    /// Takes a socket that is bound already. Accepts nothing before [`Self::begin`].
+    /// Adds a socket that is already bound. Accepts nothing before [`Self::begin`].
     ///
     /// # Errors
-    /// When it is no listening socket.
+    /// When it is not a listening socket.
     pub fn adopt(&mut self, socket: StdListener, keep: bool) -> io::Result<SocketAddr> {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         let copy = socket.try_clone()?;
         let waiting = Some(TcpListener::from_std(socket)?);
-        self.open.insert(address, Open { copy, waiting, end: CancellationToken::new() });
+        self.open.insert(address, OpenSocket { copy, waiting, end: CancellationToken::new() });
         if keep {
             self.kept.push(address);
         }
         Ok(address)
     }
 
-    /// Listens there, unless it does already. Accepts nothing before [`Self::begin`].
+    /// Listens on the address, unless it already does. Accepts nothing before [`Self::begin`].
     ///
     /// # Errors
-    /// When the address is taken, or not of this machine.
+    /// When the address is in use or does not belong to this machine.
     pub fn ensure(&mut self, address: SocketAddr, keep: bool) -> io::Result<()> {
         if self.open.contains_key(&address) {
             if keep && !self.kept.contains(&address) {
@@ -77,8 +78,8 @@ impl Listeners {
         Ok(())
     }
 
-    /// Begins to accept on all that wait for it. To be called when the table knows their routes: who is accepted before
-    /// finds none.
+    /// Begins to accept on all new sockets. Call it once the route table is in place: an earlier request would find no
+    /// route.
     pub fn begin(&mut self) {
         for (address, open) in &mut self.open {
             let Some(listener) = open.waiting.take() else { continue };
@@ -88,11 +89,11 @@ impl Listeners {
         }
     }
 
-    /// Closes those that no route wants, and that were not asked for by name.
-    pub fn retain(&mut self, wanted: &[SocketAddr]) {
+    /// Closes the sockets that no route needs, except those that are to stay open.
+    pub fn retain(&mut self, needed: &[SocketAddr]) {
         let kept = &self.kept;
         self.open.retain(|address, open| {
-            let stays = wanted.contains(address) || kept.contains(address);
+            let stays = needed.contains(address) || kept.contains(address);
             if !stays {
                 open.end.cancel();
             }
@@ -104,15 +105,15 @@ impl Listeners {
         self.open.keys().copied().collect()
     }
 
-    /// The sockets, for the process that takes over.
+    /// Returns duplicates of the sockets for the process that takes over.
     ///
     /// # Errors
-    /// When the system gives no more descriptors.
+    /// When the system is out of file descriptors.
     pub fn copies(&self) -> io::Result<Vec<StdListener>> {
         self.open.values().map(|open| open.copy.try_clone()).collect()
     }
 
-    /// Accepts nothing more. The queue of a socket that another process has too stays for that one.
+    /// Stops accepting. Connections in the queue of a shared socket stay there for the other process.
     pub fn close(&mut self) {
         for open in std::mem::take(&mut self.open).into_values() {
             open.end.cancel();
@@ -129,34 +130,35 @@ async fn accept(
     end: CancellationToken,
 ) {
     loop {
-        // First a place, then a connection: what is too much waits in the queue of the socket.
-        let place = tokio::select! {
+        // Reserve a slot before accepting, so that excess connections wait in the queue of the socket.
+        let slot = tokio::select! {
             () = end.cancelled() => return,
-            place = Arc::clone(&shared.places).acquire_owned() => place,
+            slot = Arc::clone(&shared.slots).acquire_owned() => slot,
         };
-        let Ok(place) = place else { return };
-        shared.kept.fetch_add(1, Ordering::AcqRel);
+        let Ok(slot) = slot else { return };
+        shared.reserved.fetch_add(1, Ordering::AcqRel);
         let accepted = tokio::select! {
             biased;
             () = end.cancelled() => None,
             accepted = listener.accept() => Some(accepted),
         };
-        shared.kept.fetch_sub(1, Ordering::AcqRel);
+        shared.reserved.fetch_sub(1, Ordering::AcqRel);
         let Some(accepted) = accepted else { return };
         let Ok((stream, peer)) = accepted else {
-            // Out of descriptors, or a visitor who left in the queue.
-            tokio::time::sleep(BREATH).await;
+            // Out of file descriptors, or the client disconnected while it was queued.
+            tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
         shared.accepted.fetch_add(1, Ordering::Relaxed);
-        // Whoever takes nothing off for so long is gone.
-        let patience = u32::try_from(shared.limits.idle_timeout.as_millis()).unwrap_or(u32::MAX);
-        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, patience);
+        // A client that acknowledges no data for this long is disconnected.
+        let timeout_ms = u32::try_from(shared.limits.idle_timeout.as_millis()).unwrap_or(u32::MAX);
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, timeout_ms);
         drop(stream.set_nodelay(true));
+        keep_alive::enable(&stream);
         let Ok(stream) = stream.into_std() else { continue };
-        let accepted = Accepted { stream, peer, address, tls: tls.as_ref().map(|tls| tls.acceptor()), place };
+        let accepted = Accepted { stream, peer, address, tls: tls.as_ref().map(|tls| tls.acceptor()), slot };
         let shared = Arc::clone(&shared);
-        threads.spawn(move |thread| connection::serve(accepted, shared, thread));
+        threads.spawn(move |thread| client_connection::serve(accepted, shared, thread));
     }
 }
 
@@ -165,12 +167,13 @@ mod tests {
     use std::net::TcpStream;
 
     use super::super::limits::Limits;
+    use super::super::trusted_networks::TrustedNetworks;
     use super::*;
 
     #[tokio::test]
-    async fn who_comes_before_the_routes_waits_for_them() {
+    async fn connections_wait_until_accepting_begins() {
         let threads = Arc::new(Threads::start(1).unwrap());
-        let shared = Arc::new(Shared::new(Limits::default(), false, None, 0));
+        let shared = Arc::new(Shared::new(Limits::default(), TrustedNetworks::default(), None, 0));
         let mut listeners = Listeners::new(Arc::clone(&shared), threads, None);
         let address = listeners.adopt(StdListener::bind("127.0.0.1:0").unwrap(), true).unwrap();
         let _early = TcpStream::connect(address).unwrap();

@@ -1,37 +1,36 @@
-//! The figures in the text format of Prometheus.
+//! The metrics of the proxy in the text format of Prometheus.
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
-use super::steering::Steering;
+use super::controller::Controller;
 use super::upstream::ENDS;
 
-/// Seconds that latencies look back.
+/// The time that latencies cover, in seconds.
 const WINDOW: u64 = 60;
 
-/// All of it.
-pub async fn text(steering: &Steering) -> String {
+/// Returns all metrics.
+pub async fn text(controller: &Controller) -> String {
     let mut text = String::new();
-    match write(&mut text, steering).await {
+    match write(&mut text, controller).await {
         Ok(()) => text,
         Err(error) => format!("# {error}\n"),
     }
 }
 
-async fn write(text: &mut String, steering: &Steering) -> std::fmt::Result {
-    let shared = &steering.shared;
-    let routes = steering.show().await;
+async fn write(text: &mut String, controller: &Controller) -> std::fmt::Result {
+    let shared = &controller.shared;
+    let routes = controller.show().await;
     let table = shared.table();
-    gauge(text, "connections", "Open connections of visitors.", shared.connections())?;
-    counter(text, "connections_total", "Connections that were accepted.", shared.accepted.load(Ordering::Relaxed))?;
+    gauge(text, "connections", "Open client connections.", shared.connections())?;
+    counter(text, "connections_total", "Accepted client connections.", shared.accepted.load(Ordering::Relaxed))?;
     counter(text, "unrouted_total", "Requests without a route.", shared.unrouted.load(Ordering::Relaxed))?;
     if let Some(log) = &shared.log {
-        counter(text, "log_dropped_total", "Lines of the access log that were dropped.", log.dropped())?;
+        counter(text, "log_dropped_total", "Access log lines dropped because the queue was full.", log.dropped())?;
     }
-    head(text, "requests_total", "Requests by how they ended.", "counter")?;
+    head(text, "requests_total", "Requests by outcome.", "counter")?;
     for service in table.services.values() {
-        let all = service.with_plan(|plan| plan.entries.iter().map(|e| e.upstream.clone()).collect::<Vec<_>>());
-        for upstream in all {
+        for upstream in service.upstreams() {
             for (end, count) in ENDS.iter().zip(upstream.totals()) {
                 let (service, target) = (&service.name, &upstream.name);
                 writeln!(
@@ -41,9 +40,11 @@ async fn write(text: &mut String, steering: &Steering) -> std::fmt::Result {
             }
         }
     }
-    for (name, help) in
-        [("in_flight", "Requests under way."), ("streams", "Open upgraded streams."), ("healthy", "1 when it is well.")]
-    {
+    for (name, help) in [
+        ("in_flight", "Requests in flight."),
+        ("streams", "Open upgraded streams."),
+        ("healthy", "1 when the target is healthy."),
+    ] {
         head(text, name, help, "gauge")?;
         for route in &routes {
             for target in &route.targets {
@@ -57,10 +58,9 @@ async fn write(text: &mut String, steering: &Steering) -> std::fmt::Result {
             }
         }
     }
-    head(text, "latency_seconds", "Of the last minute.", "summary")?;
+    head(text, "latency_seconds", "Latency in the last minute.", "summary")?;
     for service in table.services.values() {
-        let all = service.with_plan(|plan| plan.entries.iter().map(|e| e.upstream.clone()).collect::<Vec<_>>());
-        for upstream in all {
+        for upstream in service.upstreams() {
             let latency = upstream.stats(WINDOW).latency;
             for (quantile, value) in [("0.5", latency.p50_ms), ("0.9", latency.p90_ms), ("0.99", latency.p99_ms)] {
                 let (service, target) = (&service.name, &upstream.name);
@@ -73,9 +73,9 @@ async fn write(text: &mut String, steering: &Steering) -> std::fmt::Result {
         }
     }
     let figures = [
-        ("fallbacks_total", "Requests that went to a target that stood in."),
-        ("retries_total", "Requests that were sent once more."),
-        ("turned_away_total", "Requests that were held for too long."),
+        ("fallbacks_total", "Requests sent to a fallback target."),
+        ("retries_total", "Requests sent again."),
+        ("turned_away_total", "Held requests answered with 503."),
     ];
     for (name, help) in figures {
         head(text, name, help, "counter")?;

@@ -1,4 +1,4 @@
-//! Copies of safe requests to a target on trial; never in the way of the request itself.
+//! Sends copies of safe requests to a second target. Never delays the request itself.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,42 +9,41 @@ use tokio::time::timeout;
 
 use super::limits::MIRROR_TIMEOUT;
 use super::request_body::RequestBody;
-use super::service::Service;
-use super::upstream::Claim;
-use super::window::End;
-use super::wire::Wire;
+use super::routed_service::RoutedService;
+use super::upstream::InFlightRequest;
+use super::window::RequestEnd;
 
-/// Sends a copy when the plan asks for one and there is a place for it.
-pub fn copy(service: &Arc<Service>, thread: usize, request: &Request<RequestBody>) {
-    let Some((mut claim, place)) = service.mirror(thread) else { return };
+/// Sends a copy when the balancer asks for one and the limit of concurrent copies allows it.
+pub fn copy(service: &Arc<RoutedService>, thread: usize, request: &Request<RequestBody>) {
+    let Some((mut in_flight, permit)) = service.begin_mirror(thread) else { return };
     let mut copy = Request::new(RequestBody::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     copy.headers_mut().clone_from(request.headers());
     tokio::spawn(async move {
         let begun = Instant::now();
-        let end = timeout(MIRROR_TIMEOUT, send(&mut claim, copy)).await.unwrap_or(End::Timeout);
-        claim.end(end, begun.elapsed());
-        drop(place);
+        let end = timeout(MIRROR_TIMEOUT, send(&mut in_flight, copy)).await.unwrap_or(RequestEnd::Timeout);
+        in_flight.end(end, begun.elapsed());
+        drop(permit);
     });
 }
 
-async fn send(claim: &mut Claim, copy: Request<RequestBody>) -> End {
-    let mut wire = match claim.idle_wire(true) {
-        Some(wire) => wire,
-        None => match Wire::open(claim.upstream()).await {
-            Ok(wire) => wire,
-            Err(_) => return End::Connect,
+async fn send(in_flight: &mut InFlightRequest, copy: Request<RequestBody>) -> RequestEnd {
+    let mut connection = match in_flight.idle_connection(true) {
+        Some(connection) => connection,
+        None => match in_flight.upstream().connect().await {
+            Ok(connection) => connection,
+            Err(_) => return RequestEnd::Connect,
         },
     };
-    let Ok(response) = wire.send(copy).await else { return End::Broken };
+    let Ok(response) = connection.send(copy).await else { return RequestEnd::Broken };
     let status = response.status().as_u16();
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
         if frame.is_err() {
-            return End::Broken;
+            return RequestEnd::Broken;
         }
     }
-    claim.give_back(wire);
-    End::Answered(status)
+    in_flight.keep_idle(connection);
+    RequestEnd::Answered(status)
 }

@@ -1,57 +1,72 @@
-//! The embedded reverse proxy: long-lived, never reloaded for a deploy, steered through a unix socket.
+//! The embedded reverse proxy: one long-lived process that is never reloaded for a deploy, controlled through a unix
+//! socket.
 //!
-//! It knows no script, no journal and no world, and could be lifted out. In reading order:
+//! It knows no script, no journal and no world, and could become a crate of its own. In reading order:
 //!
-//! - what it is told: [`command`], [`check`], [`state`] (a fold of commands), [`state_file`];
-//! - who gets a request: [`table`] (address, host, path) > [`service`] > [`plan`] (weights, canaries, visitors that stay,
-//!   warm ones in reserve) > [`upstream`] (a target at work);
-//! - the way of one request: [`listeners`] > [`connection`] > [`forward`] > [`wire`], and back through `answer_body`;
-//! - what a cut-over needs: [`drain`], [`hold`], [`mirror`], [`health`], [`window`] (figures);
-//! - the process: [`proxy`], [`control`] and [`client`], [`handover`], [`tls`].
+//! - control: [`command`], `validate`, [`state`] (a fold of commands), [`state_file`], `controller`;
+//! - routing: `route_table` (address, host, path) > `routed_service` > `balancer` (weights, canaries, sticky
+//!   clients, standby targets) > `upstream` (one target with its counters and connections);
+//! - one request: `listeners` > `client_connection` > `forward` > `target_connection`, and back through
+//!   `response_body`;
+//! - cutover: `drain`, `hold`, `mirror`, `health`, `window` (statistics);
+//! - the process: `run`, [`control_socket`] and `control_client`, `handover`, `tls`.
 //!
-//! Three rules make a cut-over lose nothing. A target is chosen and the request counted in under one lock, which the new
-//! plan takes too: after a switch nobody is between both, so a count of zero is zero. A request keeps its place until the
-//! last byte of its answer. And a request is sent once more only while no byte of it was sent, or when it may be repeated
-//! and has no body.
+//! Three rules make a cutover lose no request:
+//!
+//! 1. Choosing a target and counting the request happen under one lock, and a new balancer takes the same lock. After a
+//!    switch no request is between the two, so a count of zero really means zero.
+//! 2. A request counts as in flight until the last byte of its response.
+//! 3. A request is sent again only if none of its bytes were sent, or if its method may be repeated and it has no body.
 
 mod access_log;
-mod answer_body;
-pub mod check;
-pub mod client;
+mod balancer;
+mod client_connection;
 pub mod command;
-pub mod connection;
-pub mod control;
-pub mod drain;
-pub mod forward;
-pub mod handover;
+mod connection_context;
+mod control_client;
+pub mod control_socket;
+mod controller;
+mod drain;
+mod error_response;
+mod file_descriptors;
+mod forward;
+mod handover;
 mod headers;
-pub mod health;
-pub mod hold;
-pub mod limits;
-pub mod listeners;
+mod health;
+mod hold;
+mod idle;
+mod keep_alive;
+mod limits;
+mod listeners;
 mod metrics;
-pub mod mirror;
+mod mirror;
 mod notice;
-pub mod plan;
+mod options;
 mod predecessor;
-#[allow(clippy::module_inception)]
-pub mod proxy;
+mod replayed_stream;
 mod request_body;
-pub mod service;
+mod request_head;
+mod request_path;
+mod response_body;
+mod route_table;
+mod routed_service;
+mod run;
+mod running_proxy;
 mod shared;
-mod staff;
 pub mod state;
 pub mod state_file;
-mod steering;
-pub mod table;
+mod target_connection;
 mod threads;
-pub mod tls;
+mod tls;
+mod trusted_networks;
 mod tunnel;
-pub mod upstream;
-pub mod window;
-pub mod wire;
-mod words;
+mod upstream;
+mod upstream_pool;
+mod validate;
+mod window;
 
-pub use client::Client;
+pub use control_client::Client;
 pub use limits::Limits;
-pub use proxy::{ProxyOptions, run};
+pub use options::ProxyOptions;
+pub use run::run;
+pub use trusted_networks::TrustedNetworks;

@@ -1,9 +1,9 @@
-//! What a person should read, on standard error, one line each.
+//! Messages of the proxy on standard error, one line each.
 
 use std::fmt::Display;
 use std::io::Write;
 
-/// A reader who has left changes nothing.
+/// Writes a message. A closed standard error is ignored: the proxy must continue.
 pub fn notice(line: impl Display) {
     drop(writeln!(std::io::stderr(), "deployer proxy: {line}"));
 }

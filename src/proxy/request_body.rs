@@ -1,4 +1,4 @@
-//! A visitor's body on its way to a target: bounded in size and in silence.
+//! A client's request body on its way to a target, with a limit on its size and on its pauses.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,41 +6,43 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 /// Why a body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodyFault {
-    #[error("the body is larger than is allowed")]
+pub enum BodyError {
+    #[error("the body exceeds the size limit")]
     TooLarge,
-    #[error("no byte of the body came for too long")]
+    #[error("the body stalled for too long")]
     Silent,
-    #[error("the visitor's connection broke")]
+    #[error("the client's connection broke")]
     Broken,
 }
 
-/// The patience with whoever sends a body; costs nothing while bytes come.
+/// Limits the pauses of a body. Costs nothing while bytes arrive.
 #[derive(Debug)]
-pub struct Patience {
+pub struct IdleTimer {
     limit: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
-impl Patience {
+impl IdleTimer {
     pub fn new(limit: Duration) -> Self {
         Self { limit, sleep: None, waiting: false }
     }
 
-    /// Bytes came.
+    /// Records that bytes have arrived.
     pub fn reset(&mut self) {
         self.waiting = false;
     }
 
-    /// No bytes for now: ready when it was too long.
-    pub fn poll_spent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Is ready when no bytes have arrived for the whole limit.
+    pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = self.limit;
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         if !self.waiting {
@@ -51,23 +53,33 @@ impl Patience {
     }
 }
 
+/// A client's request body.
 #[derive(Debug)]
 pub enum RequestBody {
     Empty,
-    Stream { inner: Incoming, left: u64, patience: Patience },
+    Stream { inner: Incoming, left: u64, timer: IdleTimer },
 }
 
 impl RequestBody {
+    /// Limits the body to `limit` bytes and its pauses to `silence`.
+    ///
     /// # Errors
-    /// When its declared length is too large already.
-    pub fn new(inner: Incoming, limit: u64, silence: Duration) -> Result<Self, BodyFault> {
+    /// When its declared length already exceeds the limit.
+    pub fn new(inner: Incoming, limit: u64, silence: Duration) -> Result<Self, BodyError> {
         if inner.is_end_stream() {
             return Ok(Self::Empty);
         }
         if inner.size_hint().lower() > limit {
-            return Err(BodyFault::TooLarge);
+            return Err(BodyError::TooLarge);
         }
-        Ok(Self::Stream { inner, left: limit, patience: Patience::new(silence) })
+        Ok(Self::Stream { inner, left: limit, timer: IdleTimer::new(silence) })
+    }
+
+    /// Declares a body of unknown length. Without it, hyper sends a GET or HEAD without its body.
+    pub fn declare_length(&self, headers: &mut HeaderMap) {
+        if !self.is_empty() && self.size_hint().exact().is_none() && !headers.contains_key(CONTENT_LENGTH) {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -77,19 +89,19 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = BodyFault;
+    type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let Self::Stream { inner, left, patience } = self.get_mut() else { return Poll::Ready(None) };
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self::Stream { inner, left, timer } = self.get_mut() else { return Poll::Ready(None) };
         let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else {
-            ready!(patience.poll_spent(cx));
-            return Poll::Ready(Some(Err(BodyFault::Silent)));
+            ready!(timer.poll_expired(cx));
+            return Poll::Ready(Some(Err(BodyError::Silent)));
         };
-        patience.reset();
+        timer.reset();
         let Some(frame) = frame else { return Poll::Ready(None) };
-        let Ok(frame) = frame else { return Poll::Ready(Some(Err(BodyFault::Broken))) };
+        let Ok(frame) = frame else { return Poll::Ready(Some(Err(BodyError::Broken))) };
         let size = frame.data_ref().map_or(0, |data| data.len() as u64);
-        let Some(rest) = left.checked_sub(size) else { return Poll::Ready(Some(Err(BodyFault::TooLarge))) };
+        let Some(rest) = left.checked_sub(size) else { return Poll::Ready(Some(Err(BodyError::TooLarge))) };
         *left = rest;
         Poll::Ready(Some(Ok(frame)))
     }

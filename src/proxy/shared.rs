@@ -1,4 +1,4 @@
-//! What all connections share: the table, the limits, the counters, and the signals that the process ends.
+//! The state that all connections share: route table, limits, counters and shutdown signals.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,26 +9,30 @@ use tokio_util::sync::CancellationToken;
 
 use super::access_log::AccessLog;
 use super::limits::Limits;
-use super::table::Table;
+use super::route_table::RouteTable;
+use super::trusted_networks::TrustedNetworks;
 
-/// Of one process.
+/// The shared state of one process.
 #[derive(Debug)]
 pub struct Shared {
     pub limits: Limits,
-    /// There is a proxy in front whose forwarded headers are true.
-    pub trusted: bool,
+    /// The networks of the proxies in front, whose forwarded headers are kept.
+    pub trusted: TrustedNetworks,
     pub log: Option<AccessLog>,
-    table: RwLock<Arc<Table>>,
-    /// Places for connections.
-    pub places: Arc<Semaphore>,
-    /// Places that are kept for whoever comes next, one for each socket.
-    pub kept: AtomicU64,
-    /// No new connections; those that are open end when they can.
+    table: RwLock<Arc<RouteTable>>,
+    /// One permit for each connection that may be open.
+    pub slots: Arc<Semaphore>,
+    /// Slots reserved for the next connection, one for each socket.
+    pub reserved: AtomicU64,
+    /// Cancelled when shutdown begins: open connections end after their requests.
     pub closing: CancellationToken,
-    /// What is still open ends at once.
+    /// Cancelled at the deadline of shutdown: open connections end at once.
     pub cut: CancellationToken,
+    /// The same for upgraded streams.
     pub cut_streams: CancellationToken,
+    /// Open upgraded streams.
     pub streams: AtomicU64,
+    /// Accepted connections.
     pub accepted: AtomicU64,
     /// Requests without a route.
     pub unrouted: AtomicU64,
@@ -37,14 +41,14 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(limits: Limits, trusted: bool, log: Option<AccessLog>, prefix: u32) -> Self {
+    pub fn new(limits: Limits, trusted: TrustedNetworks, log: Option<AccessLog>, prefix: u32) -> Self {
         Self {
             limits,
             trusted,
             log,
             table: RwLock::default(),
-            places: Arc::new(Semaphore::new(limits.connections)),
-            kept: AtomicU64::new(0),
+            slots: Arc::new(Semaphore::new(limits.connections)),
+            reserved: AtomicU64::new(0),
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
             cut_streams: CancellationToken::new(),
@@ -56,27 +60,27 @@ impl Shared {
         }
     }
 
-    pub fn table(&self) -> Arc<Table> {
+    pub fn table(&self) -> Arc<RouteTable> {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub fn exchange_table(&self, table: Table) {
+    pub fn replace_table(&self, table: RouteTable) {
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
     }
 
-    /// Open connections of visitors, upgraded ones included.
+    /// Returns the number of open client connections, upgraded ones included.
     pub fn connections(&self) -> u64 {
-        let taken = self.limits.connections.saturating_sub(self.places.available_permits()) as u64;
-        taken.saturating_sub(self.kept.load(Ordering::Acquire))
+        let taken = self.limits.connections.saturating_sub(self.slots.available_permits()) as u64;
+        taken.saturating_sub(self.reserved.load(Ordering::Acquire))
     }
 
-    /// Unlike every other one, in this process and the next.
+    /// Returns a request id that is unique, also across processes.
     pub fn request_id(&self) -> HeaderValue {
         let number = self.ids.fetch_add(1, Ordering::Relaxed);
         let mut id = [b'0'; 24];
         let mut digits = (u128::from(self.prefix) << 64) | u128::from(number);
-        for place in id.iter_mut().rev() {
-            *place = b"0123456789abcdef"[(digits & 15) as usize];
+        for digit in id.iter_mut().rev() {
+            *digit = b"0123456789abcdef"[(digits & 15) as usize];
             digits >>= 4;
         }
         HeaderValue::from_bytes(&id).unwrap_or_else(|_| HeaderValue::from_static("0"))

@@ -1,72 +1,83 @@
-//! What the proxy is told to do, as plain data: a fold of commands that refuses those that would break a route.
-//! Knows no socket, no file and no clock.
+//! The routes as plain data: a fold of commands that refuses those that would break a route. Knows no socket, file or
+//! clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::check;
 use super::command::{Command, Refusal, RefusalKind};
+use super::validate;
 use crate::effect::traffic::{CanaryRule, Mirror, Route, Target, Targets};
 
-/// Services at most.
+/// The maximum number of services.
 pub const SERVICES_MAX: usize = 1_000;
-/// Epochs of removed services that are remembered.
+/// The number of removed services whose epochs are kept.
 const FENCES_MAX: usize = 1_000;
 
-/// Everything that outlives the process.
+/// Everything that must survive the process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// What the marks of sticky visitors are made from.
+    /// The secret that sticky cookies are derived from.
     pub seed: String,
+    /// The services by name.
     pub services: BTreeMap<String, ServiceState>,
-    /// Epochs of services that were removed: their older commands stay refused.
+    /// The epochs of removed services, so that older commands for them stay refused.
     #[serde(default)]
     pub fences: BTreeMap<String, u64>,
 }
 
-/// One service as it should be.
+/// The desired state of one service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceState {
+    /// The epoch of the last command.
     pub epoch: u64,
+    /// Where the service is reached.
     pub route: Route,
-    /// Counts the steps; a visitor's mark is good for one.
+    /// Counts the steps. A sticky cookie is valid for one step.
     pub step: u64,
+    /// The targets with their weights.
     pub targets: Vec<Target>,
+    /// Whether clients stay with their target within a step.
     #[serde(default)]
     pub sticky: bool,
+    /// Which requests go to a canary target regardless of the weights.
     #[serde(default)]
     pub canary: Option<CanaryRule>,
+    /// A target that receives copies of requests.
     #[serde(default)]
     pub mirror: Option<Mirror>,
+    /// Whether new requests wait, and how many for how long.
     #[serde(default)]
     pub hold: Option<HoldState>,
-    /// Targets that get no new requests.
+    /// Targets that receive no new requests.
     #[serde(default)]
     pub draining: BTreeSet<String>,
 }
 
+/// The limits of a hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HoldState {
+    /// How many requests may wait.
     pub max_requests: u64,
-    /// Milliseconds since 1970.
+    /// When it ends by itself, in milliseconds since 1970.
     pub until_ms: u64,
 }
 
 impl State {
-    /// The state after `command`, at `now_ms` since 1970. Commands that change nothing give the same state.
+    /// Returns the state after `command`. Commands that only read return the same state. `now_ms`: milliseconds since
+    /// 1970.
     ///
     /// # Errors
-    /// When it is fenced off, wrong, or would leave a route without a target.
+    /// When the command has an old epoch, is invalid, or would leave a route without a target.
     pub fn after(&self, command: &Command, now_ms: u64) -> Result<Self, Refusal> {
         let mut next = self.clone();
         let Some((service, epoch)) = command.fence() else { return Ok(next) };
         let last = self.services.get(service).map(|state| state.epoch).or_else(|| self.fences.get(service).copied());
         if let Some(last) = last.filter(|last| epoch < *last) {
-            let message = format!("`{service}` was commanded with epoch {last} already; {epoch} is older");
+            let message = format!("epoch {epoch} for `{service}` is outdated: the last command had epoch {last}");
             return Err(Refusal::new(RefusalKind::Fenced, message));
         }
         next.change(command, now_ms)?;
@@ -81,7 +92,7 @@ impl State {
         match command {
             Command::RouteSet { epoch, route, step } => self.set_route(*epoch, route, step.as_ref()),
             Command::RouteRemove { epoch, service } => {
-                self.known(service)?;
+                self.service(service)?;
                 self.services.remove(service);
                 self.fences.insert(service.clone(), *epoch);
                 while self.fences.len() > FENCES_MAX {
@@ -90,23 +101,23 @@ impl State {
                 Ok(())
             }
             Command::TargetsSet { service, step, .. } => {
-                self.known(service)?.begin(step);
+                self.service(service)?.begin_step(step);
                 Ok(())
             }
-            Command::Switch { service, target, .. } => self.known(service)?.switch(target),
-            Command::Drain { service, target, .. } => self.known(service)?.drain(target, now_ms),
+            Command::Switch { service, target, .. } => self.service(service)?.switch(target),
+            Command::Drain { service, target, .. } => self.service(service)?.drain(target, now_ms),
             Command::Hold { service, max_requests, max_wait, .. } => {
-                check::hold(*max_requests, max_wait.0)?;
+                validate::hold(*max_requests, max_wait.0)?;
                 let until_ms = now_ms.saturating_add(u64::try_from(max_wait.0.as_millis()).unwrap_or(u64::MAX));
-                self.known(service)?.hold = Some(HoldState { max_requests: *max_requests, until_ms });
+                self.service(service)?.hold = Some(HoldState { max_requests: *max_requests, until_ms });
                 Ok(())
             }
             Command::Release { service, .. } => {
-                self.known(service)?.release();
+                self.service(service)?.release();
                 Ok(())
             }
             Command::Mirror { service, mirror, .. } => {
-                self.known(service)?.mirror = mirror.clone();
+                self.service(service)?.mirror = mirror.clone();
                 Ok(())
             }
             Command::Stats { .. } | Command::Show | Command::Status | Command::Upgrade { .. } | Command::ReloadTls => {
@@ -116,7 +127,7 @@ impl State {
     }
 
     fn set_route(&mut self, epoch: u64, route: &Route, step: Option<&Targets>) -> Result<(), Refusal> {
-        let route = check::route(route)?;
+        let route = validate::route(route)?;
         let state = self.services.entry(route.service.clone()).or_insert_with(|| ServiceState {
             epoch,
             route: route.clone(),
@@ -131,34 +142,34 @@ impl State {
         self.fences.remove(&route.service);
         state.route = route;
         if let Some(step) = step {
-            state.begin(step);
+            state.begin_step(step);
         }
         Ok(())
     }
 
-    fn known(&mut self, service: &str) -> Result<&mut ServiceState, Refusal> {
+    fn service(&mut self, service: &str) -> Result<&mut ServiceState, Refusal> {
         self.services.get_mut(service).ok_or_else(|| Refusal::not_found(format!("no route for service `{service}`")))
     }
 
-    /// Whether all of it can be done: what a state file must pass too.
+    /// Checks that all routes are valid and do not conflict.
     ///
     /// # Errors
-    /// With the first thing that is wrong.
+    /// With the first problem.
     pub fn verify(&self) -> Result<(), Refusal> {
         if self.services.len() > SERVICES_MAX {
             return Err(Refusal::invalid(format!("more than {SERVICES_MAX} services")));
         }
         let mut taken = BTreeMap::new();
         for (name, state) in &self.services {
-            let route = check::route(&state.route)?;
+            let route = validate::route(&state.route)?;
             if route.service != *name {
                 return Err(Refusal::invalid(format!("service `{name}` has the route of `{}`", route.service)));
             }
             for address in std::iter::once(&route.address).chain(&route.also) {
-                let place = (address.clone(), route.host.clone(), route.path_prefix.clone());
-                if let Some(other) = taken.insert(place, name) {
+                let key = (address.clone(), route.host.clone(), route.path_prefix.clone());
+                if let Some(other) = taken.insert(key, name) {
                     return Err(Refusal::conflict(format!(
-                        "`{name}` and `{other}` both want {}{} on {address}",
+                        "`{name}` and `{other}` both claim {}{} on {address}",
                         route.host.as_deref().unwrap_or("every host"),
                         route.path_prefix.as_deref().unwrap_or("/"),
                     )));
@@ -171,7 +182,7 @@ impl State {
 }
 
 impl ServiceState {
-    fn begin(&mut self, step: &Targets) {
+    fn begin_step(&mut self, step: &Targets) {
         self.step = self.step.saturating_add(1);
         self.targets.clone_from(&step.targets);
         self.sticky = step.sticky;
@@ -197,7 +208,7 @@ impl ServiceState {
         self.draining.insert(name.to_owned());
         let held = self.hold.as_ref().is_some_and(|hold| hold.until_ms > now_ms);
         if !held && !self.live().any(|target| target.name != name) {
-            let message = format!("`{name}` is the only target that gets requests: switch or hold first");
+            let message = format!("`{name}` is the only target that receives requests: switch or hold first");
             return Err(Refusal::conflict(message));
         }
         Ok(())
@@ -222,18 +233,18 @@ impl ServiceState {
     }
 
     fn verify(&self) -> Result<(), Refusal> {
-        check::targets(&self.route.service, &self.targets)?;
-        // A new route may wait for its first step; after that somebody must answer.
+        validate::targets(&self.route.service, &self.targets)?;
+        // A new route may still wait for its first step; afterwards a target must receive requests.
         if self.step > 0 && !self.targets.iter().any(|target| target.weight > 0) {
-            let message = format!("`{}` would be left without a target that gets requests", self.route.service);
+            let message = format!("`{}` would have no target that receives requests", self.route.service);
             return Err(Refusal::invalid(message));
         }
         if let Some(rule) = &self.canary {
-            check::canary(rule)?;
+            validate::canary(rule)?;
             self.target(&rule.target)?;
         }
         if let Some(mirror) = &self.mirror {
-            check::mirror(mirror)?;
+            validate::mirror(mirror)?;
         }
         Ok(())
     }

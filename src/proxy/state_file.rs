@@ -1,4 +1,5 @@
-//! The state on disk: written whole, synced and renamed; read with a digest, else from the copy before. Knows no route.
+//! The state on disk: written as a whole, synced and renamed; protected by a digest, with the previous version as a copy.
+//! Knows no route.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,10 +13,10 @@ use sha2::{Digest, Sha256};
 use super::state::State;
 
 const VERSION: u32 = 1;
-/// More is no state of ours.
+/// The largest file that is read.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// The file, and the copy before it.
+/// The state file with its previous copy.
 #[derive(Clone, Debug)]
 pub struct StateFile {
     path: PathBuf,
@@ -25,58 +26,62 @@ pub struct StateFile {
 #[serde(deny_unknown_fields)]
 struct Envelope {
     version: u32,
-    /// Of the text of `state`.
+    /// The digest of the text of `state`.
     sha256: String,
     state: Box<RawValue>,
 }
 
-/// What was found.
+/// What [`StateFile::load`] found.
 #[derive(Debug)]
 pub enum Loaded {
-    /// Nothing: the first start.
-    Fresh,
-    Good(State),
-    /// The file is damaged, for this reason; this is the copy before it.
+    /// No file: this is the first start.
+    Missing,
+    /// The state of the file.
+    Current(State),
+    /// The state of the previous copy, and why the file cannot be used.
     Previous(State, String),
 }
 
 impl StateFile {
+    /// Creates a state file at this path.
     pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
+    /// Reads the file, or its previous copy when it is damaged.
+    ///
     /// # Errors
-    /// When there is a file and neither it nor the copy before it is good: better no proxy than one that answers 404.
+    /// When neither can be used: no proxy is better than one that answers 404 to every request.
     pub fn load(&self) -> Result<Loaded, String> {
         let previous = self.beside("previous");
         let error = match read(&self.path) {
-            Ok(Some(state)) => return Ok(Loaded::Good(state)),
+            Ok(Some(state)) => return Ok(Loaded::Current(state)),
             Ok(None) => match read(&previous) {
-                Ok(None) => return Ok(Loaded::Fresh),
-                _ => "it is gone".to_owned(),
+                Ok(None) => return Ok(Loaded::Missing),
+                _ => "the file is missing".to_owned(),
             },
             Err(error) => error,
         };
         let shown = self.path.display();
         match read(&previous) {
             Ok(Some(state)) => Ok(Loaded::Previous(state, format!("state file `{shown}` is damaged ({error})"))),
-            Ok(None) => Err(format!("state file `{shown}` is damaged ({error}) and there is no copy before it")),
+            Ok(None) => Err(format!("state file `{shown}` is damaged ({error}) and there is no previous copy")),
             Err(also) => {
-                Err(format!("state file `{shown}` is damaged ({error}), and so is the copy before it ({also})"))
+                Err(format!("state file `{shown}` is damaged ({error}), and so is its previous copy ({also})"))
             }
         }
     }
 
-    /// Keeps a damaged file for a person to look at.
-    pub fn set_aside(&self) {
-        // There may be none, and it is only for looking at.
+    /// Renames a damaged file, so that an operator can inspect it.
+    pub fn keep_damaged(&self) {
+        // The file may be missing, and nothing depends on it.
         drop(fs::rename(&self.path, self.beside("damaged")));
     }
 
-    /// On disk when this returns.
+    /// Writes the state; it is durable when this returns.
     ///
     /// # Errors
-    /// When it is not; the file is as it was.
+    /// When it cannot be written; the file is unchanged.
     pub fn save(&self, state: &State) -> io::Result<()> {
         let text = serde_json::to_string(state)?;
         let envelope = Envelope { version: VERSION, sha256: digest(&text), state: RawValue::from_string(text)? };
@@ -85,7 +90,7 @@ impl StateFile {
         file.write_all(&serde_json::to_vec(&envelope)?)?;
         file.sync_all()?;
         if self.path.exists() {
-            // By a link, so that at every moment there is a file of that name.
+            // A hard link keeps the file in place at every moment.
             let link = self.beside("link");
             drop(fs::remove_file(&link));
             fs::hard_link(&self.path, &link)?;
@@ -95,8 +100,10 @@ impl StateFile {
         File::open(self.folder())?.sync_all()
     }
 
+    /// Creates the folder of the file.
+    ///
     /// # Errors
-    /// When its folder cannot be made.
+    /// When it cannot be created.
     pub fn make_folder(&self) -> io::Result<()> {
         fs::create_dir_all(self.folder())
     }
@@ -105,9 +112,9 @@ impl StateFile {
         self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
-    fn beside(&self, word: &str) -> PathBuf {
+    fn beside(&self, extension: &str) -> PathBuf {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{word}"));
+        name.push(format!(".{extension}"));
         self.path.with_file_name(name)
     }
 }
@@ -116,7 +123,7 @@ fn digest(text: &str) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `None`: there is no such file.
+/// Reads a state. `None`: the file does not exist.
 fn read(path: &Path) -> Result<Option<State>, String> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -128,20 +135,20 @@ fn read(path: &Path) -> Result<Option<State>, String> {
     parse(&text).map(Some)
 }
 
-/// A state from its text.
+/// Parses a state file.
 ///
 /// # Errors
-/// When it is not whole, not ours, or tells of something that cannot be.
+/// When it is incomplete, of another version, or describes an invalid state.
 pub fn parse(text: &str) -> Result<State, String> {
     if text.trim().is_empty() {
-        return Err("it is empty".to_owned());
+        return Err("the file is empty".to_owned());
     }
     let envelope: Envelope = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if envelope.version != VERSION {
-        return Err(format!("its version is {}, this program reads {VERSION}", envelope.version));
+        return Err(format!("version {} of the file is not supported, only {VERSION}", envelope.version));
     }
     if digest(envelope.state.get()) != envelope.sha256 {
-        return Err("its digest does not fit".to_owned());
+        return Err("the digest does not match".to_owned());
     }
     let state: State = serde_json::from_str(envelope.state.get()).map_err(|error| error.to_string())?;
     state.verify().map_err(|refusal| refusal.message)?;

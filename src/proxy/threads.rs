@@ -1,4 +1,4 @@
-//! The threads that serve: each with a runtime of its own, so that a request never changes its core.
+//! The serving threads. Each has a runtime of its own, so that a request never moves to another thread.
 
 use std::future::Future;
 use std::io;
@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Threads at most.
+/// The maximum number of threads.
 const THREADS_MAX: usize = 64;
 
-/// They end when this is dropped.
+/// The serving threads; they end when this is dropped.
 #[derive(Debug)]
 pub struct Threads {
     handles: Vec<Handle>,
@@ -19,8 +19,10 @@ pub struct Threads {
 }
 
 impl Threads {
+    /// Starts the threads.
+    ///
     /// # Errors
-    /// When the system gives no threads.
+    /// When the system starts no more threads.
     pub fn start(count: usize) -> io::Result<Self> {
         let end = CancellationToken::new();
         let mut handles = Vec::new();
@@ -39,7 +41,7 @@ impl Threads {
         self.handles.len()
     }
 
-    /// Runs it on the thread whose turn it is; `make` gets its number.
+    /// Runs a task on the next thread in turn. `make` receives the thread's number.
     pub fn spawn<F: Future<Output = ()> + Send + 'static>(&self, make: impl FnOnce(usize) -> F) {
         let thread = self.next.fetch_add(1, Ordering::Relaxed) % self.handles.len();
         if let Some(handle) = self.handles.get(thread) {

@@ -1,4 +1,5 @@
-//! Certificates from files, by host name, read again when they change. A pair that cannot be read leaves the old one.
+//! TLS certificates from files, by host name, read again when they change. A pair that cannot be read leaves the previous
+//! one in use.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,11 +16,11 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-/// The pair for hosts that have none of their own.
+/// The name of the pair for all other hosts.
 const DEFAULT: &str = "default";
 const PAIRS_MAX: usize = 1_000;
 
-/// A folder of `HOST.crt` and `HOST.key`, and the addresses that speak TLS.
+/// The folder with `HOST.crt` and `HOST.key`, and the addresses that speak TLS.
 #[derive(Debug)]
 pub struct Tls {
     folder: PathBuf,
@@ -43,8 +44,10 @@ impl ResolvesServerCert for Keys {
 }
 
 impl Tls {
+    /// Reads the certificates of a folder.
+    ///
     /// # Errors
-    /// When there is not one good pair.
+    /// When a pair cannot be read, or there is none.
     pub fn open(folder: PathBuf, addresses: Vec<SocketAddr>) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let keys = Arc::new(Keys::default());
@@ -55,14 +58,14 @@ impl Tls {
             .with_cert_resolver(Arc::clone(&keys) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let tls = Self { folder, addresses, keys, provider, config: Arc::new(config) };
-        let (count, faults) = tls.reload();
-        if !faults.is_empty() {
-            return Err(faults.join("; "));
+        let (count, errors) = tls.reload();
+        if !errors.is_empty() {
+            return Err(errors.join("; "));
         }
         if count == 0 {
             let folder = tls.folder.display();
             return Err(format!(
-                "`{folder}` has no certificates: put `HOST.crt` and `HOST.key`, or `default.*`, there"
+                "`{folder}` contains no certificates: add `HOST.crt` and `HOST.key`, or `default.crt` and `default.key`"
             ));
         }
         Ok(tls)
@@ -76,9 +79,9 @@ impl Tls {
         TlsAcceptor::from(Arc::clone(&self.config))
     }
 
-    /// Reads what has changed; says how many pairs there are, and what could not be read.
+    /// Reads the pairs that have changed. Returns the number of pairs and the errors.
     pub fn reload(&self) -> (usize, Vec<String>) {
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         let before = self.keys.by_host.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut now = HashMap::new();
         let entries = match fs::read_dir(&self.folder) {
@@ -102,18 +105,18 @@ impl Tls {
                     now.insert(host, (changed, Arc::new(key)));
                 }
                 Err(error) => {
-                    faults.push(format!("`{}`: {error}", path.display()));
+                    errors.push(format!("`{}`: {error}", path.display()));
                     if let Some(old) = old {
                         now.insert(host, old.clone());
                     }
                 }
             }
         }
-        // An empty folder is one that is being written.
+        // An empty folder is probably being rewritten, so the previous pairs stay.
         let kept = if now.is_empty() { before } else { now };
         let count = kept.len();
         *self.keys.by_host.write().unwrap_or_else(PoisonError::into_inner) = kept;
-        (count, faults)
+        (count, errors)
     }
 
     fn pair(&self, certificate: &Path) -> Result<CertifiedKey, String> {
@@ -121,16 +124,16 @@ impl Tls {
         let chain: Vec<_> =
             CertificateDer::pem_file_iter(certificate).map_err(text)?.collect::<Result<_, _>>().map_err(text)?;
         if chain.is_empty() {
-            return Err("no certificate in it".to_owned());
+            return Err("the file contains no certificate".to_owned());
         }
         let key = PrivateKeyDer::from_pem_file(certificate.with_extension("key"))
-            .map_err(|error| format!("its key: {error}"))?;
-        // Refuses a key that is not the certificate's.
+            .map_err(|error| format!("the key cannot be read: {error}"))?;
+        // Fails when the key does not belong to the certificate.
         CertifiedKey::from_der(chain, key, &self.provider).map_err(|error| error.to_string())
     }
 }
 
-/// Of the pair: the later of both.
+/// Returns the time of the last change of a pair.
 fn changed_at(certificate: &Path) -> SystemTime {
     let at = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
     at(certificate).max(at(&certificate.with_extension("key")))

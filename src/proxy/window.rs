@@ -1,4 +1,5 @@
-//! What a target did in each of the last seconds: counts and latencies, bounded. Knows seconds, not the clock.
+//! Statistics of a target for each of the last seconds: counts and latencies, in bounded memory. The caller supplies the
+//! second; this file reads no clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -6,46 +7,54 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::limits::WINDOW;
-use crate::effect::traffic::{ErrorCounts, LAST_STEP, Latency, TargetStats, Totals, latency_step};
+use crate::effect::traffic::{ErrorCounts, LAST_STEP, Latency, TargetStats, TargetTotals, latency_step};
 
-/// Latencies are kept to two digits: one per cent.
+/// Significant digits of a latency: an error of one per cent.
 const DIGITS: u8 = 2;
-/// Micro seconds; what takes longer counts as this.
+/// In microseconds. Longer latencies count as this one.
 const LONGEST: u64 = 3_600_000_000;
-/// Status classes: 1xx to 5xx.
+/// ProxyStatus classes: 1xx to 5xx.
 const CLASSES: usize = 5;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// With this status, to the last byte.
+pub enum RequestEnd {
+    /// The target answered with this status, to the last byte.
     Answered(u16),
+    /// No connection to the target.
     Connect,
+    /// The target did not answer in time.
     Timeout,
+    /// The connection to the target broke.
     Broken,
+    /// A drain reached its deadline.
     Cut,
+    /// The client disconnected or sent something wrong.
     Client,
+    /// This process has no file descriptor or port left. The target is not to blame.
+    Proxy,
 }
 
-/// Of one thread.
+/// The recent requests of one target on one thread.
 #[derive(Debug, Default)]
 pub struct Window {
-    now: Option<(u64, Tally, Histogram<u32>)>,
+    /// The current second.
+    now: Option<(u64, Counts, Histogram<u32>)>,
     past: VecDeque<Second>,
-    ever: Ever,
+    lifetime: LifetimeTotals,
 }
 
-/// Of a thread, or of all of them.
+/// Counts since the process began.
 #[derive(Debug, Default)]
-struct Ever {
+struct LifetimeTotals {
     judged: u64,
     failed: u64,
-    /// By step; empty before the first.
+    /// By latency step; empty before the first request.
     latencies: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+struct Counts {
     requests: u64,
     errors: ErrorCounts,
     classes: [u64; CLASSES],
@@ -54,25 +63,26 @@ struct Tally {
 #[derive(Debug)]
 struct Second {
     second: u64,
-    tally: Tally,
-    /// Micro seconds and how many, those that occurred.
+    tally: Counts,
+    /// The latencies that occurred, in microseconds, and how often.
     latencies: Box<[(u32, u32)]>,
 }
 
 impl Window {
-    pub fn record(&mut self, second: u64, end: End, took: Duration) {
+    /// Adds a request that ended in this second.
+    pub fn record(&mut self, second: u64, end: RequestEnd, took: Duration) {
         if self.now.as_ref().is_some_and(|(current, ..)| *current != second) {
             self.close();
         }
         if self.now.is_none() {
-            // Its bounds are constants that are right.
+            // Cannot fail: the bounds are valid constants.
             let Ok(histogram) = Histogram::new_with_bounds(1, LONGEST, DIGITS) else { return };
-            self.now = Some((second, Tally::default(), histogram));
+            self.now = Some((second, Counts::default(), histogram));
         }
-        self.ever.count(end, took);
+        self.lifetime.count(end, took);
         let Some((_, tally, latencies)) = &mut self.now else { return };
         tally.count(end);
-        if end != End::Client {
+        if !matches!(end, RequestEnd::Client | RequestEnd::Proxy) {
             latencies.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LONGEST));
         }
     }
@@ -91,9 +101,9 @@ impl Window {
         }
     }
 
-    /// Adds what happened in the second `from` and after it to the sum.
-    pub fn add_to(&self, sum: &mut Sum, from: u64) {
-        sum.ever.add(&self.ever);
+    /// Adds the requests since the second `from` to the sum.
+    pub fn add_to(&self, sum: &mut WindowSum, from: u64) {
+        sum.lifetime.add(&self.lifetime);
         for past in self.past.iter().filter(|past| past.second >= from) {
             sum.tally.add(&past.tally);
             for (micros, count) in &past.latencies {
@@ -111,15 +121,17 @@ impl Window {
     }
 }
 
-impl Ever {
-    fn count(&mut self, end: End, took: Duration) {
+impl LifetimeTotals {
+    fn count(&mut self, end: RequestEnd, took: Duration) {
         match end {
-            End::Client | End::Cut => return,
-            End::Answered(status) if status < 500 => {
+            RequestEnd::Client | RequestEnd::Cut | RequestEnd::Proxy => return,
+            RequestEnd::Answered(status) if status < 500 => {
                 self.latencies.resize(usize::from(LAST_STEP) + 1, 0);
                 self.latencies[usize::from(latency_step(u64::try_from(took.as_micros()).unwrap_or(LONGEST)))] += 1;
             }
-            End::Answered(_) | End::Connect | End::Timeout | End::Broken => self.failed += 1,
+            RequestEnd::Answered(_) | RequestEnd::Connect | RequestEnd::Timeout | RequestEnd::Broken => {
+                self.failed += 1
+            }
         }
         self.judged += 1;
     }
@@ -128,14 +140,14 @@ impl Ever {
         self.judged += other.judged;
         self.failed += other.failed;
         self.latencies.resize(self.latencies.len().max(other.latencies.len()), 0);
-        for (own, more) in self.latencies.iter_mut().zip(&other.latencies) {
-            *own += more;
+        for (sum, more) in self.latencies.iter_mut().zip(&other.latencies) {
+            *sum += more;
         }
     }
 
-    fn totals(&self) -> Totals {
+    fn totals(&self) -> TargetTotals {
         let occurred = (0..).zip(&self.latencies).filter(|(_, count)| **count > 0);
-        Totals {
+        TargetTotals {
             judged: self.judged,
             failed: self.failed,
             latencies: occurred.map(|(step, count)| (step, *count)).collect(),
@@ -143,19 +155,20 @@ impl Ever {
     }
 }
 
-impl Tally {
-    fn count(&mut self, end: End) {
+impl Counts {
+    fn count(&mut self, end: RequestEnd) {
         self.requests += 1;
         match end {
-            End::Answered(status) => {
+            RequestEnd::Answered(status) => {
                 let class = usize::from(status / 100).saturating_sub(1).min(CLASSES - 1);
                 self.classes[class] += 1;
             }
-            End::Connect => self.errors.connect += 1,
-            End::Timeout => self.errors.timeout += 1,
-            End::Broken => self.errors.broken += 1,
-            End::Cut => self.errors.cut += 1,
-            End::Client => self.errors.client += 1,
+            RequestEnd::Connect => self.errors.connect += 1,
+            RequestEnd::Timeout => self.errors.timeout += 1,
+            RequestEnd::Broken => self.errors.broken += 1,
+            RequestEnd::Cut => self.errors.cut += 1,
+            RequestEnd::Client => self.errors.client += 1,
+            RequestEnd::Proxy => {}
         }
     }
 
@@ -166,38 +179,38 @@ impl Tally {
         self.errors.broken += other.errors.broken;
         self.errors.cut += other.errors.cut;
         self.errors.client += other.errors.client;
-        for (own, more) in self.classes.iter_mut().zip(other.classes) {
-            *own += more;
+        for (sum, more) in self.classes.iter_mut().zip(other.classes) {
+            *sum += more;
         }
     }
 }
 
-/// Several windows together.
+/// The sum of several windows.
 #[derive(Debug)]
-pub struct Sum {
-    tally: Tally,
+pub struct WindowSum {
+    tally: Counts,
     latencies: Option<Histogram<u64>>,
-    ever: Ever,
+    lifetime: LifetimeTotals,
 }
 
-impl Default for Sum {
+impl Default for WindowSum {
     fn default() -> Self {
         Self {
-            tally: Tally::default(),
+            tally: Counts::default(),
             latencies: Histogram::new_with_bounds(1, LONGEST, DIGITS).ok(),
-            ever: Ever::default(),
+            lifetime: LifetimeTotals::default(),
         }
     }
 }
 
-impl Sum {
+impl WindowSum {
     fn record(&mut self, micros: u64, count: u32) {
         if let Some(latencies) = &mut self.latencies {
             latencies.saturating_record_n(micros, u64::from(count));
         }
     }
 
-    /// In flight and streams are for the caller to say.
+    /// Returns the statistics without the current requests and streams, which the caller adds.
     pub fn stats(&self) -> TargetStats {
         let statuses: BTreeMap<String, u64> = self
             .tally
@@ -216,7 +229,7 @@ impl Sum {
             errors: self.tally.errors,
             statuses,
             latency: latency.unwrap_or_default(),
-            total: self.ever.totals(),
+            total: self.lifetime.totals(),
             ..TargetStats::default()
         }
     }
@@ -227,15 +240,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looks_back_as_far_as_it_is_asked() {
+    fn sums_exactly_the_requested_seconds() {
         let mut window = Window::default();
         for second in 0..2_000 {
-            window.record(second, End::Answered(200), Duration::from_millis(5));
-            window.record(second, End::Answered(503), Duration::from_millis(50));
-            window.record(second, End::Connect, Duration::from_millis(1));
+            window.record(second, RequestEnd::Answered(200), Duration::from_millis(5));
+            window.record(second, RequestEnd::Answered(503), Duration::from_millis(50));
+            window.record(second, RequestEnd::Connect, Duration::from_millis(1));
         }
         assert!(window.past.len() <= WINDOW);
-        let mut sum = Sum::default();
+        let mut sum = WindowSum::default();
         window.add_to(&mut sum, 2_000 - 10);
         let stats = sum.stats();
         assert_eq!((stats.requests, stats.errors.connect), (30, 10));
@@ -248,12 +261,12 @@ mod tests {
     }
 
     #[test]
-    fn what_the_visitor_or_a_drain_ended_is_not_judged() {
+    fn requests_ended_by_the_client_or_a_drain_are_not_judged() {
         let mut window = Window::default();
-        for end in [End::Client, End::Cut, End::Broken, End::Answered(404)] {
+        for end in [RequestEnd::Client, RequestEnd::Cut, RequestEnd::Broken, RequestEnd::Answered(404)] {
             window.record(1, end, Duration::from_millis(1));
         }
-        let mut sum = Sum::default();
+        let mut sum = WindowSum::default();
         window.add_to(&mut sum, 0);
         assert_eq!((sum.stats().requests, sum.stats().total.judged, sum.stats().total.failed), (4, 2, 1));
     }

@@ -1,38 +1,46 @@
-//! What may stand where the cursor is: primitives, options, names of what lives on the engine. Pure; asks nobody.
+//! Completion at the cursor: functions, options and names from the engine. Pure; performs no effect.
 
 use super::command::COMMANDS;
-use super::names::Names;
+use super::engine_names::EngineNames;
 use super::tokens::{Kind, Token, tokens};
 use crate::script::catalogue::catalogue;
-use crate::script::control::WORDS;
+use crate::script::control_function::CONTROL_FUNCTIONS;
 use crate::script::primitive::Primitive;
 
-/// Most candidates that are offered.
-const MOST: usize = 200;
+/// Maximum number of candidates.
+const MAX_CANDIDATES: usize = 200;
 
-const LANGUAGE: &[&str] = &[
+/// Rhai keywords that are completed.
+const KEYWORDS: &[&str] = &[
     "let", "const", "if", "else", "for", "in", "while", "loop", "fn", "return", "throw", "try", "catch", "switch",
     "import", "as", "true", "false", "print",
 ];
 
-/// One thing that may stand in the place of bytes `start..end`.
+/// A replacement for the bytes `start..end` of the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
+    /// The text to insert.
     pub value: String,
+    /// First byte to replace.
     pub start: usize,
+    /// End of the bytes to replace.
     pub end: usize,
+    /// Description, possibly empty.
     pub note: String,
 }
 
-/// What is known besides the language.
+/// Names that can be completed, besides the language.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
-    pub names: &'a Names,
+pub struct CompletionNames<'a> {
+    /// Names from the engine.
+    pub names: &'a EngineNames,
+    /// Variables of the session.
     pub variables: &'a [String],
+    /// Functions of the session.
     pub functions: &'a [String],
 }
 
-/// What is open around the cursor: a call or a map.
+/// An open bracket before the cursor: of a call, a map or a list.
 #[derive(Default)]
 struct Frame {
     call: Option<&'static Primitive>,
@@ -42,45 +50,45 @@ struct Frame {
     keys: Vec<String>,
 }
 
-/// What may stand at byte `pos`, best first.
-pub fn complete(input: &str, pos: usize, known: Known<'_>) -> Vec<Candidate> {
+/// Returns the candidates at byte `pos`, best first.
+pub fn complete(input: &str, pos: usize, known: CompletionNames<'_>) -> Vec<Candidate> {
     let Some(before) = input.get(..pos) else { return Vec::new() };
     let mut found = match before.trim_start().strip_prefix(':') {
-        Some(command) => of_command(before, command, known),
-        None => of_language(before, 0, known),
+        Some(command) => complete_command(before, command, known),
+        None => complete_expression(before, 0, known),
     };
-    found.truncate(MOST);
+    found.truncate(MAX_CANDIDATES);
     found
 }
 
-/// The signature of the call around the end of the input, for a hint.
+/// Returns the signature of the innermost call at the end of the input, as a hint.
 pub fn signature(input: &str) -> Option<String> {
     let all = tokens(input);
     let frames = frames(input, &all);
     let primitive = frames.iter().rev().find_map(|frame| frame.call)?;
-    let nothing_yet = all.last().is_some_and(|last| last.of(input) == "(");
+    let is_empty = all.last().is_some_and(|last| last.of(input) == "(");
     let call = primitive.signature();
     let inside = call.split_once('(').map_or("", |(_, inside)| inside).trim_end_matches(')');
-    Some(if nothing_yet { format!("{inside})") } else { format!("   {call}") })
+    Some(if is_empty { format!("{inside})") } else { format!("   {call}") })
 }
 
-fn of_command(before: &str, command: &str, known: Known<'_>) -> Vec<Candidate> {
+fn complete_command(before: &str, command: &str, known: CompletionNames<'_>) -> Vec<Candidate> {
     let Some((name, rest)) = command.split_once(' ') else {
         let start = before.len() - command.len() - 1;
-        let commands = COMMANDS.iter().map(|command| (command.name.to_owned(), command.does.to_owned()));
+        let commands = COMMANDS.iter().map(|command| (command.name.to_owned(), command.summary.to_owned()));
         return matching(&before[start..], start, before.len(), commands);
     };
     let start = before.len() - rest.trim_start().len();
     match name {
-        "plan" => of_language(before, start, known),
+        "plan" => complete_expression(before, start, known),
         "help" => matching(&before[start..], start, before.len(), callable()),
         "logs" => matching(&before[start..], start, before.len(), plain(&known.names.containers)),
         _ => Vec::new(),
     }
 }
 
-/// `from`: where the language begins.
-fn of_language(before: &str, from: usize, known: Known<'_>) -> Vec<Candidate> {
+/// Completes an expression that starts at byte `from`.
+fn complete_expression(before: &str, from: usize, known: CompletionNames<'_>) -> Vec<Candidate> {
     let input = &before[from..];
     let all = tokens(input);
     let typed = all.last().copied().filter(|last| last.end == input.len());
@@ -98,34 +106,34 @@ fn of_language(before: &str, from: usize, known: Known<'_>) -> Vec<Candidate> {
     let frame = frames.last();
     let end = before.len();
     if let Some(Token { kind: Kind::Text { .. }, start, .. }) = partial {
-        let wanted = frame.and_then(|frame| wanted(frame, known.names)).unwrap_or_default();
-        return matching(&input[start + 1..], from + start + 1, end, plain(wanted));
+        let expected = frame.and_then(|frame| expected_names(frame, known.names)).unwrap_or_default();
+        return matching(&input[start + 1..], from + start + 1, end, plain(expected));
     }
     let start = from + partial.map_or(input.len(), |token| token.start);
     let word = &before[start..];
     if let Some(frame) = frame.filter(|frame| frame.map && frame.key.is_none()) {
         return match frame.call {
-            Some(primitive) => matching(word, start, end, keys(primitive, &frame.keys)),
+            Some(primitive) => matching(word, start, end, option_keys(primitive, &frame.keys)),
             None => Vec::new(),
         };
     }
     let mut found = Vec::new();
-    if let Some(wanted) = frame.and_then(|frame| wanted(frame, known.names)) {
-        found.extend(matching(word, start, end, wanted.iter().map(|name| (format!("\"{name}\""), String::new()))));
+    if let Some(expected) = frame.and_then(|frame| expected_names(frame, known.names)) {
+        found.extend(matching(word, start, end, expected.iter().map(|name| (format!("\"{name}\""), String::new()))));
     }
-    // After a dot comes a property, which nobody knows.
+    // After a dot comes a property, whose names are unknown.
     if word.is_empty() || done.last().is_some_and(|last| last.of(input) == ".") {
         return found;
     }
     found.extend(matching(word, start, end, plain(known.variables)));
     found.extend(matching(word, start, end, plain(known.functions)));
     found.extend(matching(word, start, end, callable()));
-    found.extend(matching(word, start, end, LANGUAGE.iter().map(|word| ((*word).to_owned(), String::new()))));
+    found.extend(matching(word, start, end, KEYWORDS.iter().map(|word| ((*word).to_owned(), String::new()))));
     found.dedup_by(|a, b| a.value == b.value);
     found
 }
 
-/// What is open after these pieces, outermost first.
+/// Returns the open brackets after these tokens, outermost first.
 fn frames(input: &str, all: &[Token]) -> Vec<Frame> {
     let mut open: Vec<Frame> = Vec::new();
     for (at, token) in all.iter().enumerate() {
@@ -141,7 +149,7 @@ fn frames(input: &str, all: &[Token]) -> Vec<Frame> {
                 open.push(Frame { call: direct, map, ..Frame::default() });
             }
             (Kind::Sign, "[") => {
-                // A list under an option holds what the option wants.
+                // Items of a list have the type of its option.
                 let (call, key, argument) =
                     open.last().map_or((None, None, 0), |frame| (frame.call, frame.key.clone(), frame.argument));
                 open.push(Frame { call, map: key.is_some(), argument, key, keys: Vec::new() });
@@ -169,8 +177,8 @@ fn frames(input: &str, all: &[Token]) -> Vec<Frame> {
     open
 }
 
-/// The names that the place wants; none when it wants no name of the engine.
-fn wanted<'a>(frame: &Frame, names: &'a Names) -> Option<&'a [String]> {
+/// Returns the names that fit at the cursor; `None` if it expects no name from the engine.
+fn expected_names<'a>(frame: &Frame, names: &'a EngineNames) -> Option<&'a [String]> {
     let primitive = frame.call?;
     let option = match (&frame.key, frame.map) {
         (Some(key), _) => primitive.options.iter().find(|option| option.name == key.as_str())?,
@@ -180,8 +188,8 @@ fn wanted<'a>(frame: &Frame, names: &'a Names) -> Option<&'a [String]> {
         }
         (None, true) => return None,
     };
-    let family = primitive.name.split('_').next().unwrap_or_default();
-    match (option.name, family) {
+    let category = primitive.name.split('_').next().unwrap_or_default();
+    match (option.name, category) {
         _ if option.kind == "container" => Some(&names.containers),
         ("service", _) => Some(&names.services),
         ("image", _) => Some(&names.images),
@@ -195,7 +203,7 @@ fn wanted<'a>(frame: &Frame, names: &'a Names) -> Option<&'a [String]> {
     }
 }
 
-fn keys(primitive: &'static Primitive, given: &[String]) -> impl Iterator<Item = (String, String)> {
+fn option_keys(primitive: &'static Primitive, given: &[String]) -> impl Iterator<Item = (String, String)> {
     let open = primitive.options.iter().filter(|option| given.iter().all(|key| key != option.name));
     open.map(|option| (format!("{}: ", option.name), format!("{}: {}", option.kind, option.doc)))
         .collect::<Vec<_>>()
@@ -204,14 +212,14 @@ fn keys(primitive: &'static Primitive, given: &[String]) -> impl Iterator<Item =
 
 fn callable() -> impl Iterator<Item = (String, String)> {
     let primitives = catalogue().values().map(|primitive| (primitive.name.to_owned(), primitive.summary.to_owned()));
-    primitives.chain(WORDS.iter().map(|word| (word.name.to_owned(), word.summary.to_owned())))
+    primitives.chain(CONTROL_FUNCTIONS.iter().map(|function| (function.name.to_owned(), function.summary.to_owned())))
 }
 
 fn plain(names: &[String]) -> impl Iterator<Item = (String, String)> {
     names.iter().map(|name| (name.clone(), String::new()))
 }
 
-/// Those that begin with what was typed, then those that hold it.
+/// Returns the values that start with `typed`, then those that contain it.
 fn matching(typed: &str, start: usize, end: usize, all: impl Iterator<Item = (String, String)>) -> Vec<Candidate> {
     let bare = |value: &str| value.trim_start_matches('"').to_lowercase();
     let typed = typed.to_lowercase();
@@ -227,7 +235,7 @@ mod tests {
 
     fn offered(input: &str) -> Vec<String> {
         let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let names = Names {
+        let names = EngineNames {
             containers: list(&["web", "web-old", "db"]),
             images: list(&["web:v1", "web:v2"]),
             volumes: list(&["data"]),
@@ -235,12 +243,12 @@ mod tests {
             services: list(&["shop"]),
         };
         let (variables, functions) = (list(&["webhook"]), list(&["greet"]));
-        let known = Known { names: &names, variables: &variables, functions: &functions };
+        let known = CompletionNames { names: &names, variables: &variables, functions: &functions };
         complete(input, input.len(), known).into_iter().map(|candidate| candidate.value).collect()
     }
 
     #[test]
-    fn offers_what_the_place_wants() {
+    fn offers_names_that_fit_the_option() {
         assert_eq!(offered("docker_st")[..3], ["docker_start", "docker_stats", "docker_stop"]);
         assert_eq!(offered("docker_stop(\"we"), ["web", "web-old"]);
         assert_eq!(offered("docker_stop("), ["\"web\"", "\"web-old\"", "\"db\""]);
@@ -264,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_tell_the_signature_of_the_call_around() {
+    fn hints_show_the_signature_of_the_enclosing_call() {
         assert_eq!(signature("docker_logs("), Some("container, #{tail})".into()));
         assert_eq!(signature("docker_logs(\"web\", #{"), Some("   docker_logs(container, #{tail})".into()));
         assert_eq!(signature("1 + (2"), None);
@@ -273,7 +281,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_input_breaks_it(input in "[a-z_#{}()\\[\\]:,\"é ]{0,40}") {
+        fn no_input_panics(input in "[a-z_#{}()\\[\\]:,\"é ]{0,40}") {
             offered(&input);
             signature(&input);
         }

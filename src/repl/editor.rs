@@ -1,5 +1,5 @@
-//! The session at a terminal: several lines, colours, completion, hints, history. Talks to the line editor; all that
-//! it offers comes from the modules beside it.
+//! The session at a terminal: multi-line inputs, highlighting, completion, hints and history. Connects the line editor to
+//! the other modules.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -14,47 +14,47 @@ use reedline::{
     Validator, default_emacs_keybindings,
 };
 
-use super::completion::{Known, complete, signature};
-use super::history::may_keep;
-use super::names::KnownNames;
-use super::session::{Answer, Session};
-use super::tokens::{Kind, is_whole, tokens};
+use super::completion::{CompletionNames, complete, signature};
+use super::engine_names::NameCache;
+use super::history::may_store;
+use super::session::{InputResult, Session};
+use super::tokens::{Kind, is_complete, tokens};
 use crate::base::vault::Vault;
 use crate::script::catalogue::catalogue;
-use crate::script::control::WORDS;
+use crate::script::control_function::CONTROL_FUNCTIONS;
 
-/// Inputs that are remembered.
-const REMEMBERED: usize = 2_000;
+/// Maximum number of inputs in the history.
+const HISTORY_SIZE: usize = 2_000;
 const MENU: &str = "completion";
 
-/// Names that inputs made, shared with the completer.
-type Made = Arc<RwLock<(Vec<String>, Vec<String>)>>;
+/// Variables and functions of the session, shared with the completer.
+type SharedNames = Arc<RwLock<(Vec<String>, Vec<String>)>>;
 
-/// Takes inputs until the person ends the session. `history` is the file of former inputs; none keeps none.
+/// Handles inputs until the user ends the session. `history` is the file of earlier inputs; `None` keeps them in memory.
 ///
 /// # Errors
-/// When the terminal cannot be used.
+/// Fails if the terminal cannot be used.
 pub fn run(session: &mut Session, history: Option<&Path>, out: &mut dyn Write) -> Result<(), String> {
-    let made = Made::default();
-    let mut editor = editor(session, history, &made)?;
-    let prompt = Words { place: session.opening().run.header.engine.clone() };
+    let session_names = SharedNames::default();
+    let mut editor = editor(session, history, &session_names)?;
+    let prompt = SessionPrompt { engine: session.options().run.header.engine.clone() };
     session.refresh_names();
     loop {
         match editor.read_line(&prompt) {
             Ok(Signal::Success(input)) if input.trim().is_empty() => {}
             Ok(Signal::Success(input)) => {
-                match session.take(&input) {
-                    Answer::Shown(text) | Answer::Failed(text) => drop(out.write_all(text.as_bytes())),
-                    Answer::Quit => return Ok(()),
+                match session.handle(&input) {
+                    InputResult::Output(text) | InputResult::Error(text) => drop(out.write_all(text.as_bytes())),
+                    InputResult::Quit => return Ok(()),
                 }
                 drop(out.flush());
                 let names = (session.evaluator().variables(), session.evaluator().functions());
-                *made.write().unwrap_or_else(PoisonError::into_inner) = names;
-                if session.opening().interrupt.is_ending() {
+                *session_names.write().unwrap_or_else(PoisonError::into_inner) = names;
+                if session.options().interrupt.is_ending() {
                     return Ok(());
                 }
             }
-            // A line that is given up, not the session.
+            // Discards the line, not the session.
             Ok(Signal::CtrlC) => {}
             Ok(_) => return Ok(()),
             Err(error) => return Err(format!("the terminal cannot be used: {error}")),
@@ -62,8 +62,8 @@ pub fn run(session: &mut Session, history: Option<&Path>, out: &mut dyn Write) -
     }
 }
 
-fn editor(session: &Session, history: Option<&Path>, made: &Made) -> Result<Reedline, String> {
-    let opening = session.opening();
+fn editor(session: &Session, history: Option<&Path>, session_names: &SharedNames) -> Result<Reedline, String> {
+    let options = session.options();
     let mut keys = default_emacs_keybindings();
     keys.add_binding(
         KeyModifiers::NONE,
@@ -71,35 +71,35 @@ fn editor(session: &Session, history: Option<&Path>, made: &Made) -> Result<Reed
         ReedlineEvent::UntilFound(vec![ReedlineEvent::Menu(MENU.into()), ReedlineEvent::MenuNext]),
     );
     keys.add_binding(KeyModifiers::SHIFT, KeyCode::BackTab, ReedlineEvent::MenuPrevious);
-    let vault = opening.run.gateway.ledger().vault().clone();
-    let kept = match history {
-        Some(path) => FileBackedHistory::with_file(REMEMBERED, path.to_owned())
+    let vault = options.run.gateway.ledger().vault().clone();
+    let inner = match history {
+        Some(path) => FileBackedHistory::with_file(HISTORY_SIZE, path.to_owned())
             .map_err(|error| format!("the history `{}` cannot be used: {error}", path.display()))?,
-        None => FileBackedHistory::new(REMEMBERED).map_err(|error| error.to_string())?,
+        None => FileBackedHistory::new(HISTORY_SIZE).map_err(|error| error.to_string())?,
     };
-    let completer = Offers { names: session.names.clone(), made: made.clone() };
+    let completer = SessionCompleter { names: session.names.clone(), session_names: session_names.clone() };
     let menu = ColumnarMenu::default().with_name(MENU).with_marker("| ");
     Ok(Reedline::create()
-        .with_history(Box::new(WithoutSecrets { kept, vault }))
+        .with_history(Box::new(FilteredHistory { inner, vault }))
         .with_completer(Box::new(completer))
         .with_partial_completions(true)
         .with_quick_completions(true)
         .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
         .with_edit_mode(Box::new(Emacs::new(keys)))
-        .with_validator(Box::new(Whole))
-        .with_highlighter(Box::new(Colours))
-        .with_hinter(Box::new(Hints::default()))
-        .with_ansi_colors(opening.look.colour)
-        .with_break_signal(opening.interrupt.ending()))
+        .with_validator(Box::new(InputValidator))
+        .with_highlighter(Box::new(ScriptHighlighter))
+        .with_hinter(Box::new(CallHinter::default()))
+        .with_ansi_colors(options.style.colour)
+        .with_break_signal(options.interrupt.ending()))
 }
 
-struct Words {
-    place: String,
+struct SessionPrompt {
+    engine: String,
 }
 
-impl Prompt for Words {
+impl Prompt for SessionPrompt {
     fn render_prompt_left(&self) -> Cow<'_, str> {
-        Cow::Borrowed(&self.place)
+        Cow::Borrowed(&self.engine)
     }
 
     fn render_prompt_right(&self) -> Cow<'_, str> {
@@ -119,11 +119,11 @@ impl Prompt for Words {
     }
 }
 
-struct Whole;
+struct InputValidator;
 
-impl Validator for Whole {
+impl Validator for InputValidator {
     fn validate(&self, line: &str) -> ValidationResult {
-        if line.trim_start().starts_with(':') || is_whole(line) {
+        if line.trim_start().starts_with(':') || is_complete(line) {
             ValidationResult::Complete
         } else {
             ValidationResult::Incomplete
@@ -131,16 +131,16 @@ impl Validator for Whole {
     }
 }
 
-struct Offers {
-    names: KnownNames,
-    made: Made,
+struct SessionCompleter {
+    names: NameCache,
+    session_names: SharedNames,
 }
 
-impl Completer for Offers {
+impl Completer for SessionCompleter {
     fn complete(&mut self, line: &str, pos: usize) -> CompletionResult {
         let names = self.names.get();
-        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
-        let known = Known { names: &names, variables: &made.0, functions: &made.1 };
+        let session_names = self.session_names.read().unwrap_or_else(PoisonError::into_inner);
+        let known = CompletionNames { names: &names, variables: &session_names.0, functions: &session_names.1 };
         let offers = complete(line, pos, known).into_iter().map(|candidate| Suggestion {
             value: candidate.value,
             description: Some(candidate.note).filter(|note| !note.is_empty()),
@@ -151,9 +151,9 @@ impl Completer for Offers {
     }
 }
 
-struct Colours;
+struct ScriptHighlighter;
 
-impl Highlighter for Colours {
+impl Highlighter for ScriptHighlighter {
     fn highlight(&self, line: &str, _: usize) -> StyledText {
         let mut text = StyledText::new();
         let mut at = 0;
@@ -162,7 +162,9 @@ impl Highlighter for Colours {
             let word = token.of(line);
             let style = match token.kind {
                 Kind::Word if catalogue().contains_key(word) => Style::new().fg(Color::Cyan).bold(),
-                Kind::Word if WORDS.iter().any(|known| known.name == word) => Style::new().fg(Color::Magenta),
+                Kind::Word if CONTROL_FUNCTIONS.iter().any(|known| known.name == word) => {
+                    Style::new().fg(Color::Magenta)
+                }
                 Kind::Text { .. } => Style::new().fg(Color::Green),
                 Kind::Number => Style::new().fg(Color::Yellow),
                 Kind::Comment { .. } => Style::new().dimmed(),
@@ -176,78 +178,78 @@ impl Highlighter for Colours {
     }
 }
 
-/// The signature of the call that is being typed; else the rest of a former input that began so.
+/// Shows the signature of the call being typed, or else the rest of an earlier input with the same start.
 #[derive(Default)]
-struct Hints {
-    /// What the right arrow takes over: of history alone, for a signature is no input.
-    takes: String,
+struct CallHinter {
+    /// What the right arrow inserts: only text from the history, since a signature is not an input.
+    insertion: String,
 }
 
-impl Hinter for Hints {
+impl Hinter for CallHinter {
     fn handle(&mut self, line: &str, pos: usize, history: &dyn History, colour: bool, _: &str) -> String {
-        self.takes.clear();
+        self.insertion.clear();
         if line.trim().is_empty() || pos != line.len() {
             return String::new();
         }
         let hint = signature(line).unwrap_or_else(|| {
             let query = SearchQuery::last_with_prefix(line.to_owned(), None);
             let found = history.search(query).ok().and_then(|found| found.into_iter().next());
-            self.takes =
+            self.insertion =
                 found.and_then(|item| item.command_line.get(line.len()..).map(str::to_owned)).unwrap_or_default();
-            self.takes.clone()
+            self.insertion.clone()
         });
         if colour { Style::new().dimmed().paint(hint).to_string() } else { hint }
     }
 
     fn complete_hint(&self) -> String {
-        self.takes.clone()
+        self.insertion.clone()
     }
 
     fn next_hint_token(&self) -> String {
-        self.takes.split_inclusive(' ').next().unwrap_or_default().to_owned()
+        self.insertion.split_inclusive(' ').next().unwrap_or_default().to_owned()
     }
 }
 
-/// History on disk, less what holds a secret.
-struct WithoutSecrets {
-    kept: FileBackedHistory,
+/// A history without inputs that contain secrets.
+struct FilteredHistory {
+    inner: FileBackedHistory,
     vault: Arc<Vault>,
 }
 
-impl History for WithoutSecrets {
+impl History for FilteredHistory {
     fn save(&mut self, item: HistoryItem) -> reedline::Result<HistoryItem> {
-        if may_keep(&item.command_line, &self.vault) { self.kept.save(item) } else { Ok(item) }
+        if may_store(&item.command_line, &self.vault) { self.inner.save(item) } else { Ok(item) }
     }
 
     fn load(&self, id: HistoryItemId) -> reedline::Result<HistoryItem> {
-        self.kept.load(id)
+        self.inner.load(id)
     }
 
     fn count(&self, query: SearchQuery) -> reedline::Result<i64> {
-        self.kept.count(query)
+        self.inner.count(query)
     }
 
     fn search(&self, query: SearchQuery) -> reedline::Result<Vec<HistoryItem>> {
-        self.kept.search(query)
+        self.inner.search(query)
     }
 
     fn update(&mut self, id: HistoryItemId, updater: &dyn Fn(HistoryItem) -> HistoryItem) -> reedline::Result<()> {
-        self.kept.update(id, updater)
+        self.inner.update(id, updater)
     }
 
     fn clear(&mut self) -> reedline::Result<()> {
-        self.kept.clear()
+        self.inner.clear()
     }
 
     fn delete(&mut self, id: HistoryItemId) -> reedline::Result<()> {
-        self.kept.delete(id)
+        self.inner.delete(id)
     }
 
     fn sync(&mut self) -> std::io::Result<()> {
-        self.kept.sync()
+        self.inner.sync()
     }
 
     fn session(&self) -> Option<HistorySessionId> {
-        self.kept.session()
+        self.inner.session()
     }
 }

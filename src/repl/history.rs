@@ -1,31 +1,31 @@
-//! Which inputs may be kept for the next session: none that holds a secret. Knows no file.
+//! Decides which inputs are stored in the history: none that contains a secret.
 
 use super::tokens::{Kind, tokens};
 use crate::base::vault::Vault;
 
-/// What the name of a value has in it that nobody else should read.
-const SECRETIVE: &[&str] =
+/// Parts of names whose values are treated as secret.
+const SECRET_NAMES: &[&str] =
     &["password", "passwd", "secret_key", "session_token", "token", "api_key", "apikey", "credential"];
 
-/// Whether an input may be written to the history: it holds no value of a secret, names no password beside a text,
-/// carries no credentials in a URL, and does not begin with a space.
-pub fn may_keep(input: &str, vault: &Vault) -> bool {
-    !input.starts_with(' ') && vault.scrub(input) == input && !gives_a_password(input) && !has_credentials(input)
+/// Whether an input may be stored in the history. It may not if it contains the value of a secret, assigns text to a
+/// secret name, contains credentials in a URL, or starts with a space.
+pub fn may_store(input: &str, vault: &Vault) -> bool {
+    !input.starts_with(' ') && vault.scrub(input) == input && !assigns_a_secret(input) && !has_credentials(input)
 }
 
-/// `password: "..."`, `"API_TOKEN": "..."`, `let password = "..."`.
-fn gives_a_password(input: &str) -> bool {
+/// Finds `password: "..."`, `"API_TOKEN": "..."`, `let password = "..."`.
+fn assigns_a_secret(input: &str) -> bool {
     let all = tokens(input);
-    all.windows(3).any(|three| {
-        let [name, sign, value] = three else { return false };
+    all.windows(3).any(|window| {
+        let [name, sign, value] = window else { return false };
         let name = name.of(input).trim_matches(['"', '`']).to_lowercase();
         matches!(sign.of(input), ":" | "=")
             && matches!(value.kind, Kind::Text { .. })
-            && SECRETIVE.iter().any(|word| name.contains(word))
+            && SECRET_NAMES.iter().any(|part| name.contains(part))
     })
 }
 
-/// `https://user:password@host`.
+/// Finds `https://user:password@host`.
 fn has_credentials(input: &str) -> bool {
     input.split("://").skip(1).any(|rest| {
         let authority = rest.split(['/', '"', '`', ' ', '?']).next().unwrap_or_default();
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inputs_with_secrets_are_not_kept() {
+    fn inputs_with_secrets_are_not_stored() {
         let vault = Vault::new(|name| (name == "TOKEN").then(|| "hunter2hunter2".into()));
         vault.expose("TOKEN").unwrap();
         for input in [
@@ -49,10 +49,10 @@ mod tests {
             "http_get(\"https://me:abc@example.com/\")",
             " docker_list()",
         ] {
-            assert!(!may_keep(input, &vault), "{input}");
+            assert!(!may_store(input, &vault), "{input}");
         }
         for input in ["docker_pull(\"web\", #{password: secret(\"TOKEN\")})", "http_get(\"http://localhost:80/a@b\")"] {
-            assert!(may_keep(input, &vault), "{input}");
+            assert!(may_store(input, &vault), "{input}");
         }
     }
 }

@@ -1,21 +1,21 @@
-//! The session at a terminal, or of a pipe: one input after the other through the same door and into the same journal
-//! as scripts. Knows scripts and runs; the world, files and signals are what `cli` hands in.
+//! The interactive session, at a terminal or from a pipe. Its inputs use the same gateway and journal as scripts. Knows
+//! scripts and runs; `cli` provides the world, files and signals.
 //!
-//! Reading order: `tokens` (the language at a glance), `completion`, `command` (what begins with a colon), `table`,
-//! `voice` (what is told while it happens), `session` (what an input does), `former` (what it did before
-//! it was killed), `editor` (the terminal), `pipe`.
+//! Reading order: `tokens` (lexing of incomplete inputs), `completion`, `command` (inputs that start with a colon),
+//! `table`, `session_reporter` (output while an effect runs), `session` (evaluation of an input), `recovered_session`
+//! (what a killed session did), `editor` (the terminal), `pipe`.
 
 pub mod command;
 pub mod completion;
 pub mod editor;
-pub mod former;
+pub mod engine_names;
 pub mod history;
 pub mod interrupt;
-pub mod names;
 pub mod pipe;
-pub mod saved;
+pub mod recovered_session;
 pub mod session;
-pub mod surroundings;
+pub mod session_context;
+pub mod session_reporter;
+pub mod session_script;
 pub mod table;
 pub mod tokens;
-pub mod voice;

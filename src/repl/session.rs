@@ -1,5 +1,4 @@
-//! One session: evaluates inputs, answers commands, takes back what was changed. Knows no terminal: what it shows is
-//! text that it returns.
+//! A session: evaluates inputs, handles commands and undoes changes. Returns its output as text; knows no terminal.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,208 +7,221 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::command::{Command, help};
-use super::former::{Former, by_input};
+use super::engine_names::NameCache;
 use super::interrupt::Interrupt;
-use super::names::KnownNames;
-use super::saved::{Fate, Input, script};
-use super::surroundings::Surroundings;
-use super::table::{Look, shown};
+use super::recovered_session::{RecoveredSession, group_by_input};
+use super::session_context::SessionContext;
+use super::session_script::{Input, InputStatus, script};
+use super::table::{TextStyle, shown};
 use crate::base::seq::Seq;
 use crate::journal::entry::{Entry, EntryAccess, RunEnd, RunEvent, RunStatus};
 use crate::journal::run_state::{UndoAction, UndoStep};
 use crate::report::layout::one_line;
+use crate::run::closure_error::ClosureError;
 use crate::run::runner::Render;
-use crate::run::session_run::{NotTakenBack, SessionRun};
+use crate::run::session_run::{SessionRun, UndoError};
 use crate::script::check::check;
 use crate::script::evaluator::Evaluator;
-use crate::script::page::page;
+use crate::script::function_doc::function_doc;
 use crate::script::program::Failure;
 use crate::script::reference;
 use crate::script::source::{Source, SourceLoader};
 
-/// Why `on_rollback` of a session that was killed is not called.
-const LOST_CLOSURE: &str = "the closure was lost with the process that was killed";
+/// Why a rollback closure of a killed session is not called.
+const LOST_CLOSURE: &str = "its closure was lost when the process was killed";
 
-/// What a session is opened with.
-pub struct Opening {
+/// What a session is created with.
+pub struct SessionOptions {
+    /// The run that journals the session.
     pub run: SessionRun,
+    /// The async runtime.
     pub handle: Handle,
+    /// Loads imported modules.
     pub loader: Arc<dyn SourceLoader>,
-    pub surroundings: Arc<dyn Surroundings>,
+    /// Access to everything besides effects.
+    pub context: Arc<dyn SessionContext>,
+    /// Cancels the current effect.
     pub interrupt: Interrupt,
+    /// Renders diagnostics.
     pub render: Render,
-    pub look: Look,
-    /// Results as one line of JSON each.
+    /// Width and colour of results.
+    pub style: TextStyle,
+    /// Whether results are one line of JSON each.
     pub json: bool,
-    /// Where the session is, for people.
-    pub place: String,
+    /// Kind and address of the engine, for display.
+    pub location: String,
 }
 
-/// What came of an input.
+/// The result of an input.
 #[derive(Debug)]
-pub enum Answer {
-    /// What was asked for: text for standard output.
-    Shown(String),
-    /// What went wrong: text for standard error.
-    Failed(String),
+pub enum InputResult {
+    /// Text for standard output.
+    Output(String),
+    /// An error message for standard error.
+    Error(String),
+    /// The user ended the session.
     Quit,
 }
 
+/// An interactive session.
 pub struct Session {
-    opening: Opening,
+    options: SessionOptions,
     evaluator: Evaluator,
     inputs: Vec<Input>,
-    /// What can be taken back of each input, by its place in `inputs`.
+    /// Changes of each input that can be undone, by its index in `inputs`.
     steps: Vec<BTreeSet<Seq>>,
-    pub names: KnownNames,
+    /// Names on the engine, for completion.
+    pub names: NameCache,
     last_failure: Option<Failure>,
 }
 
 impl Session {
-    pub fn new(opening: Opening) -> Self {
-        let evaluator = Evaluator::new(opening.run.gateway.clone(), opening.handle.clone(), opening.loader.clone());
+    /// Creates a session without variables.
+    pub fn new(options: SessionOptions) -> Self {
+        let evaluator = Evaluator::new(options.run.gateway.clone(), options.handle.clone(), options.loader.clone());
         let (inputs, steps) = (Vec::new(), Vec::new());
-        Self { opening, evaluator, inputs, steps, names: KnownNames::default(), last_failure: None }
+        Self { options, evaluator, inputs, steps, names: NameCache::default(), last_failure: None }
     }
 
-    /// Takes the functions and imports of a script in.
+    /// Loads the functions and imports of a script. Returns a message.
     ///
     /// # Errors
-    /// The report, when it does not parse.
+    /// Returns the rendered diagnostic if the script does not parse.
     pub fn load(&mut self, source: &Source) -> Result<String, String> {
-        let functions = self.evaluator.load(source).map_err(|diagnostic| (self.opening.render)(&*diagnostic))?;
-        Ok(format!("{}: {functions} functions; none of its statements was run", source.name))
+        let functions = self.evaluator.load(source).map_err(|diagnostic| (self.options.render)(&*diagnostic))?;
+        Ok(format!("{}: {functions} functions loaded; its statements were not run", source.name))
     }
 
-    /// Goes on with what was done before the process of this session was killed. Returns how much of it can be taken
-    /// back.
-    pub fn go_on(&mut self, former: &Former) -> usize {
-        self.evaluator.go_on(&former.earlier);
-        for (words, steps) in by_input(&self.opening.run.pile()) {
-            self.inputs.push(Input { text: words, fate: Fate::Former });
+    /// Continues a killed session. Returns how many of its inputs can be undone.
+    pub fn resume(&mut self, recovered: &RecoveredSession) -> usize {
+        self.evaluator.resume(&recovered.inputs);
+        for (text, steps) in group_by_input(&self.options.run.undo_stack()) {
+            self.inputs.push(Input { text, status: InputStatus::Recovered });
             self.steps.push(steps);
         }
         self.steps.len()
     }
 
-    pub fn opening(&self) -> &Opening {
-        &self.opening
+    /// Returns what the session was created with.
+    pub fn options(&self) -> &SessionOptions {
+        &self.options
     }
 
+    /// Returns the evaluator.
     pub fn evaluator(&self) -> &Evaluator {
         &self.evaluator
     }
 
-    /// Asks for the names on the engine, beside the session.
+    /// Fetches the names on the engine in the background.
     pub fn refresh_names(&self) {
-        let (names, surroundings) = (self.names.clone(), self.opening.surroundings.clone());
-        drop(self.opening.handle.spawn_blocking(move || names.put(surroundings.names())));
+        let (names, context) = (self.names.clone(), self.options.context.clone());
+        drop(self.options.handle.spawn_blocking(move || names.put(context.names())));
     }
 
-    /// Does what one input asks for.
-    pub fn take(&mut self, input: &str) -> Answer {
-        self.opening.interrupt.arm(&self.opening.run.gateway);
+    /// Handles one input: an expression or a command.
+    pub fn handle(&mut self, input: &str) -> InputResult {
+        self.options.interrupt.arm(&self.options.run.gateway);
         let answer = if input.trim_start().starts_with(':') { self.command(input) } else { self.evaluate(input) };
         self.refresh_names();
         answer
     }
 
-    /// The error of the latest input, if it ended with one.
+    /// Returns the error of the last input, if it failed.
     pub fn last_failure(&self) -> Option<&Failure> {
         self.last_failure.as_ref()
     }
 
-    fn evaluate(&mut self, input: &str) -> Answer {
-        let before: BTreeSet<Seq> = self.pile_places();
+    fn evaluate(&mut self, input: &str) -> InputResult {
+        let before: BTreeSet<Seq> = self.undoable();
         let result = self.evaluator.eval(input);
-        let fate = if result.is_ok() { Fate::Stands } else { Fate::Failed };
-        self.inputs.push(Input { text: input.to_owned(), fate });
-        self.steps.push(self.pile_places().difference(&before).cloned().collect());
+        let status = if result.is_ok() { InputStatus::Active } else { InputStatus::Failed };
+        self.inputs.push(Input { text: input.to_owned(), status });
+        self.steps.push(self.undoable().difference(&before).cloned().collect());
         match result {
             Ok(value) => {
                 self.last_failure = None;
-                Answer::Shown(self.result(&value))
+                InputResult::Output(self.result(&value))
             }
-            Err(failure) => Answer::Failed(self.told(failure)),
+            Err(failure) => InputResult::Error(self.report_failure(failure)),
         }
     }
 
-    fn told(&mut self, failure: Failure) -> String {
-        let mut text = (self.opening.render)(&*failure.diagnostic);
+    fn report_failure(&mut self, failure: Failure) -> String {
+        let mut text = (self.options.render)(&*failure.diagnostic);
         let left = self.steps.last().map_or(0, BTreeSet::len);
         if left > 0 {
-            text += &format!("  what it did before that stays; `:undo` takes it back ({left})\n");
+            text += &format!("  {left} earlier changes of this input remain; `:undo` reverts them\n");
         }
         self.last_failure = Some(failure);
         text
     }
 
     fn result(&self, value: &Value) -> String {
-        match (self.opening.json, value) {
+        match (self.options.json, value) {
             (true, Value::Null) => String::new(),
             (true, value) => format!("{value}\n"),
-            (false, value) => shown(value, self.opening.look),
+            (false, value) => shown(value, self.options.style),
         }
     }
 
-    fn pile_places(&self) -> BTreeSet<Seq> {
-        self.opening.run.pile().into_iter().map(|step| step.seq).collect()
+    fn undoable(&self) -> BTreeSet<Seq> {
+        self.options.run.undo_stack().into_iter().map(|step| step.seq).collect()
     }
 
-    fn command(&mut self, line: &str) -> Answer {
-        let command = match Command::read(line) {
+    fn command(&mut self, line: &str) -> InputResult {
+        let command = match Command::parse(line) {
             Ok(command) => command,
-            Err(why) => return Answer::Failed(format!("{why}\n")),
+            Err(why) => return InputResult::Error(format!("{why}\n")),
         };
         let result = match command {
-            Command::Quit => return Answer::Quit,
+            Command::Quit => return InputResult::Quit,
             Command::Help(None) => Ok(help()),
-            Command::Help(Some(name)) => match page(name) {
-                Ok(page) => Ok(reference::help(&page, self.opening.look.width)),
-                Err(hint) => Err(format!("there is no primitive `{name}`; {hint}\n")),
+            Command::Help(Some(name)) => match function_doc(name) {
+                Ok(page) => Ok(reference::help(&page, self.options.style.width)),
+                Err(hint) => Err(format!("there is no function `{name}`; {hint}\n")),
             },
-            Command::Services => self.opening.surroundings.services(),
-            Command::Containers => return self.look("docker_list(#{all: true})"),
+            Command::Services => self.options.context.services(),
+            Command::Containers => return self.show("docker_list(#{all: true})"),
             Command::Logs { container, lines } => {
                 let container = serde_json::to_string(container).unwrap_or_default();
-                return self.look(&format!("docker_logs({container}, #{{tail: {lines}}}).lines"));
+                return self.show(&format!("docker_logs({container}, #{{tail: {lines}}}).lines"));
             }
             Command::Plan(expression) => self.plan(expression),
             Command::Undo(count) => self.undo(count),
-            Command::Pile => Ok(self.pile()),
+            Command::Changes => Ok(self.changes()),
             Command::Vars => Ok(self.variables()),
             Command::Save(path) => self.save(path),
         };
         match result {
-            Ok(text) => Answer::Shown(text),
-            Err(why) => Answer::Failed(if why.ends_with('\n') { why } else { format!("{why}\n") }),
+            Ok(text) => InputResult::Output(text),
+            Err(why) => InputResult::Error(if why.ends_with('\n') { why } else { format!("{why}\n") }),
         }
     }
 
-    /// What is only looked at: no part of what is saved.
-    fn look(&mut self, expression: &str) -> Answer {
+    /// Evaluates an expression that is not part of the saved script.
+    fn show(&mut self, expression: &str) -> InputResult {
         match self.evaluator.eval(expression) {
-            Ok(value) => Answer::Shown(self.result(&value)),
-            Err(failure) => Answer::Failed((self.opening.render)(&*failure.diagnostic)),
+            Ok(value) => InputResult::Output(self.result(&value)),
+            Err(failure) => InputResult::Error((self.options.render)(&*failure.diagnostic)),
         }
     }
 
     fn plan(&mut self, expression: &str) -> Result<String, String> {
-        let told: Arc<Mutex<Vec<String>>> = Arc::default();
-        let heard = told.clone();
-        let run = self.opening.surroundings.rehearsal(Arc::new(move |event: &RunEvent| {
+        let changes: Arc<Mutex<Vec<String>>> = Arc::default();
+        let recorded = changes.clone();
+        let run = self.options.context.simulate(Arc::new(move |event: &RunEvent| {
             if let RunEvent::Recorded(record) = event
                 && let Entry::Intended { intent } = &record.entry
                 && intent.access == EntryAccess::Write
             {
                 let line = one_line(&format!("  would {} {}", intent.kind, intent.subject));
-                heard.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                recorded.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         }))?;
         run.begin().map_err(|error| error.to_string())?;
-        let mut copy = self.evaluator.copy_for(run.gateway.clone(), self.opening.handle.clone());
+        let mut copy = self.evaluator.copy_for(run.gateway.clone(), self.options.handle.clone());
         let result = copy.eval(expression);
-        let lines = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lines = changes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
         match result {
             Ok(value) => {
@@ -218,29 +230,29 @@ impl Session {
                 }
                 Ok(text + self.result(&value).as_str())
             }
-            Err(failure) => Err(format!("{text}  would fail:\n{}", (self.opening.render)(&*failure.diagnostic))),
+            Err(failure) => Err(format!("{text}  would fail:\n{}", (self.options.render)(&*failure.diagnostic))),
         }
     }
 
-    /// Takes back what the last `count` inputs that changed something did.
+    /// Undoes the changes of the last `count` inputs that have any.
     fn undo(&mut self, count: usize) -> Result<String, String> {
         let mut text = String::new();
         for _ in 0..count {
-            let pile = self.opening.run.pile();
-            let on_pile: BTreeSet<&Seq> = pile.iter().map(|step| &step.seq).collect();
-            let last = self.steps.iter().rposition(|steps| steps.iter().any(|seq| on_pile.contains(seq)));
+            let stack = self.options.run.undo_stack();
+            let open: BTreeSet<&Seq> = stack.iter().map(|step| &step.seq).collect();
+            let last = self.steps.iter().rposition(|steps| steps.iter().any(|seq| open.contains(seq)));
             let Some(at) = last else {
-                return if text.is_empty() { Err("there is nothing to take back".into()) } else { Ok(text) };
+                return if text.is_empty() { Err("there is nothing to undo".into()) } else { Ok(text) };
             };
-            let mine: Vec<UndoStep> =
-                pile.iter().rev().filter(|step| self.steps[at].contains(&step.seq)).cloned().collect();
+            let undo_steps: Vec<UndoStep> =
+                stack.iter().rev().filter(|step| self.steps[at].contains(&step.seq)).cloned().collect();
             let input = self.inputs[at].text.lines().next().unwrap_or_default().to_owned();
-            for step in &mine {
+            for step in &undo_steps {
                 self.undo_step(step).map_err(|why| format!("{text}{why}"))?;
                 self.steps[at].remove(&step.seq);
             }
-            self.inputs[at].fate = Fate::TakenBack;
-            text += &format!("taken back: {}\n", one_line(&input));
+            self.inputs[at].status = InputStatus::Undone;
+            text += &format!("undone: {}\n", one_line(&input));
         }
         Ok(text)
     }
@@ -248,73 +260,76 @@ impl Session {
     fn undo_step(&mut self, step: &UndoStep) -> Result<(), String> {
         let undone = match step.action {
             UndoAction::Closure { .. } if !self.evaluator.has_rollback(&step.seq) => {
-                Err(NotTakenBack::Impossible(LOST_CLOSURE.into()))
+                Err(UndoError::Impossible(LOST_CLOSURE.into()))
             }
-            _ => self.opening.run.undo(&self.opening.handle, step, &|seq| self.call_rollback(seq)),
+            _ => self.options.run.undo(&self.options.handle, step, &|seq| self.call_rollback(seq)),
         };
         match undone {
             Ok(()) => Ok(()),
-            Err(NotTakenBack::Impossible(why)) => {
-                // So that the one before it can be reached.
+            Err(UndoError::Impossible(why)) => {
+                // Skips the change, so that the next `:undo` reaches the one before it.
                 self.steps.iter_mut().for_each(|steps| steps.retain(|seq| *seq != step.seq));
-                Err(format!("`{}` cannot be taken back: {why}; the next `:undo` goes on below it", step.of))
+                Err(format!(
+                    "`{}` cannot be undone: {why}; the next `:undo` continues with the change before it",
+                    step.of
+                ))
             }
-            Err(NotTakenBack::Failed(error)) => {
+            Err(UndoError::Failed(error)) => {
                 let hint = error.hint.as_deref().map(|hint| format!("\n  {hint}")).unwrap_or_default();
-                Err(format!("`{}` was not taken back: {error}{hint}", step.of))
+                Err(format!("`{}` was not undone: {error}{hint}", step.of))
             }
         }
     }
 
-    fn call_rollback(&self, seq: &Seq) -> Result<(), String> {
-        if !self.evaluator.has_rollback(seq) {
-            return Err(LOST_CLOSURE.into());
+    fn call_rollback(&self, seq: &Seq) -> Result<(), ClosureError> {
+        match self.evaluator.call_rollback(seq) {
+            None => Err(ClosureError::NotCalled(LOST_CLOSURE.into())),
+            Some(called) => called.map_err(ClosureError::from),
         }
-        self.evaluator.call_rollback(seq).map_err(|failure| failure.diagnostic.message.clone())
     }
 
-    fn pile(&self) -> String {
-        let pile = self.opening.run.pile();
-        if pile.is_empty() {
-            return "there is nothing to take back\n".into();
+    fn changes(&self) -> String {
+        let stack = self.options.run.undo_stack();
+        if stack.is_empty() {
+            return "there is nothing to undo\n".into();
         }
-        pile.iter().rev().map(|step| format!("  {}\n", one_line(&step.of))).collect()
+        stack.iter().rev().map(|step| format!("  {}\n", one_line(&step.of))).collect()
     }
 
     fn variables(&self) -> String {
         let mut names = self.evaluator.variables();
         names.extend(self.evaluator.functions().into_iter().map(|name| format!("{name}()")));
         names.dedup();
-        if names.is_empty() { "no variables and no functions yet\n".into() } else { names.join("\n") + "\n" }
+        if names.is_empty() { "no variables or functions\n".into() } else { names.join("\n") + "\n" }
     }
 
-    /// The session as a script.
+    /// Returns the session as a script.
     pub fn script(&self) -> String {
-        let head = format!("A session of deployer on {}.", self.opening.place);
+        let head = format!("deployer session on {}", self.options.location);
         script(&head, self.evaluator.imported(), &self.inputs)
     }
 
     fn save(&self, path: &str) -> Result<String, String> {
         let text = self.script();
-        let found = check(Source::new(path, text.clone()), &self.opening.loader);
-        let wrong: Vec<String> =
-            found.iter().filter(|found| !found.is_warning()).map(|found| (self.opening.render)(found)).collect();
-        self.opening.surroundings.save(path, &text)?;
-        if wrong.is_empty() {
-            return Ok(format!("{path}: `deployer check {path}` accepts it\n"));
+        let found = check(Source::new(path, text.clone()), &self.options.loader);
+        let errors: Vec<String> =
+            found.iter().filter(|found| !found.is_warning()).map(|found| (self.options.render)(found)).collect();
+        self.options.context.save(path, &text)?;
+        if errors.is_empty() {
+            return Ok(format!("saved to {path}; a check of it found no errors\n"));
         }
-        Err(format!("{path} is written, and needs your hand:\n{}", wrong.concat()))
+        Err(format!("saved to {path}, but `deployer check {path}` finds errors:\n{}", errors.concat()))
     }
 
-    /// Ends a session that goes well.
+    /// Ends the session and keeps its changes.
     pub fn finish(&self) -> RunEnd {
-        self.opening.interrupt.arm(&self.opening.run.gateway);
-        self.opening.run.finish(&self.opening.handle, self.evaluator.due_removals())
+        self.options.interrupt.arm(&self.options.run.gateway);
+        self.options.run.finish(&self.options.handle, self.evaluator.due_removals())
     }
 
-    /// Ends one that nobody can go on with: everything is taken back.
-    pub fn take_back_all(&self, reason: &str, status: RunStatus) -> RunEnd {
-        self.opening.interrupt.arm(&self.opening.run.gateway);
-        self.opening.run.take_back_all(&self.opening.handle, &|seq| self.call_rollback(seq), reason, status)
+    /// Ends the session and rolls back all its changes.
+    pub fn roll_back(&self, reason: &str, status: RunStatus) -> RunEnd {
+        self.options.interrupt.arm(&self.options.run.gateway);
+        self.options.run.roll_back(&self.options.handle, &|seq| self.call_rollback(seq), reason, status)
     }
 }

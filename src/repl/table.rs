@@ -1,89 +1,86 @@
-//! A value as text for people: lists of maps as tables that fit the terminal. Knows no effect.
+//! Formats a value for the terminal: lists of maps become tables that fit its width. Knows no effect.
 
 use serde_json::Value;
 
 use crate::report::layout::{Paint, Tone, columns, fit, one_line};
+use crate::report::table::{GAP, Overflow, Table};
 
-/// Columns that come first where they are there; what people look for.
+/// Columns that are shown first.
 const FIRST: &[&str] =
     &["name", "service", "state", "exit_code", "health", "image", "tags", "ports", "started_at", "created_at"];
-/// Columns that nobody reads in a list.
-const LAST: &[&str] = &["id", "image_id", "labels", "environment", "mounts", "networks", "oom_killed", "driver"];
-/// Columns between columns.
-const GAP: usize = 2;
-/// A column is never cut shorter than this.
-const LEAST: usize = 6;
-/// A cell is never wider.
-const WIDEST: usize = 48;
-/// Rows of one table.
-const ROWS: usize = 500;
+/// Columns that are shown last.
+const LAST: &[&str] =
+    &["id", "image_id", "labels", "environment", "mounts", "networks", "restart", "oom_killed", "driver"];
+/// Minimum width of a column that is cut.
+const MIN_WIDTH: usize = 6;
+/// Maximum width of a cell.
+const MAX_WIDTH: usize = 48;
+/// Maximum number of rows.
+const MAX_ROWS: usize = 500;
 
-/// What the text must fit.
+/// Width and colour of the output.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct TextStyle {
+    /// Columns of the terminal.
     pub width: usize,
+    /// Whether to use colour.
     pub colour: bool,
 }
 
-/// The value as text that ends with a line break; nothing for nothing.
-pub fn shown(value: &Value, look: Look) -> String {
+/// Formats a value. The text ends with a line break, and is empty for `null`.
+pub fn shown(value: &Value, style: TextStyle) -> String {
     match value {
         Value::Null => String::new(),
         Value::Array(items) if items.is_empty() => "(none)\n".into(),
-        Value::Array(items) if items.iter().all(Value::is_object) => table(items, look),
-        Value::Array(items) => items.iter().map(|item| line(item, look)).collect(),
+        Value::Array(items) if items.iter().all(Value::is_object) => table(items, style),
+        Value::Array(items) => items.iter().map(|item| line(item, style)).collect(),
         Value::Object(map) => {
-            let told = || map.iter().filter(|(_, value)| !value.is_null());
-            let longest = told().map(|(key, _)| columns(key)).max().unwrap_or(0);
-            let room = look.width.saturating_sub(longest + GAP);
-            let one = |(key, value): (&String, &Value)| {
+            let entries = || map.iter().filter(|(_, value)| !value.is_null());
+            let longest = entries().map(|(key, _)| columns(key)).max().unwrap_or(0);
+            let room = style.width.saturating_sub(longest + GAP);
+            let row = |(key, value): (&String, &Value)| {
                 let pad = " ".repeat(longest - columns(key) + GAP);
-                let key = Paint { colour: look.colour }.on(Tone::Quiet, key);
+                let key = Paint { colour: style.colour }.on(Tone::Quiet, key);
                 format!("{key}{pad}{}\n", fit(&cell(value), room))
             };
-            told().map(one).collect()
+            entries().map(row).collect()
         }
-        // What was asked for itself is shown as it is.
+        // A plain string is shown in full.
         Value::String(text) => text.lines().map(|line| format!("{}\n", one_line(line))).collect(),
         other => format!("{other}\n"),
     }
 }
 
-fn line(value: &Value, look: Look) -> String {
+fn line(value: &Value, style: TextStyle) -> String {
     match value {
-        // Lines of a log, say: what is cut away may be what was looked for.
+        // Log lines are never cut: the end may be the relevant part.
         Value::String(text) => format!("{}\n", one_line(text)),
-        other => format!("{}\n", fit(&cell(other), look.width)),
+        other => format!("{}\n", fit(&cell(other), style.width)),
     }
 }
 
-fn table(items: &[Value], look: Look) -> String {
+fn table(items: &[Value], style: TextStyle) -> String {
     let all = headings(items);
     let widths: Vec<usize> = all.iter().map(|key| width_of(items, key)).collect();
-    let (shown, widths) = fitting(&all, &widths, look.width);
-    let paint = Paint { colour: look.colour };
-    let heads: Vec<String> = shown.iter().map(|key| key.to_uppercase()).collect();
-    let row = |cells: &[String]| {
-        let line: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| padded(cell, *width)).collect();
-        line.join(&" ".repeat(GAP)).trim_end().to_owned()
-    };
-    let mut text = paint.on(Tone::Strong, &row(&heads)) + "\n";
-    for item in items.iter().take(ROWS) {
-        let cells: Vec<String> = shown.iter().map(|key| cell(&item[*key])).collect();
-        text += &(row(&cells) + "\n");
+    let (shown, widths) = fitting(&all, &widths, style.width);
+    let headings: Vec<String> = shown.iter().map(|key| key.to_uppercase()).collect();
+    let mut table = Table::new(headings.iter().map(String::as_str), Overflow::Cut);
+    for item in items.iter().take(MAX_ROWS) {
+        table.push(shown.iter().map(|key| cell(&item[*key]).into()).collect());
     }
-    if items.len() > ROWS {
-        text += &format!("... and {} more\n", items.len() - ROWS);
+    let mut text = table.with_widths(widths).render(style.width, style.colour);
+    if items.len() > MAX_ROWS {
+        text += &format!("... and {} more\n", items.len() - MAX_ROWS);
     }
     let hidden: Vec<&str> = all.into_iter().filter(|key| !shown.contains(key)).collect();
     if !hidden.is_empty() {
-        let told = format!("also: {}", hidden.join(", "));
-        text += &(paint.on(Tone::Quiet, &fit(&told, look.width)) + "\n");
+        let hidden = format!("also: {}", hidden.join(", "));
+        text += &(Paint { colour: style.colour }.on(Tone::Quiet, &fit(&hidden, style.width)) + "\n");
     }
     text
 }
 
-/// All keys that say something in any row, those that matter first.
+/// Returns the keys that have a value in any row, in display order.
 fn headings(items: &[Value]) -> Vec<&str> {
     let mut keys: Vec<&str> = Vec::new();
     for (key, value) in items.iter().filter_map(Value::as_object).flatten() {
@@ -111,20 +108,20 @@ fn is_empty(value: &Value) -> bool {
 }
 
 fn width_of(items: &[Value], key: &str) -> usize {
-    let widest = items.iter().take(ROWS).map(|item| columns(&cell(&item[key]))).max().unwrap_or(0);
-    widest.max(columns(key)).min(WIDEST)
+    let widest = items.iter().take(MAX_ROWS).map(|item| columns(&cell(&item[key]))).max().unwrap_or(0);
+    widest.max(columns(key)).min(MAX_WIDTH)
 }
 
-/// The columns that fit, and their widths. The first always does.
+/// Returns the columns that fit and their widths. The first one always fits.
 fn fitting<'a>(keys: &[&'a str], widths: &[usize], room: usize) -> (Vec<&'a str>, Vec<usize>) {
     let (mut shown, mut given) = (Vec::new(), Vec::new());
     let mut left = room;
     for (key, width) in keys.iter().zip(widths) {
         let gap = if shown.is_empty() { 0 } else { GAP };
         let space = left.saturating_sub(gap);
-        // Nobody reads what is left of these.
-        let wanted = if LAST.contains(key) { *width } else { (*width).min(LEAST.max(columns(key))) };
-        if space < wanted && !shown.is_empty() {
+        // The last columns are useless when they are cut.
+        let needed = if LAST.contains(key) { *width } else { (*width).min(MIN_WIDTH.max(columns(key))) };
+        if space < needed && !shown.is_empty() {
             break;
         }
         let width = (*width).min(space.max(1));
@@ -135,13 +132,7 @@ fn fitting<'a>(keys: &[&'a str], widths: &[usize], room: usize) -> (Vec<&'a str>
     (shown, given)
 }
 
-fn padded(text: &str, width: usize) -> String {
-    let text = fit(text, width);
-    let pad = " ".repeat(width.saturating_sub(columns(&text)));
-    format!("{text}{pad}")
-}
-
-/// A value on one line.
+/// Formats a value on one line.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -158,7 +149,7 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// An instant to the second; any other text as it is.
+/// Formats a timestamp to the second. Returns other text unchanged.
 fn instant(text: &str) -> String {
     match text.parse::<jiff::Timestamp>() {
         Ok(at) => at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
@@ -173,7 +164,7 @@ mod tests {
     use super::*;
 
     fn text(value: &Value, width: usize) -> String {
-        shown(value, Look { width, colour: false })
+        shown(value, TextStyle { width, colour: false })
     }
 
     #[test]

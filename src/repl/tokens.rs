@@ -1,41 +1,50 @@
-//! An input at a glance: its words, texts and brackets, for colours, completion, and whether it is whole.
-//! Never fails: it reads what is being typed.
+//! A lexer for highlighting, completion and the detection of incomplete inputs. Accepts any input.
 
-/// What a piece of the input is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// An identifier or keyword.
     Word,
+    /// A number.
     Number,
-    /// A text; `closed` when its last quote is there.
+    /// A string or character literal.
     Text {
+        /// Whether its closing quote exists.
         closed: bool,
     },
+    /// A comment.
     Comment {
+        /// Whether it is terminated.
         closed: bool,
     },
+    /// Any other character.
     Sign,
 }
 
-/// One piece: bytes `start..end` of the input.
+/// A token: bytes `start..end` of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
+    /// Its kind.
     pub kind: Kind,
+    /// Its first byte.
     pub start: usize,
+    /// The byte after it.
     pub end: usize,
 }
 
 impl Token {
+    /// Returns its text.
     pub fn of<'a>(&self, input: &'a str) -> &'a str {
         input.get(self.start..self.end).unwrap_or_default()
     }
 }
 
-/// All pieces but the blanks between them.
+/// Returns all tokens, without whitespace.
 pub fn tokens(input: &str) -> Vec<Token> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(c) = input.get(at..).and_then(|rest| rest.chars().next()) {
-        let (kind, end) = piece(input, at, c);
+        let (kind, end) = next_token(input, at, c);
         if !c.is_whitespace() {
             found.push(Token { kind, start: at, end });
         }
@@ -44,9 +53,9 @@ pub fn tokens(input: &str) -> Vec<Token> {
     found
 }
 
-fn piece(input: &str, at: usize, c: char) -> (Kind, usize) {
+fn next_token(input: &str, at: usize, c: char) -> (Kind, usize) {
     let rest = &input[at..];
-    let while_true = |wanted: fn(char) -> bool| at + rest.find(|c| !wanted(c)).unwrap_or(rest.len());
+    let while_true = |matches: fn(char) -> bool| at + rest.find(|c| !matches(c)).unwrap_or(rest.len());
     match c {
         _ if c.is_alphabetic() || c == '_' => (Kind::Word, while_true(|c| c.is_alphanumeric() || c == '_')),
         _ if c.is_ascii_digit() => (Kind::Number, while_true(|c| c.is_alphanumeric() || c == '_')),
@@ -70,7 +79,7 @@ fn text_end(input: &str, start: usize, quote: char) -> (usize, bool) {
             _ if escaped => escaped = false,
             '\\' if quote != '`' => escaped = true,
             _ if c == quote => return (start + 1 + offset + 1, true),
-            // Only texts in backticks go over lines.
+            // Only text in backticks can span lines.
             '\n' if quote != '`' => return (start + 1 + offset, true),
             _ => {}
         }
@@ -78,8 +87,8 @@ fn text_end(input: &str, start: usize, quote: char) -> (usize, bool) {
     (input.len(), false)
 }
 
-/// Whether nothing is open: no bracket, no text, no comment, and no operator that waits for its other side.
-pub fn is_whole(input: &str) -> bool {
+/// Whether the input is complete: no open bracket, text or comment, and no operator without a right operand.
+pub fn is_complete(input: &str) -> bool {
     let all = tokens(input);
     let mut open = 0_i32;
     for token in &all {
@@ -90,7 +99,7 @@ pub fn is_whole(input: &str) -> bool {
             _ => {}
         }
     }
-    // One that closes too much is wrong, and is told so.
+    // Too many closing brackets are an error that the parser reports.
     open <= 0 && !all.last().is_some_and(|last| matches!(last.of(input), "," | "=" | "+" | "|" | "&" | "." | ":"))
 }
 
@@ -99,17 +108,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_when_an_input_is_whole() {
-        for whole in ["1 + 1", "let a = #{ b: [1, 2] };", "fn f(x) {\n x\n}", "\"a(\"", "// (", "}", "", "`a\nb`"] {
-            assert!(is_whole(whole), "{whole}");
+    fn detects_incomplete_inputs() {
+        for complete in ["1 + 1", "let a = #{ b: [1, 2] };", "fn f(x) {\n x\n}", "\"a(\"", "// (", "}", "", "`a\nb`"] {
+            assert!(is_complete(complete), "{complete}");
         }
         for open in ["docker_run(#{", "fn f(x) {", "`a", "/* a", "1 +", "let a =", "[1,", "docker_run(#{name: \"a"] {
-            assert!(!is_whole(open), "{open}");
+            assert!(!is_complete(open), "{open}");
         }
     }
 
     #[test]
-    fn reads_words_texts_and_signs() {
+    fn lexes_words_texts_and_signs() {
         let input = "docker_stop(\"wéb\", 10) // now";
         let read: Vec<&str> = tokens(input).iter().map(|token| token.of(input)).collect();
         assert_eq!(read, ["docker_stop", "(", "\"wéb\"", ",", "10", ")", "// now"]);
@@ -117,14 +126,14 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_input_breaks_it(input in "\\PC{0,60}") {
+        fn no_input_panics(input in "\\PC{0,60}") {
             let mut at = 0;
             for token in tokens(&input) {
                 proptest::prop_assert!(token.start >= at && token.end > token.start);
                 proptest::prop_assert!(input.is_char_boundary(token.end));
                 at = token.end;
             }
-            is_whole(&input);
+            is_complete(&input);
         }
     }
 }

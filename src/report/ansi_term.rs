@@ -1,4 +1,4 @@
-//! A terminal behind a writer: turns the moves that the live lines need into escape sequences.
+//! A terminal behind a writer: turns the cursor movements of the live lines into escape sequences.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -22,21 +22,21 @@ impl SharedWriter {
     }
 }
 
-/// Collects one picture and writes it at once, so that nothing flickers.
+/// Collects one frame and writes it as a whole, so that nothing flickers.
 pub struct AnsiTerm {
     writer: SharedWriter,
     width: u16,
     height: u16,
-    picture: Mutex<String>,
+    frame: Mutex<String>,
 }
 
 impl AnsiTerm {
     pub fn new(writer: SharedWriter, width: usize, height: u16) -> Self {
-        Self { writer, width: u16::try_from(width).unwrap_or(u16::MAX), height, picture: Mutex::default() }
+        Self { writer, width: u16::try_from(width).unwrap_or(u16::MAX), height, frame: Mutex::default() }
     }
 
     fn add(&self, text: &str) -> io::Result<()> {
-        self.picture.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+        self.frame.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
         Ok(())
     }
 
@@ -90,7 +90,7 @@ impl TermLike for AnsiTerm {
     }
 
     fn flush(&self) -> io::Result<()> {
-        let picture = std::mem::take(&mut *self.picture.lock().unwrap_or_else(PoisonError::into_inner));
-        if picture.is_empty() { Ok(()) } else { self.writer.write(&picture) }
+        let frame = std::mem::take(&mut *self.frame.lock().unwrap_or_else(PoisonError::into_inner));
+        if frame.is_empty() { Ok(()) } else { self.writer.write(&frame) }
     }
 }

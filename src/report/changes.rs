@@ -1,5 +1,5 @@
-//! What a run changed, net of what it took back. Knows the arguments and replies of effects by their keys only,
-//! so that the journal of another version can be shown too.
+//! What a run changed, without what it undid. Knows the options and outcomes of effects only by their keys, so that the
+//! journal of another version can be shown too.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use serde_json::Value;
 use crate::base::seq::Seq;
 use crate::journal::entry::{EntryAccess, Intent, UndoRecord};
 
-/// Changes that are kept; more are counted.
+/// How many changes are kept; more are counted.
 const CHANGES_KEPT: usize = 500;
-/// Ids whose names are kept.
+/// How many names of ids are kept.
 const NAMES_KEPT: usize = 1_000;
-/// Letters of an id that has no name.
+/// Length of a shortened id.
 const SHORT_ID: usize = 12;
-/// Letters of a full id, on any of the engines.
+/// Lengths of a full id, on any of the engines.
 const FULL_IDS: [usize; 2] = [32, 64];
 
-/// Names of the things that effects call by id.
+/// Names of the objects that effects refer to by id.
 #[derive(Debug, Default)]
 pub struct Names(BTreeMap<String, String>);
 
 impl Names {
-    /// Takes the names from an outcome.
+    /// Remembers the names in an outcome.
     pub fn learn(&mut self, outcome: &Value) {
         let all = outcome.as_array().map_or(std::slice::from_ref(outcome), Vec::as_slice);
         for thing in all {
@@ -34,8 +34,8 @@ impl Names {
         }
     }
 
-    /// The text with names, or short ids, in place of full ids.
-    pub fn in_words(&self, subject: &str) -> String {
+    /// Replaces full ids in a text by names or short ids.
+    pub fn replace_ids(&self, subject: &str) -> String {
         let word = |word: &str| {
             let bare = word.trim_end_matches([':', ',']);
             let id = bare.strip_prefix("sha256:").unwrap_or(bare);
@@ -49,10 +49,10 @@ impl Names {
     }
 }
 
-/// What happened to what, in order, less what was taken back.
+/// Changes in order, without those that were undone.
 #[derive(Debug, Default)]
 pub struct Changes {
-    made: Vec<(Seq, Change)>,
+    kept: Vec<(Seq, Change)>,
     more: usize,
 }
 
@@ -65,18 +65,18 @@ struct Change {
 
 #[derive(Debug)]
 enum Verb {
-    /// Came into being; from what or how.
+    /// Created, and from what or how.
     Made(String),
     Removed,
     Renamed(String),
     Started,
     Stopped,
-    /// Was changed in place: how.
+    /// Changed in place, and how.
     Became(String),
 }
 
-/// The end of one thing's story.
-struct Thing<'a> {
+/// The net change of one object.
+struct ChangedObject<'a> {
     noun: &'static str,
     first: &'a str,
     now: &'a str,
@@ -88,30 +88,30 @@ struct Thing<'a> {
 }
 
 impl Changes {
-    /// Takes a completed effect in. `subject`: what it is about, in the words of when it began.
-    pub fn complete(&mut self, intent: &Intent, subject: &str, outcome: &Value, names: &Names, unwinding: bool) {
+    /// Adds a completed effect. `subject` is what it was about when it started.
+    pub fn complete(&mut self, intent: &Intent, subject: &str, outcome: &Value, names: &Names, rolling_back: bool) {
         if let Some(undone) = &intent.undoes {
-            self.made.retain(|(seq, _)| seq != undone);
+            self.kept.retain(|(seq, _)| seq != undone);
             return;
         }
-        let idle = !unwinding && intent.undo == UndoRecord::Nothing;
+        let idle = !rolling_back && intent.undo == UndoRecord::Nothing;
         if intent.access == EntryAccess::Read {
             return;
         }
         match Change::of(intent, subject, outcome, names, idle) {
-            Some(_) if self.made.len() >= CHANGES_KEPT => self.more += 1,
-            Some(change) => self.made.push((intent.seq.clone(), change)),
+            Some(_) if self.kept.len() >= CHANGES_KEPT => self.more += 1,
+            Some(change) => self.kept.push((intent.seq.clone(), change)),
             None => {}
         }
     }
 
-    /// One line per thing that is not as it was: `+` is new, `-` is gone, `~` is changed.
+    /// Returns one line per changed object: `+` is new, `-` is removed, `~` is changed.
     pub fn net(&self) -> Vec<String> {
-        let mut things: Vec<Thing> = Vec::new();
-        for (_, change) in &self.made {
-            let known = |thing: &Thing| thing.noun == change.noun && thing.now == change.name && !thing.gone;
+        let mut things: Vec<ChangedObject> = Vec::new();
+        for (_, change) in &self.kept {
+            let known = |thing: &ChangedObject| thing.noun == change.noun && thing.now == change.name && !thing.gone;
             let at = things.iter().position(known).unwrap_or_else(|| {
-                things.push(Thing::found(change));
+                things.push(ChangedObject::found(change));
                 things.len() - 1
             });
             let thing = &mut things[at];
@@ -134,7 +134,7 @@ impl Changes {
     }
 }
 
-impl<'a> Thing<'a> {
+impl<'a> ChangedObject<'a> {
     fn found(change: &'a Change) -> Self {
         let (noun, name) = (change.noun, change.name.as_str());
         Self { noun, first: name, now: name, made: None, gone: false, ran: None, runs: None, became: None }
@@ -145,9 +145,9 @@ impl<'a> Thing<'a> {
         self.runs = Some(runs);
     }
 
-    /// Whether one is new under the name of the other, which is gone.
-    fn replaced(&self, other: &Thing) -> bool {
-        let by = |old: &Thing, new: &Thing| {
+    /// Returns whether one is new under the name of the other, which was removed.
+    fn replaced(&self, other: &ChangedObject) -> bool {
+        let by = |old: &ChangedObject, new: &ChangedObject| {
             old.noun == new.noun
                 && old.first == new.now
                 && old.gone
@@ -158,7 +158,7 @@ impl<'a> Thing<'a> {
         by(self, other) || by(other, self)
     }
 
-    /// From what it was made, in brackets.
+    /// Returns what it was created from, in brackets.
     fn origin(&self) -> String {
         self.made.filter(|of| !of.is_empty()).map(|of| format!(" ({of})")).unwrap_or_default()
     }
@@ -180,13 +180,13 @@ impl<'a> Thing<'a> {
 }
 
 impl Change {
-    /// What a completed effect changed. `idle`: it had nothing to take back, so it changed no state.
+    /// Returns what a completed effect changed. An `idle` effect had nothing to undo, so it changed no state.
     fn of(intent: &Intent, subject: &str, outcome: &Value, names: &Names, idle: bool) -> Option<Self> {
         let args = &intent.args;
-        // A container may stand there by its name, or as a map with both its id and its name.
+        // A container is given by its name, or as a map with its id and its name.
         let arg = |key: &str| {
-            let told = text(args, key).or_else(|| args.get(key).and_then(|value| text(value, "id")));
-            told.map(|value| names.in_words(value))
+            let value = text(args, key).or_else(|| args.get(key).and_then(|value| text(value, "id")));
+            value.map(|value| names.replace_ids(value))
         };
         let removed = || outcome.get("removed").and_then(Value::as_bool) != Some(false);
         let services = || {
@@ -194,7 +194,7 @@ impl Change {
             let listed: Vec<&str> = listed.filter_map(Value::as_str).collect();
             if listed.is_empty() { arg("file") } else { Some(listed.join(", ")) }
         };
-        let told = |key: &str| text(outcome, key).map(str::to_owned);
+        let reply = |key: &str| text(outcome, key).map(str::to_owned);
         let database = || {
             let path = arg("path").unwrap_or_default();
             arg("volume").or_else(|| arg("container")).map_or_else(|| path.clone(), |place| format!("{place}:{path}"))
@@ -208,7 +208,7 @@ impl Change {
             "docker_start" if !idle => change("container", arg("container"), Verb::Started),
             "docker_stop" | "docker_kill" if !idle => change("container", arg("container"), Verb::Stopped),
             "docker_remove" if removed() => change("container", arg("container"), Verb::Removed),
-            // The new name is learnt by now; the old one is only in the words of then.
+            // The names already have the new name; only the subject has the old one.
             "docker_rename" => {
                 let (from, to) = subject.split_once(" -> ")?;
                 change("container", Some(from.to_owned()), Verb::Renamed(to.to_owned()))
@@ -231,13 +231,13 @@ impl Change {
                 let how = if gone { "stopped and removed" } else { "stopped" };
                 change("compose service", services(), Verb::Became(how.into()))
             }
-            "sqlite_backup" => change("backup", told("url"), Verb::Made(database())),
+            "sqlite_backup" => change("backup", reply("url"), Verb::Made(database())),
             "sqlite_restore" => change("database", Some(database()), Verb::Became("restored".into())),
             "sqlite_seed" if outcome.get("seeded").and_then(Value::as_bool) == Some(true) => {
                 change("database", Some(database()), Verb::Became("seeded".into()))
             }
-            "container_archive" => change("archive", told("url"), Verb::Made(arg("container")?)),
-            "object_put" => change("object", told("url"), Verb::Made(arg("path")?)),
+            "container_archive" => change("archive", reply("url"), Verb::Made(arg("container")?)),
+            "object_put" => change("object", reply("url"), Verb::Made(arg("path")?)),
             "object_get" => change("file", arg("path"), Verb::Made(arg("url")?)),
             "object_delete" if removed() => change("object", arg("url"), Verb::Removed),
             "object_prune" => {
@@ -267,7 +267,7 @@ mod tests {
     use crate::journal::entry::{Entry, RunEvent};
     use crate::report::samples::Stream;
 
-    /// What is left of effects that all succeed: kind, subject, arguments, reply, and the effect it takes back.
+    /// The net changes of effects that all succeed: kind, subject, options, outcome, and the effect that it undoes.
     fn net(effects: &[(&str, &str, Value, Value, Option<&str>)]) -> Vec<String> {
         let (mut changes, mut names, mut stream) = (Changes::default(), Names::default(), Stream::new());
         for (at, (kind, subject, args, _, undoes)) in (1..).zip(effects) {
@@ -276,7 +276,7 @@ mod tests {
         for (event, (_, subject, _, outcome, _)) in stream.events.iter().skip(1).zip(effects) {
             let RunEvent::Recorded(record) = event else { continue };
             let Entry::Intended { intent } = &record.entry else { continue };
-            let subject = names.in_words(subject);
+            let subject = names.replace_ids(subject);
             names.learn(outcome);
             changes.complete(intent, &subject, outcome, &names, false);
         }
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_is_no_change() {
+    fn what_is_created_and_removed_is_no_change() {
         assert_eq!(net(&[run("probe"), remove("probe")]), [""; 0]);
         assert_eq!(net(&[remove("old")]), ["- container old"]);
         let absent = ("docker_remove", "old", json!({"container": "old"}), json!({"removed": false}), None);
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_is_no_change() {
+    fn what_is_undone_is_no_change() {
         let back = ("docker_remove", "web", json!({"container": "web"}), json!({"removed": true}), Some("1"));
         assert_eq!(net(&[run("web"), back]), [""; 0]);
     }

@@ -1,30 +1,32 @@
-//! What may go, as text: a list that fits the terminal, plain lines, or JSON. Removes nothing.
+//! What may be removed, as a table, plain lines, or JSON. Removes nothing.
 
 use serde_json::json;
 
 use super::Format;
 use super::history::ago;
-use super::layout::{Paint, Tone, between, columns, fit, one_line, wrap};
-use crate::run::census::garbage::{Garbage, Item, Kind};
+use super::layout::{between, fit, one_line};
+use super::table::{Overflow, Table};
+use crate::run::inventory::garbage::{Garbage, Item, Kind};
 
-const HEADS: [&str; 4] = ["KIND", "AGE", "NAME", "WHY"];
-/// Columns of a name at the most, where there is a reason beside it.
+const HEADINGS: [&str; 4] = ["KIND", "AGE", "NAME", "WHY"];
+/// Maximum width of a name.
 const NAME_MOST: usize = 28;
-const GAP: usize = 2;
-/// Columns for the reason at the least.
-const LEAST_WHY: usize = 12;
 const KIB: f64 = 1024.0;
 
-/// What is shown, and on what.
+/// What to show, and how.
 pub struct GarbageText<'a> {
+    /// What may be removed.
     pub garbage: &'a Garbage,
     /// Milliseconds since 1970, UTC.
     pub now_ms: i64,
+    /// Columns of the terminal.
     pub width: usize,
+    /// Use colours.
     pub colour: bool,
 }
 
 impl GarbageText<'_> {
+    /// Returns the text in a format.
     pub fn text(&self, format: Format) -> String {
         match format {
             Format::Json => format!("{}\n", json!(self.garbage)),
@@ -34,33 +36,16 @@ impl GarbageText<'_> {
     }
 
     fn table(&self) -> String {
-        let paint = Paint { colour: self.colour };
-        let row = |item: &Item| {
-            let why = format!("{}{}", size(item), item.why);
-            [item.kind.word().into(), self.age(item), fit(&one_line(&item.name), NAME_MOST).into_owned(), why]
-        };
-        let rows: Vec<[String; 4]> = self.garbage.items.iter().map(row).collect();
-        let heads = HEADS.map(str::to_owned);
-        let mut text = String::new();
-        if !rows.is_empty() {
-            let all = || std::iter::once(&heads).chain(&rows);
-            let widths = [0, 1, 2, 3].map(|at| all().map(|row| columns(&row[at])).max().unwrap_or_default());
-            let before: usize = widths[..3].iter().map(|width| width + GAP).sum();
-            for (at, row) in all().enumerate() {
-                let tone = if at == 0 { Tone::Quiet } else { Tone::Plain };
-                for (line, why) in wrap(&row[3], self.width.saturating_sub(before).max(LEAST_WHY)).iter().enumerate() {
-                    let cells = row[..3].iter().zip(widths).map(|(cell, width)| {
-                        let cell = if line == 0 { cell } else { "" };
-                        let pad = " ".repeat((width + GAP).saturating_sub(columns(cell)));
-                        format!("{}{pad}", paint.on(tone, cell))
-                    });
-                    let cells: String = cells.collect();
-                    text += format!("{cells}{}", paint.on(tone, why)).trim_end();
-                    text.push('\n');
-                }
-            }
+        if self.garbage.items.is_empty() {
+            return self.left_alone();
         }
-        text + self.left_alone().as_str()
+        let mut table = Table::new(HEADINGS, Overflow::Wrap);
+        for item in &self.garbage.items {
+            let name = fit(&one_line(&item.name), NAME_MOST).into_owned();
+            let why = format!("{}{}", size(item), item.why);
+            table.push(vec![item.kind.word().into(), self.age(item).into(), name.into(), why.into()]);
+        }
+        table.render(self.width, self.colour) + self.left_alone().as_str()
     }
 
     fn lines(&self) -> String {

@@ -1,59 +1,47 @@
-//! The table of runs. Knows their summaries, and of the machine only what its caller says of it.
+//! The table of runs. Knows their summaries; the caller says which processes are alive.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::layout::{Paint, Tone, between, columns, fit, one_line, took};
+use super::layout::{Tone, between, columns, fit, one_line, took};
+use super::table::{Cell, Overflow, Table};
 use crate::journal::entry::{RunHeader, RunStatus, RunSummary};
 
-/// What a run is called that has no end and no process.
+/// The status of a run that has not ended and has no process any more.
 const KILLED: &str = "killed";
-const HEADS: [&str; 7] = ["RUN", "WHEN", "SCRIPT", "ENGINE", "STATUS", "TOOK", "WHY"];
-/// Columns of a script's name at the most: the reason matters more.
-const SCRIPT_MOST: usize = 24;
-/// From this width on there is room for the date beside how long ago it was.
-const DATED_WIDTH: usize = 100;
-/// Columns between two cells.
-const GAP: usize = 2;
+/// The name of the column that a narrow table leaves out.
+const ENGINE: &str = "ENGINE";
+const HEADINGS: [&str; 8] = ["RUN", "WHEN", "SERVICE", "SCRIPT", ENGINE, "STATUS", "TOOK", "WHY"];
+/// From this width on, the engine is shown.
+const ENGINE_WIDTH: usize = 120;
+/// Maximum width of the name of a script or a service.
+const NAME_MOST: usize = 24;
+/// From this width on, the date is shown too.
+const DATED_WIDTH: usize = 140;
 
-/// Runs as they are listed.
+/// The history of runs.
 pub struct History<'a> {
+    /// The runs, in the order in which they are listed.
     pub runs: &'a [RunSummary],
     /// Milliseconds since 1970, UTC.
     pub now_ms: i64,
-    /// Whether the process of a run without an end still lives.
+    /// Whether the process of a run without an end is still alive.
     pub alive: &'a dyn Fn(&RunHeader) -> bool,
 }
 
 impl History<'_> {
-    /// The table, with a line end after each line. Only the last column is cut to fit.
+    /// Returns the table, with a line break after each line.
     pub fn table(&self, width: usize, colour: bool) -> String {
-        let paint = Paint { colour };
-        let rows: Vec<[String; 7]> = self.runs.iter().map(|run| self.row(run, width >= DATED_WIDTH)).collect();
-        let heads = HEADS.map(str::to_owned);
-        let wide = |column: usize| {
-            let cells = std::iter::once(&heads).chain(&rows).map(|row| columns(&row[column]));
-            cells.max().unwrap_or_default()
-        };
-        let widths: Vec<usize> = (0..HEADS.len()).map(wide).collect();
-        let mut table = String::new();
-        for (at, row) in std::iter::once(&heads).chain(&rows).enumerate() {
-            let mut line = String::new();
-            for (column, cell) in row.iter().enumerate() {
-                let pad = " ".repeat((widths[column] + GAP).saturating_sub(columns(cell)));
-                let tone = match (at, column) {
-                    (0, _) => Tone::Quiet,
-                    (_, 4) => tone(cell),
-                    _ => Tone::Plain,
-                };
-                line = format!("{line}{}{pad}", paint.on(tone, cell));
-            }
-            table = format!("{table}{}\n", fit(line.trim_end(), width.max(1)));
+        let is_shown = |heading: &&str| *heading != ENGINE || width >= ENGINE_WIDTH;
+        let mut table = Table::new(HEADINGS.into_iter().filter(is_shown), Overflow::Cut);
+        for run in self.runs {
+            let cells = HEADINGS.iter().zip(self.row(run, width >= DATED_WIDTH));
+            table.push(cells.filter(|(heading, _)| is_shown(heading)).map(|(_, cell)| cell).collect());
         }
-        table
+        table.wrap_if_room(width).render(width, colour)
     }
 
-    /// One JSON object a line: the summary of each run, its status `killed` where that is so.
+    /// Returns one JSON object a line: the summary of each run, with the status `killed` for interrupted runs.
     pub fn json_lines(&self) -> String {
         let line = |run: &RunSummary| {
             let mut value = json!(run);
@@ -64,7 +52,7 @@ impl History<'_> {
         self.runs.iter().map(line).collect()
     }
 
-    fn row(&self, run: &RunSummary, dated: bool) -> [String; 7] {
+    fn row(&self, run: &RunSummary, dated: bool) -> Vec<Cell> {
         let status = self.status(run);
         let ended_ms = match run.ended_at_ms {
             None if status == KILLED => None,
@@ -74,12 +62,21 @@ impl History<'_> {
         let took = ended_ms.map_or_else(|| "?".into(), |ended_ms| took(between(run.started_at_ms, ended_ms)));
         let why = match &run.error {
             Some(error) => one_line(error.lines().next().unwrap_or_default()),
-            None if status == KILLED => "no end is recorded and its process is gone".into(),
+            None if status == KILLED => "interrupted: its process no longer exists".into(),
             None => String::new(),
         };
         let ago = ago(between(run.started_at_ms, self.now_ms));
         let when = if dated { format!("{ago} ({})", utc(run.started_at_ms)) } else { ago };
-        [run.run.to_string(), when, script(&run.header.script), one_line(&run.header.engine), status, took, why]
+        vec![
+            run.run.to_string().into(),
+            when.into(),
+            fit(&one_line(&services(&run.header).join(", ")), NAME_MOST).into_owned().into(),
+            script(&run.header.script).into(),
+            run.header.engine.as_str().into(),
+            Cell::new(tone(&status), &status),
+            took.into(),
+            why.into(),
+        ]
     }
 
     fn status(&self, run: &RunSummary) -> String {
@@ -91,11 +88,20 @@ impl History<'_> {
     }
 }
 
-/// A long path by its last part: that is what tells scripts apart.
+/// Returns the services that the parameters of a run name: `service`, or `services`.
+pub fn services(header: &RunHeader) -> Vec<&str> {
+    match (&header.params["service"], &header.params["services"]) {
+        (Value::String(service), _) => vec![service],
+        (_, Value::Array(services)) => services.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Shortens a long path to its last part, which tells scripts apart.
 fn script(path: &str) -> String {
     let path = one_line(path);
-    let name = path.rsplit('/').next().filter(|_| columns(&path) > SCRIPT_MOST).unwrap_or(&path);
-    fit(name, SCRIPT_MOST).into_owned()
+    let name = path.rsplit('/').next().filter(|_| columns(&path) > NAME_MOST).unwrap_or(&path);
+    fit(name, NAME_MOST).into_owned()
 }
 
 fn tone(status: &str) -> Tone {
@@ -107,7 +113,7 @@ fn tone(status: &str) -> Tone {
     }
 }
 
-/// `12s ago`, `3m ago`, `5h ago`, `2d ago`.
+/// Formats an age: `12s ago`, `3m ago`, `5h ago`, `2d ago`.
 pub(super) fn ago(ms: u64) -> String {
     let secs = ms / 1_000;
     match secs {
@@ -162,24 +168,34 @@ mod tests {
     fn wide_and_narrow_tables() {
         let runs = runs();
         assert_snapshot!(history(&runs).table(140, false), @r"
-RUN         WHEN                           SCRIPT          ENGINE  STATUS     TOOK    WHY
-0123456789  5s ago (2026-03-01 11:59 UTC)  bluegreen.rhai  docker  running    5.00s
-0123456789  2m ago (2026-03-01 11:57 UTC)  bluegreen.rhai  docker  succeeded  12.3s
-0123456789  2h ago (2026-03-01 10:00 UTC)  bluegreen.rhai  docker  failed     1m 01s  container `web-green` never became healthy: 503
-0123456789  3d ago (2026-02-26 00:40 UTC)  bluegreen.rhai  docker  killed     ?       no end is recorded and its process is gone
+RUN         WHEN                           SERVICE  SCRIPT          ENGINE  STATUS     TOOK    WHY
+0123456789  5s ago (2026-03-01 11:59 UTC)  web      bluegreen.rhai  docker  running    5.00s
+0123456789  2m ago (2026-03-01 11:57 UTC)  web      bluegreen.rhai  docker  succeeded  12.3s
+0123456789  2h ago (2026-03-01 10:00 UTC)  web      bluegreen.rhai  docker  failed     1m 01s  container `web-green` never became healthy:
+                                                                                               503
+0123456789  3d ago (2026-02-26 00:40 UTC)  web      bluegreen.rhai  docker  killed     ?       interrupted: its process no longer exists
 ");
-        assert_snapshot!(history(&runs).table(80, false), @r"
-RUN         WHEN    SCRIPT          ENGINE  STATUS     TOOK    WHY
-0123456789  5s ago  bluegreen.rhai  docker  running    5.00s
-0123456789  2m ago  bluegreen.rhai  docker  succeeded  12.3s
-0123456789  2h ago  bluegreen.rhai  docker  failed     1m 01s  container `web-g…
-0123456789  3d ago  bluegreen.rhai  docker  killed     ?       no end is record…
+        assert_snapshot!(history(&runs).table(100, false), @r"
+RUN         WHEN    SERVICE  SCRIPT          STATUS     TOOK    WHY
+0123456789  5s ago  web      bluegreen.rhai  running    5.00s
+0123456789  2m ago  web      bluegreen.rhai  succeeded  12.3s
+0123456789  2h ago  web      bluegreen.rhai  failed     1m 01s  container `web-green` never became
+                                                                healthy: 503
+0123456789  3d ago  web      bluegreen.rhai  killed     ?       interrupted: its process no longer
+                                                                exists
+");
+        assert_snapshot!(history(&runs).table(70, false), @r"
+RUN         WHEN    SERVICE  SCRIPT          STATUS     TOOK    WHY
+0123456789  5s ago  web      bluegreen.rhai  running    5.00s
+0123456789  2m ago  web      bluegreen.rhai  succeeded  12.3s
+0123456789  2h ago  web      bluegreen.rhai  failed     1m 01s  conta…
+0123456789  3d ago  web      bluegreen.rhai  killed     ?       inter…
 ");
         assert_eq!(console::strip_ansi_codes(&history(&runs).table(80, true)), history(&runs).table(80, false));
     }
 
     #[test]
-    fn json_tells_of_killed_runs() {
+    fn json_has_the_status_of_killed_runs() {
         let runs = runs();
         let lines = history(&runs).json_lines();
         let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();

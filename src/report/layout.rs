@@ -1,32 +1,40 @@
-//! Text on lines: durations, colours, truncation, wrapping. Knows no entry.
+//! Text layout: durations, colours, truncation, wrapping. Knows no entry.
 
 use std::borrow::Cow;
 
 use console::{Style, measure_text_width, strip_ansi_codes, truncate_str};
 
-/// Stands where text was cut.
+/// Marks where text was cut.
 const ELLIPSIS: &str = "…";
 
-/// What a text means; a colour where there are colours.
+/// The meaning of a text, shown as a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
+    /// No meaning.
     Plain,
+    /// Important.
     Strong,
+    /// Less important.
     Quiet,
+    /// Success.
     Good,
+    /// Failure.
     Bad,
+    /// Warning.
     Warn,
-    /// Being taken back.
+    /// Part of a rollback.
     Undo,
 }
 
 /// Colours text, or leaves it alone.
 #[derive(Clone, Copy, Debug)]
 pub struct Paint {
+    /// Whether to use colours.
     pub colour: bool,
 }
 
 impl Paint {
+    /// Returns the text in the colour of its tone.
     pub fn on(self, tone: Tone, text: &str) -> String {
         let style = Style::new().force_styling(true);
         let style = match tone {
@@ -43,7 +51,7 @@ impl Paint {
     }
 }
 
-/// A duration for people: `0.42s`, `12.3s`, `2m 05s`, `1h 02m`.
+/// Formats a duration: `0.42s`, `12.3s`, `2m 05s`, `1h 02m`.
 pub fn took(ms: u64) -> String {
     let (secs, minutes) = (ms / 1_000, ms / 60_000);
     match ms {
@@ -55,48 +63,48 @@ pub fn took(ms: u64) -> String {
     }
 }
 
-/// Milliseconds between two instants; none when the clock went back.
+/// Returns the milliseconds between two instants; 0 when the clock went back.
 pub fn between(from_ms: i64, to_ms: i64) -> u64 {
     u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0)
 }
 
-/// Foreign text made safe for one line of a terminal: no escape sequences, no control characters.
+/// Makes foreign text safe for one line of a terminal: removes escape sequences and control characters.
 pub fn one_line(text: &str) -> String {
     let stripped = strip_ansi_codes(text);
     let safe: String = stripped.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     safe.trim_end().to_owned()
 }
 
-/// An engine and where it is; an address may begin with the engine's own name.
+/// Returns an engine and its address, without a prefix of the address that repeats the engine.
 pub fn engine_at(engine: &str, address: &str) -> String {
-    let own = address.strip_prefix(engine).and_then(|rest| rest.strip_prefix(':')).unwrap_or(address);
-    one_line(&format!("{engine} {own}"))
+    let rest = address.strip_prefix(engine).and_then(|rest| rest.strip_prefix(':')).unwrap_or(address);
+    one_line(&format!("{engine} {rest}"))
 }
 
-/// The lines of a foreign text, each made safe.
+/// Returns the lines of a foreign text, each made safe.
 pub fn safe_lines(text: &str) -> impl Iterator<Item = String> {
     text.lines().map(one_line)
 }
 
-/// The last lines of a foreign text, each made safe, and how many come before them.
+/// Returns how many lines a foreign text has before its last `count` lines, and these lines, each made safe.
 pub fn last_lines(text: &str, count: usize) -> (usize, Vec<String>) {
     let all = text.lines().count();
     let skipped = all.saturating_sub(count);
     (skipped, text.lines().skip(skipped).map(one_line).collect())
 }
 
-/// Cuts a text to so many columns.
+/// Cuts a text to `width` columns.
 pub fn fit(text: &str, width: usize) -> Cow<'_, str> {
-    // A text without any room must not become an ellipsis: that is a column too.
+    // The ellipsis takes a column too.
     if width == 0 { Cow::Borrowed("") } else { truncate_str(text, width, ELLIPSIS) }
 }
 
-/// Columns that a text takes.
+/// Returns the number of columns that a text takes.
 pub fn columns(text: &str) -> usize {
     measure_text_width(text)
 }
 
-/// Breaks a text into lines of so many columns, between words where it can.
+/// Wraps a text into lines of `width` columns, between words where possible.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = Vec::new();
@@ -109,7 +117,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
         }
         for c in word.chars() {
             line.push(c);
-            // The whole line, for a character can widen the one before it.
+            // Measures the whole line: a character can widen the one before it.
             if columns(&line) > width && line.chars().count() > 1 {
                 line.pop();
                 lines.push(std::mem::take(&mut line));
@@ -121,7 +129,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A bar of so many columns, filled to `fraction`.
+/// Returns a bar of `width` columns, filled to `fraction`.
 pub fn bar(fraction: f32, width: usize) -> String {
     let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.0 };
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1 of a few columns")]

@@ -6,26 +6,27 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::Look;
+use super::DisplayOptions;
 use super::ansi_term::{AnsiTerm, SharedWriter};
 use super::layout::{Paint, Tone, bar, columns, fit, took};
 use super::timeline::{EffectLine, Step};
 use crate::base::seq::Seq;
 
-/// Lines that move at the most: more would scroll off a small terminal and leave their traces.
+/// Maximum number of lines that move: more would scroll off a small terminal and leave traces.
 const LINES: u16 = 12;
-/// Pictures a second.
+/// Frames per second.
 const REFRESH_HZ: u8 = 15;
-/// Time between two pictures of a spinner.
+/// Time between two frames of a spinner.
 const TICK: Duration = Duration::from_millis(100);
 const SPINNER: [&str; 11] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", "•"];
-/// Columns of a bar without its percentage.
+/// Columns of a progress bar without its percentage.
 const BAR: usize = 12;
-/// Columns that a growing duration may take, with the gap before it.
+/// Columns for a growing duration and the gap before it.
 const TIMER: usize = 9;
-/// Columns that progress needs to be worth showing.
+/// Progress text is shown only with at least this many columns.
 const WORDS_LEAST: usize = 8;
 
+/// The lines of open steps and of effects under way.
 pub struct LiveArea {
     multi: MultiProgress,
     lines: BTreeMap<Seq, ProgressBar>,
@@ -34,14 +35,14 @@ pub struct LiveArea {
 }
 
 impl LiveArea {
-    pub fn new(look: Look, writer: SharedWriter) -> Self {
-        let term = AnsiTerm::new(writer, look.width, LINES + 1);
+    pub fn new(display: DisplayOptions, writer: SharedWriter) -> Self {
+        let term = AnsiTerm::new(writer, display.width, LINES + 1);
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(term), REFRESH_HZ);
-        let paint = Paint { colour: look.colour };
-        Self { multi: MultiProgress::with_draw_target(target), lines: BTreeMap::new(), paint, width: look.width }
+        let paint = Paint { colour: display.colour };
+        Self { multi: MultiProgress::with_draw_target(target), lines: BTreeMap::new(), paint, width: display.width }
     }
 
-    /// Does something to the terminal while no line is in the way.
+    /// Writes to the terminal while the live lines are removed from it.
     pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         self.multi.suspend(write)
     }
@@ -55,7 +56,7 @@ impl LiveArea {
 
     pub fn effect_began(&mut self, effect: &EffectLine) {
         let indent = effect.depth * 2;
-        // The other half is for its progress; the line that stays has it all.
+        // The other half of the line is for progress; the final line has the whole label.
         let room = self.width.saturating_sub(indent + 2 + TIMER).min(self.width / 2);
         let tone = if effect.undo { Tone::Undo } else { Tone::Plain };
         let label = self.paint.on(tone, &fit(&effect.label(), room));
@@ -81,7 +82,7 @@ impl LiveArea {
         }
     }
 
-    /// Takes all lines off.
+    /// Removes all lines.
     pub fn clear(&mut self) {
         while let Some((_, line)) = self.lines.pop_first() {
             line.finish_and_clear();
@@ -98,14 +99,14 @@ impl LiveArea {
         let paint = self.paint;
         let timer = move |state: &ProgressState, out: &mut dyn fmt::Write| {
             let ms = u64::try_from(state.elapsed().as_millis()).unwrap_or(u64::MAX);
-            // Hundredths would only flicker.
+            // Hundredths would flicker.
             let text = if ms < 10_000 { format!("{}.{}s", ms / 1_000, ms % 1_000 / 100) } else { took(ms) };
             let _ = out.write_str(&paint.on(Tone::Quiet, &text));
         };
         let Ok(style) = ProgressStyle::with_template(&template) else { return };
         let style = style.with_key("timer", timer).tick_strings(&SPINNER);
         let line = ProgressBar::no_length().with_style(style).with_prefix(label);
-        // Places sort as the script does, so a branch's lines stay together.
+        // Positions sort in the order of the script, so the lines of a branch stay together.
         let line = match self.lines.range(seq..).next() {
             Some((_, after)) => self.multi.insert_before(after, line),
             None => self.multi.add(line),

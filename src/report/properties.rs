@@ -1,24 +1,25 @@
-//! What holds for the faces whatever they are shown.
+//! Properties of the reporters, for every stream of events.
 
 use proptest::prelude::*;
 
 use super::samples::{self, Stream, drawn};
-use super::{Format, Look};
+use super::{DisplayOptions, Format};
 use crate::effect::{EffectError, ErrorKind};
 use crate::journal::entry::{Entry, Level, RunEvent, RunStatus};
 
-const LOOK: Look = Look { colour: false, width: 120, live: false, verbose: false };
-const NARROW: Look = Look { width: 60, ..LOOK };
+const LOOK: DisplayOptions =
+    DisplayOptions { colour: false, width: 120, live: false, verbose: false, temporary: false };
+const NARROW: DisplayOptions = DisplayOptions { width: 60, ..LOOK };
 
-fn talk(format: Format, look: Look, events: &[RunEvent]) -> String {
-    drawn(format, look, events).1
+fn talk(format: Format, display: DisplayOptions, events: &[RunEvent]) -> String {
+    drawn(format, display, events).1
 }
 
 #[test]
 fn colour_only_adds_escapes() {
     for events in [samples::success(), samples::failure(), samples::stuck(), samples::parallel(), samples::unicode()] {
         for format in [Format::Plain, Format::Pretty] {
-            let coloured = talk(format, Look { colour: true, ..LOOK }, &events);
+            let coloured = talk(format, DisplayOptions { colour: true, ..LOOK }, &events);
             let bare = talk(format, LOOK, &events);
             assert!(!bare.contains('\x1b'), "{bare}");
             assert!(coloured.contains("\x1b["), "{coloured}");
@@ -28,9 +29,9 @@ fn colour_only_adds_escapes() {
 }
 
 #[test]
-fn live_lines_leave_the_final_lines_behind() {
+fn live_output_contains_the_final_lines() {
     for events in [samples::success(), samples::failure(), samples::stuck(), samples::parallel(), samples::unicode()] {
-        let live = talk(Format::Pretty, Look { live: true, ..NARROW }, &events);
+        let live = talk(Format::Pretty, DisplayOptions { live: true, ..NARROW }, &events);
         let mut rest = live.as_str();
         // The first line has no date when it is live.
         for line in talk(Format::Pretty, NARROW, &events).lines().skip(1) {
@@ -41,7 +42,7 @@ fn live_lines_leave_the_final_lines_behind() {
 }
 
 #[test]
-fn plain_tells_of_long_work_every_ten_seconds_of_its_time() {
+fn plain_shows_progress_every_ten_seconds() {
     let mut stream = Stream::new();
     stream.intend("1", "docker_pull", "web:v2", serde_json::json!({}));
     for second in 0..35 {
@@ -50,8 +51,8 @@ fn plain_tells_of_long_work_every_ten_seconds_of_its_time() {
     stream.complete("1", 0, serde_json::json!({}));
     let events = stream.end(samples::end(RunStatus::Succeeded));
     let text = talk(Format::Plain, LOOK, &events);
-    let told: Vec<&str> = text.lines().filter(|line| line.starts_with("...")).collect();
-    assert_eq!(told.len(), 3, "{text}");
+    let progress: Vec<&str> = text.lines().filter(|line| line.starts_with("...")).collect();
+    assert_eq!(progress.len(), 3, "{text}");
 }
 
 #[test]
@@ -82,7 +83,7 @@ fn events(build: impl FnOnce(&mut Stream)) -> Vec<RunEvent> {
     stream.events.split_off(1)
 }
 
-/// Something that can come, in any order, whether it makes sense or not.
+/// Events in any order, legal or not.
 fn add() -> impl Strategy<Value = Vec<RunEvent>> {
     let kinds: Vec<&'static str> = crate::effect::Effect::kinds();
     let outcome = prop_oneof![
@@ -107,7 +108,7 @@ fn add() -> impl Strategy<Value = Vec<RunEvent>> {
             events(|s| { s.progress(&seq, ms, &text, fraction); })
         }),
         text().prop_map(|text| events(|s| { s.log(Level::Warn, &text); })),
-        text().prop_map(|reason| events(|s| { s.entry(Entry::UnwindStarted { reason }); })),
+        text().prop_map(|reason| events(|s| { s.entry(Entry::RollbackStarted { reason }); })),
         status.prop_map(|status| events(|s| s.events.extend(Stream::new().end(samples::end(status))))),
     ]
 }
@@ -115,12 +116,12 @@ fn add() -> impl Strategy<Value = Vec<RunEvent>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn no_stream_makes_a_face_panic(adds in prop::collection::vec(add(), 0..40), width in 0usize..130, verbose: bool) {
+    fn no_stream_makes_a_reporter_panic(adds in prop::collection::vec(add(), 0..40), width in 0usize..130, verbose: bool) {
         let all: Vec<RunEvent> = Stream::new().events.into_iter().chain(adds.into_iter().flatten()).collect();
         for live in [false, true] {
-            let look = Look { colour: false, width, live, verbose };
+            let display = DisplayOptions { colour: false, width, live, verbose, temporary: false };
             for format in [Format::Pretty, Format::Plain, Format::Json] {
-                drawn(format, look, &all);
+                drawn(format, display, &all);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::{Face, Format, Look, Output, face};
+use super::{DisplayOptions, Format, Output, Reporter, reporter};
 use crate::base::run_id::RunId;
 use crate::base::site::Site;
 use crate::effect::{EffectError, ErrorKind};
@@ -29,6 +29,7 @@ pub fn header() -> RunHeader {
         params: json!({"service": "web"}),
         engine: "docker".into(),
         address: "unix:///var/run/docker.sock".into(),
+        engine_id: String::new(),
         engine_flags: String::new(),
         state_flags: String::new(),
         version: "0.1.0".into(),
@@ -56,7 +57,7 @@ pub fn end(status: RunStatus) -> RunEnd {
     }
 }
 
-/// A run's events as they are written down here, each some time after the one before.
+/// The events of a run, each some time after the one before.
 pub struct Stream {
     pub events: Vec<RunEvent>,
     now_ms: i64,
@@ -215,12 +216,12 @@ fn failing() -> Stream {
     stream.intend("4", "health_wait", "web-green", json!({}));
     stream.progress("4", 10_000, "503 from http://127.0.0.1:8081/", None).fail("4", 20_000, unhealthy());
     stream.close("1", false);
-    stream.entry(Entry::UnwindStarted { reason: "container `web-green` never became healthy".into() });
+    stream.entry(Entry::RollbackStarted { reason: "container `web-green` never became healthy".into() });
     stream.intend_undoing("5", "docker_remove", "web-green", json!({"container": "web-green"}), Some("2"));
     stream
 }
 
-/// A deploy whose new container never gets healthy: taken back.
+/// A deploy whose new container never gets healthy: rolled back.
 pub fn failure() -> Vec<RunEvent> {
     let mut stream = failing();
     stream.complete("5", 120, json!({"removed": true}));
@@ -231,7 +232,7 @@ pub fn failure() -> Vec<RunEvent> {
     stream.end(RunEnd { error, report, ..end(RunStatus::Failed) })
 }
 
-/// One that cannot be taken back.
+/// One that cannot be rolled back.
 pub fn stuck() -> Vec<RunEvent> {
     let mut stream = failing();
     stream.fail(
@@ -244,7 +245,7 @@ pub fn stuck() -> Vec<RunEvent> {
             what: "container `web-green` is still there".into(),
             command: Some("docker rm -f web-green".into()),
         },
-        Remaining { what: "tell whoever waits for v3".into(), command: None },
+        Remaining { what: "tell those who wait for v3".into(), command: None },
     ];
     stream.end(RunEnd { error: Some("the engine did not answer in 60s".into()), remaining, ..end(RunStatus::Stuck) })
 }
@@ -285,15 +286,15 @@ pub fn unicode() -> Vec<RunEvent> {
 
 /// A writer whose text can be read afterwards.
 #[derive(Clone, Default)]
-pub struct Paper(Arc<Mutex<Vec<u8>>>);
+pub struct SharedBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl Paper {
+impl SharedBuffer {
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
 
-impl Write for Paper {
+impl Write for SharedBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -304,13 +305,13 @@ impl Write for Paper {
     }
 }
 
-/// What a face writes: data and talk.
-pub fn drawn(format: Format, look: Look, events: &[RunEvent]) -> (String, String) {
-    let (data, talk) = (Paper::default(), Paper::default());
+/// What a reporter writes: data and talk.
+pub fn drawn(format: Format, display: DisplayOptions, events: &[RunEvent]) -> (String, String) {
+    let (data, talk) = (SharedBuffer::default(), SharedBuffer::default());
     let output = Output { data: Box::new(data.clone()), talk: Box::new(talk.clone()) };
-    let mut face: Box<dyn Face> = face(format, look, output);
-    events.iter().for_each(|event| face.show(event));
-    face.finish();
-    drop(face);
+    let mut reporter: Box<dyn Reporter> = reporter(format, display, output);
+    events.iter().for_each(|event| reporter.show(event));
+    reporter.finish();
+    drop(reporter);
     (data.text(), talk.text())
 }

@@ -1,8 +1,8 @@
-//! Where the pretty face writes: lines that stay, and below them, on a live terminal, lines that move.
+//! The output of the pretty reporter: lines that stay and, on a live terminal, lines below them that move.
 
 use super::ansi_term::SharedWriter;
 use super::live_area::LiveArea;
-use super::{Look, Output};
+use super::{DisplayOptions, Output};
 
 pub struct Screen {
     data: SharedWriter,
@@ -11,23 +11,23 @@ pub struct Screen {
 }
 
 impl Screen {
-    pub fn new(look: Look, output: Output) -> Self {
+    pub fn new(display: DisplayOptions, output: Output) -> Self {
         let talk = SharedWriter::new(output.talk);
-        let live = look.live.then(|| LiveArea::new(look, talk.clone()));
+        let live = display.live.then(|| LiveArea::new(display, talk.clone()));
         Self { data: SharedWriter::new(output.data), talk, live }
     }
 
-    /// A line that stays.
+    /// Writes a line that stays.
     pub fn say(&self, line: &str) {
         self.write(&self.talk, line);
     }
 
-    /// What the script prints: data.
+    /// Writes what the script prints.
     pub fn print(&self, text: &str) {
         self.write(&self.data, text);
     }
 
-    /// The lines that move, where there are any.
+    /// Returns the lines that move, if there are any.
     pub fn live(&mut self) -> Option<&mut LiveArea> {
         self.live.as_mut()
     }
@@ -38,7 +38,7 @@ impl Screen {
             Some(live) => live.aside(write),
             None => write(),
         };
-        // A deploy goes on when its reader has left; the journal has it all.
+        // A deploy continues when its reader has gone; the journal has everything.
         drop(written);
     }
 }

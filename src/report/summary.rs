@@ -1,28 +1,29 @@
-//! The end of a run in words: what happened, what changed, how long it took, what to type next.
-//! Lines with a meaning; the faces choose how they look.
+//! The summary at the end of a run: what happened, what changed, how long it took, what to type next.
+//! Produces lines with a meaning; reporters choose how to display them.
 
 use super::layout::{Tone, one_line, safe_lines, took};
 use crate::base::run_id::RunId;
 use crate::base::shell_word::shell_word;
 use crate::journal::entry::{Remaining, RunEnd, RunStatus};
 
-/// Changes that are listed; more are counted.
+/// How many changes are listed; more are counted.
 const CHANGES_LISTED: usize = 20;
 /// The fact that names the service of a run.
 const SERVICE: &str = "service";
 
-/// What there is to say at the end.
+/// The end of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     pub run: RunId,
-    /// Arguments that lead to the run's engine and to its journal; empty for the defaults.
+    /// Arguments that select the run's engine; empty for the default.
     pub engine_flags: String,
+    /// Arguments that select the run's journal; empty for the default.
     pub state_flags: String,
     /// From the first entry to the last.
     pub took_ms: u64,
-    /// Whether anything outside was, or may have been, changed at any time.
+    /// Whether anything was changed at any time, or may have been.
     pub touched: bool,
-    /// What is not as it was, one line each, net of what was undone.
+    /// The net changes, without those that were undone, one line each.
     pub changes: Vec<String>,
     pub end: RunEnd,
 }
@@ -30,7 +31,7 @@ pub struct Summary {
 /// One line of the summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SummaryLine {
-    /// A report that is laid out already.
+    /// A rendered report.
     Report(String),
     Headline(Tone, String),
     Error(String),
@@ -39,13 +40,20 @@ pub enum SummaryLine {
     Change(String),
     /// Numbered from 1.
     Remaining(usize, String),
-    /// To be copied: never broken, never cut.
+    /// To be copied: never wrapped, never cut.
     Command(String),
     /// A name and a value to be copied.
     Field(&'static str, String),
 }
 
 impl Summary {
+    /// Returns the lines to show; without commands that read the journal if it is `temporary`.
+    pub fn lines_for(&self, temporary: bool) -> Vec<SummaryLine> {
+        let mut lines = self.lines();
+        lines.retain(|line| !temporary || !matches!(line, SummaryLine::Field(name, _) if *name != "run"));
+        lines
+    }
+
     pub fn lines(&self) -> Vec<SummaryLine> {
         let end = &self.end;
         let failed = end.status != RunStatus::Succeeded;
@@ -60,12 +68,15 @@ impl Summary {
         lines.extend(self.remaining());
         lines.extend(self.changed());
         lines.push(SummaryLine::Field("run", self.run.to_string()));
-        // Where a release before was kept, there is something to go back to.
-        let kept = self.changes.iter().any(|change| change.contains(":rollback"));
-        if let Some(service) = end.facts.get(SERVICE).filter(|_| !failed && kept) {
-            let set = format!("--set service={}", shell_word(&one_line(service)));
-            let command = ["deployer run rollback.rhai", &self.engine_flags, &self.state_flags, &set];
-            lines.push(SummaryLine::Field("take back", joined(&command)));
+        // A release rollback is possible when the previous release was kept.
+        let is_kept = |service: &str| {
+            let container = format!("{service}-release-");
+            self.changes.iter().any(|change| change.contains(":rollback") || change.contains(&container))
+        };
+        if let Some(service) = end.facts.get(SERVICE).filter(|service| !failed && is_kept(service)) {
+            let name = shell_word(&one_line(service));
+            let command = ["deployer rollback", &self.engine_flags, &self.state_flags, &name];
+            lines.push(SummaryLine::Field("roll back", joined(&command)));
         }
         let details = ["deployer show", self.run.as_str(), &self.state_flags];
         lines.push(SummaryLine::Field("details", joined(&details)));
@@ -73,30 +84,32 @@ impl Summary {
     }
 
     fn headline(&self) -> (Tone, String) {
-        let after = took(self.took_ms);
-        // The status says more than the entries: what is taken back by a later process is in other entries.
+        let time = took(self.took_ms);
         let failed = |verb: &str| match (self.end.committed, self.touched) {
-            (true, _) => {
-                format!("{verb} after the point of no return, in {after}: what was done before `commit()` stays")
-            }
-            (false, true) => format!("{verb}, and everything it did was taken back, in {after}"),
-            (false, false) => format!("{verb} before anything was changed, in {after}"),
+            (true, _) => format!("{verb} after the point of no return ({time}): changes before `commit()` stay"),
+            (false, true) => format!("{verb}; all changes rolled back ({time})"),
+            (false, false) => format!("{verb} before anything was changed ({time})"),
         };
         match self.end.status {
-            RunStatus::Succeeded if self.touched => (Tone::Good, format!("done in {after}")),
-            RunStatus::Succeeded => (Tone::Good, format!("done in {after}: nothing had to be changed")),
+            RunStatus::Succeeded if self.touched => (Tone::Good, format!("done in {time}")),
+            RunStatus::Succeeded => (Tone::Good, format!("done in {time}: nothing had to be changed")),
             RunStatus::Failed => (Tone::Bad, failed("failed")),
             RunStatus::Cancelled => (Tone::Warn, failed("cancelled")),
-            RunStatus::Stuck => (Tone::Bad, format!("stuck after {after}: it failed and could not be taken back")),
+            RunStatus::Stuck => (Tone::Bad, format!("stuck after {time}: failed and could not be rolled back")),
             RunStatus::Locked => (Tone::Warn, "not run: another run holds the lock; nothing was touched".into()),
             RunStatus::Unfinished => {
-                let why = "not run: a killed run must be resumed or aborted first; nothing was touched";
+                let why = "not run: an interrupted run must be resumed or aborted first; nothing was touched";
                 (Tone::Warn, why.into())
             }
             RunStatus::Invalid => (Tone::Bad, "not run: nothing was touched".into()),
-            RunStatus::Aborted => (Tone::Warn, "killed, and taken back by `deployer abort`".into()),
-            RunStatus::Resolved => (Tone::Warn, "was stuck, and resolved by a person".into()),
-            RunStatus::Running => (Tone::Warn, format!("ended without a status after {after}")),
+            RunStatus::Aborted if self.end.committed => {
+                let stays = "interrupted after the point of no return: changes before `commit()` stay; `deployer abort` \
+                             rolled back what came after";
+                (Tone::Bad, stays.into())
+            }
+            RunStatus::Aborted => (Tone::Warn, "interrupted; rolled back by `deployer abort`".into()),
+            RunStatus::Resolved => (Tone::Warn, "marked as resolved by an operator".into()),
+            RunStatus::Running => (Tone::Warn, format!("ended without a status after {time}")),
         }
     }
 
@@ -104,8 +117,8 @@ impl Summary {
         let remaining = &self.end.remaining;
         let caption = match remaining.len() {
             0 => None,
-            1 => Some("one thing is left for you to do:".into()),
-            count => Some(format!("{count} things are left for you to do, in this order:")),
+            1 => Some("to do by hand:".into()),
+            _ => Some("to do by hand, in this order:".into()),
         };
         let one = |(number, Remaining { what, command }): (usize, &Remaining)| {
             let command = command.clone().map(SummaryLine::Command);
@@ -118,7 +131,7 @@ impl Summary {
         let caption = match (self.changes.is_empty(), self.end.status) {
             (true, _) => return Vec::new(),
             (false, RunStatus::Succeeded) => "changed:",
-            (false, _) => "not as it was before:",
+            (false, _) => "still changed:",
         };
         let listed = self.changes.iter().take(CHANGES_LISTED).map(|change| one_line(change));
         let more = self.changes.len().saturating_sub(CHANGES_LISTED);
@@ -128,7 +141,7 @@ impl Summary {
     }
 }
 
-/// Words of a command, those left out that are empty.
+/// Joins the non-empty words of a command.
 fn joined(words: &[&str]) -> String {
     words.iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>().join(" ")
 }

@@ -1,18 +1,19 @@
-//! What the faces write, as a person sees it.
+//! What the reporters write.
 
 use insta::assert_snapshot;
 
 use super::layout::columns;
 use super::samples::{self, Stream, drawn};
-use super::{Format, Look};
+use super::{DisplayOptions, Format};
 use crate::journal::entry::{RunEnd, RunEvent, RunStatus};
 
-const LOOK: Look = Look { colour: false, width: 120, live: false, verbose: false };
-const NARROW: Look = Look { width: 60, ..LOOK };
-const VERBOSE: Look = Look { verbose: true, ..LOOK };
+const LOOK: DisplayOptions =
+    DisplayOptions { colour: false, width: 120, live: false, verbose: false, temporary: false };
+const NARROW: DisplayOptions = DisplayOptions { width: 60, ..LOOK };
+const VERBOSE: DisplayOptions = DisplayOptions { verbose: true, ..LOOK };
 
-fn talk(format: Format, look: Look, events: &[RunEvent]) -> String {
-    drawn(format, look, events).1
+fn talk(format: Format, display: DisplayOptions, events: &[RunEvent]) -> String {
+    drawn(format, display, events).1
 }
 
 #[test]
@@ -61,14 +62,14 @@ fn plain_failure() {
             | KeyError: 'DATABASE_URL'
             hint: docker logs web-green
     FAIL  step Start green  30.3s
-    back  taking back: container `web-green` never became healthy
+    undo  rolling back: container `web-green` never became healthy
       undo  docker_remove web-green  0.12s
       undo  on_rollback
     deployer::run::unhealthy
 
       × container `web-green` never became healthy
        ╭─[bluegreen.rhai:12:5]
-    end   failed, and everything it did was taken back, in 30.4s
+    end   failed; all changes rolled back (30.4s)
           run: 0123456789
           details: deployer show 0123456789
     ");
@@ -87,16 +88,16 @@ fn plain_stuck() {
             | KeyError: 'DATABASE_URL'
             hint: docker logs web-green
     FAIL  step Start green  30.3s
-    back  taking back: container `web-green` never became healthy
+    undo  rolling back: container `web-green` never became healthy
       FAIL  undo docker_remove web-green  1m 00s  the engine did not answer in 60s
             hint: docker ps
     error the engine did not answer in 60s
-    end   stuck after 1m 30s: it failed and could not be taken back
-          2 things are left for you to do, in this order:
+    end   stuck after 1m 30s: failed and could not be rolled back
+          to do by hand, in this order:
             1. container `web-green` is still there
                docker rm -f web-green
-            2. tell whoever waits for v3
-          not as it was before:
+            2. tell those who wait for v3
+          still changed:
             + container web-green (web:v3)
           run: 0123456789
           details: deployer show 0123456789
@@ -195,7 +196,7 @@ bluegreen.rhai  run 0123456789  2026-03-01 12:00 UTC  docker unix:///var/run/doc
   ✓ docker_run web-green (web:v3)  0.31s
   ✗ health_wait web-green  30.0s
     container `web-green` never became healthy: the last answer was 503 Service Unavailable
-↶ taking back: container `web-green` never became healthy
+↶ rolling back: container `web-green` never became healthy
   ↶ docker_remove web-green  0.12s
   ↶ on_rollback
 
@@ -204,7 +205,7 @@ deployer::run::unhealthy
   × container `web-green` never became healthy
    ╭─[bluegreen.rhai:12:5]
 
-✗ failed, and everything it did was taken back, in 30.4s
+✗ failed; all changes rolled back (30.4s)
   run        0123456789
   details    deployer show 0123456789
 ");
@@ -219,17 +220,17 @@ bluegreen.rhai  run 0123456789  2026-03-01 12:00 UTC  docke…
   ✗ health_wait web-green  30.0s
     container `web-green` never became healthy: the last
     answer was 503 Service Unavailable
-↶ taking back: container `web-green` never became healthy
+↶ rolling back: container `web-green` never became healthy
   ✗ docker_remove web-green  1m 00s
     the engine did not answer in 60s
 
 ✗ the engine did not answer in 60s
-✗ stuck after 1m 30s: it failed and could not be taken back
-  2 things are left for you to do, in this order:
+✗ stuck after 1m 30s: failed and could not be rolled back
+  to do by hand, in this order:
     1. container `web-green` is still there
          docker rm -f web-green
-    2. tell whoever waits for v3
-  not as it was before:
+    2. tell those who wait for v3
+  still changed:
     + container web-green (web:v3)
   run        0123456789
   details    deployer show 0123456789
@@ -269,7 +270,7 @@ bluegreen.rhai  run 0123456789  2026-03-01 12:00 UTC  docker unix:///var/run/doc
     権限がありません
 
 ✗ may not be pulled
-✗ failed, and everything it did was taken back, in 12.0s
+✗ failed; all changes rolled back (12.0s)
   run        0123456789
   details    deployer show 0123456789
 ");
@@ -290,7 +291,7 @@ bluegreen.rhai  run 0123456789  2026-03-01 12:00 UTC  docke…
     権限がありません
 
 ✗ may not be pulled
-✗ failed, and everything it did was taken back, in 12.0s
+✗ failed; all changes rolled back (12.0s)
   run        0123456789
   details    deployer show 0123456789
 ");
@@ -314,7 +315,7 @@ fn json_success_starts_and_ends() {
 }
 
 #[test]
-fn a_killed_run_says_what_is_not_known() {
+fn an_interrupted_run_shows_unknown_outcomes() {
     let mut events = samples::success();
     events.truncate(16);
     assert_snapshot!(talk(Format::Pretty, LOOK, &events), @r"
@@ -322,12 +323,12 @@ bluegreen.rhai  run 0123456789  2026-03-01 12:00 UTC  docker unix:///var/run/doc
 ✓ Preflight  12.3s
 • Start green
   green listens on 8081
-  ? health_wait web-green: its outcome is not known
-! no end is recorded: the run is under way or was killed
+  ? health_wait web-green: outcome unknown
+! no end is recorded: the run is under way or was interrupted
 ");
     let plain = talk(Format::Plain, LOOK, &events);
-    assert!(plain.contains("health_wait web-green  its outcome is not known\n"), "{plain}");
-    assert!(plain.ends_with("end   no end is recorded: the run is under way or was killed\n"), "{plain}");
+    assert!(plain.contains("health_wait web-green  outcome unknown\n"), "{plain}");
+    assert!(plain.ends_with("end   no end is recorded: the run is under way or was interrupted\n"), "{plain}");
 }
 
 #[test]
@@ -344,14 +345,14 @@ fn every_status_has_its_sentence() {
     let committed = headline(Failed, true);
     assert_snapshot!(format!("{}\n{committed}", lines.join("\n")), @r"
 end   done in 1.50s: nothing had to be changed
-end   failed before anything was changed, in 1.50s
-end   cancelled before anything was changed, in 1.50s
-end   stuck after 1.50s: it failed and could not be taken back
+end   failed before anything was changed (1.50s)
+end   cancelled before anything was changed (1.50s)
+end   stuck after 1.50s: failed and could not be rolled back
 end   not run: another run holds the lock; nothing was touched
-end   not run: a killed run must be resumed or aborted first; nothing was touched
+end   not run: an interrupted run must be resumed or aborted first; nothing was touched
 end   not run: nothing was touched
-end   killed, and taken back by `deployer abort`
+end   interrupted; rolled back by `deployer abort`
 end   ended without a status after 1.50s
-end   failed after the point of no return, in 1.50s: what was done before `commit()` stays
+end   failed after the point of no return (1.50s): changes before `commit()` stay
 ");
 }

@@ -1,5 +1,5 @@
-//! A fold of events into what is open now and what just happened, in words that every face can draw.
-//! Keeps open things and counts only, however long the run. Knows no terminal.
+//! Folds events into what is open now and what just happened, for every reporter.
+//! Keeps only open steps, open effects and counts, however long the run. Knows no terminal.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,7 +14,7 @@ use crate::base::site::Site;
 use crate::effect::{Applied, EffectError};
 use crate::journal::entry::{Entry, EntryAccess, Intent, Level, Purpose, Record, RunEnd, RunEvent, RunHeader};
 
-/// Effects of an open step that are kept until it ends, failed ones before others.
+/// How many effects of an open step are kept until it ends, failed ones first.
 const EFFECTS_KEPT: usize = 20;
 
 /// A `step` of the script.
@@ -36,7 +36,7 @@ pub struct EffectLine {
     pub kind: String,
     pub subject: String,
     pub read: bool,
-    /// Whether it takes something back.
+    /// Whether it undoes something.
     pub undo: bool,
     pub depth: usize,
     pub branch: String,
@@ -45,11 +45,11 @@ pub struct EffectLine {
     pub end: EffectEnd,
 }
 
-/// How an effect stands.
+/// The state of an effect.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EffectEnd {
     UnderWay,
-    /// Done, with a word of warning where its reply has one.
+    /// Done, with a warning if its outcome has one.
     Done(Option<String>),
     Failed(EffectError),
 }
@@ -60,15 +60,15 @@ pub struct EndedStep {
     pub step: Step,
     pub ok: bool,
     pub took_ms: u64,
-    /// The last ones; their number is bounded.
+    /// The last ones, at most [`EFFECTS_KEPT`].
     pub effects: Vec<EffectLine>,
-    /// How many more there were.
+    /// How many were dropped.
     pub dropped: usize,
 }
 
 /// What one event means.
 #[derive(Debug)]
-pub enum Happening {
+pub enum TimelineEvent {
     Began { run: RunId, at_ms: i64, header: Box<RunHeader> },
     StepBegan(Step),
     StepEnded(EndedStep),
@@ -77,12 +77,12 @@ pub enum Happening {
     EffectEnded(EffectLine),
     Said { level: Level, text: String },
     Committed,
-    TakingBack { reason: String },
+    RollingBack { reason: String },
     RollbackCalled,
     Ended(Box<Summary>),
 }
 
-/// The state of a run's picture.
+/// The state of a run as reporters see it.
 #[derive(Debug, Default)]
 pub struct Timeline {
     run: Option<RunId>,
@@ -90,11 +90,11 @@ pub struct Timeline {
     latest_ms: i64,
     steps: BTreeMap<Seq, OpenStep>,
     under_way: BTreeMap<Seq, UnderWay>,
-    unwinding: bool,
+    rolling_back: bool,
     committed: bool,
-    /// Whether anything outside was or may have been changed.
-    /// Arguments that lead to the engine and to the journal.
+    /// Arguments that select the engine and the journal.
     flags: (String, String),
+    /// Whether anything was changed, or may have been.
     touched: bool,
     ended: bool,
     names: Names,
@@ -116,8 +116,8 @@ struct UnderWay {
 }
 
 impl Timeline {
-    /// Takes one more event in. None: it has nothing to show.
-    pub fn take(&mut self, event: &RunEvent) -> Option<Happening> {
+    /// Applies one more event. Returns `None` when there is nothing to show.
+    pub fn apply(&mut self, event: &RunEvent) -> Option<TimelineEvent> {
         match event {
             RunEvent::Recorded(record) => {
                 self.latest_ms = record.at_ms;
@@ -126,38 +126,38 @@ impl Timeline {
             RunEvent::Progress { seq, at_ms, text, fraction, .. } => {
                 let open = self.under_way.get(seq)?;
                 let effect = EffectLine { took_ms: between(open.began_ms, *at_ms), ..open.line.clone() };
-                Some(Happening::EffectProgressed { effect, at_ms: *at_ms, text: one_line(text), fraction: *fraction })
+                Some(TimelineEvent::EffectProgressed {
+                    effect,
+                    at_ms: *at_ms,
+                    text: one_line(text),
+                    fraction: *fraction,
+                })
             }
         }
     }
 
-    /// The open steps that the place is in, outermost first.
+    /// Returns the open steps around a position, outermost first.
     pub fn steps_around(&self, seq: &Seq) -> Vec<&Step> {
         self.steps.range(..seq).map(|(_, open)| &open.step).filter(|step| contains(&step.seq, seq)).collect()
     }
 
-    /// The open steps of the main line, outermost first: where the script's words belong.
+    /// Returns the open steps of the main line, outermost first: messages of the script belong there.
     pub fn main_steps(&self) -> Vec<&Step> {
         self.steps.values().map(|open| &open.step).filter(|step| step.branch.is_empty()).collect()
     }
 
-    /// When the run has begun and no end of it came: the effects whose outcome is not known.
+    /// Returns the effects whose outcome is unknown, if the run has started and not ended.
     pub fn unfinished(&self) -> Option<Vec<&EffectLine>> {
         (self.run.is_some() && !self.ended).then(|| self.under_way.values().map(|open| &open.line).collect())
     }
 
-    /// The run, once it has begun.
-    pub fn run(&self) -> Option<&RunId> {
-        self.run.as_ref()
-    }
-
-    fn record(&mut self, record: &Record) -> Option<Happening> {
+    fn record(&mut self, record: &Record) -> Option<TimelineEvent> {
         match &record.entry {
             Entry::RunStarted { header } => {
                 self.run = Some(record.run.clone());
                 self.started_ms = record.at_ms;
                 self.flags = (header.engine_flags.clone(), header.state_flags.clone());
-                Some(Happening::Began { run: record.run.clone(), at_ms: record.at_ms, header: header.clone() })
+                Some(TimelineEvent::Began { run: record.run.clone(), at_ms: record.at_ms, header: header.clone() })
             }
             Entry::StepOpened { seq, title } => {
                 let step = Step {
@@ -169,11 +169,11 @@ impl Timeline {
                 };
                 let open = OpenStep { step: step.clone(), effects: VecDeque::new(), dropped: 0 };
                 self.steps.insert(seq.clone(), open);
-                Some(Happening::StepBegan(step))
+                Some(TimelineEvent::StepBegan(step))
             }
             Entry::StepClosed { seq, ok } => {
                 let open = self.steps.remove(seq)?;
-                Some(Happening::StepEnded(EndedStep {
+                Some(TimelineEvent::StepEnded(EndedStep {
                     took_ms: between(open.step.opened_ms, record.at_ms),
                     step: open.step,
                     ok: *ok,
@@ -181,30 +181,36 @@ impl Timeline {
                     dropped: open.dropped,
                 }))
             }
-            Entry::Intended { intent } => Some(Happening::EffectBegan(self.begin(intent, record.at_ms))),
+            Entry::Intended { intent } => Some(TimelineEvent::EffectBegan(self.begin(intent, record.at_ms))),
             Entry::Completed { seq, outcome, elapsed_ms } => {
                 let open = self.under_way.remove(seq)?;
                 self.names.learn(outcome);
-                self.changes.complete(&open.intent, &open.line.subject, outcome, &self.names, self.unwinding);
+                self.changes.complete(&open.intent, &open.line.subject, outcome, &self.names, self.rolling_back);
                 let done = EffectEnd::Done(warning(&open.intent.kind, outcome));
-                Some(Happening::EffectEnded(self.end(open, *elapsed_ms, done)))
+                Some(TimelineEvent::EffectEnded(self.end(open, *elapsed_ms, done)))
             }
             Entry::Failed { seq, error, elapsed_ms } => {
                 let open = self.under_way.remove(seq)?;
                 self.touched |= writes(&open.intent) && error.applied == Applied::Unknown;
-                Some(Happening::EffectEnded(self.end(open, *elapsed_ms, EffectEnd::Failed(error.clone()))))
+                Some(TimelineEvent::EffectEnded(self.end(open, *elapsed_ms, EffectEnd::Failed(error.clone()))))
             }
-            Entry::Logged { level, text, .. } => Some(Happening::Said { level: *level, text: text.clone() }),
-            // Once there is no way back, a script that says so again tells nobody anything new.
-            Entry::Committed { .. } => (!std::mem::replace(&mut self.committed, true)).then_some(Happening::Committed),
-            Entry::UnwindStarted { reason } => {
-                self.unwinding = true;
-                Some(Happening::TakingBack { reason: one_line(reason) })
+            Entry::Logged { level, text, .. } => Some(TimelineEvent::Said { level: *level, text: text.clone() }),
+            // Only the first `commit()` is shown.
+            Entry::Committed { .. } => {
+                (!std::mem::replace(&mut self.committed, true)).then_some(TimelineEvent::Committed)
             }
-            Entry::RollbackCalled { .. } => Some(Happening::RollbackCalled),
+            Entry::RollbackStarted { reason } => {
+                self.rolling_back = true;
+                Some(TimelineEvent::RollingBack { reason: one_line(reason) })
+            }
+            Entry::RollbackFailed { why, .. } => Some(TimelineEvent::Said {
+                level: Level::Warn,
+                text: format!("a closure of `on_rollback` failed: {why}"),
+            }),
+            Entry::RollbackCalled { .. } => Some(TimelineEvent::RollbackCalled),
             Entry::RunEnded { end } => {
                 self.ended = true;
-                Some(Happening::Ended(Box::new(self.summary(&record.run, end))))
+                Some(TimelineEvent::Ended(Box::new(self.summary(&record.run, end))))
             }
             Entry::RunReopened { process, purpose } => {
                 let what = match purpose {
@@ -212,11 +218,11 @@ impl Timeline {
                     Purpose::Abort => "aborted",
                 };
                 let text = format!("{what} by process {} on {}", process.pid, process.host);
-                Some(Happening::Said { level: Level::Info, text })
+                Some(TimelineEvent::Said { level: Level::Info, text })
             }
             Entry::RunResolved => {
-                let text = "resolved: a person has done what was left".into();
-                Some(Happening::Said { level: Level::Info, text })
+                let text = "marked as resolved by an operator".into();
+                Some(TimelineEvent::Said { level: Level::Info, text })
             }
             Entry::SourceLoaded { .. }
             | Entry::ParallelOpened { .. }
@@ -229,11 +235,11 @@ impl Timeline {
         let line = EffectLine {
             seq: intent.seq.clone(),
             kind: one_line(&intent.kind),
-            subject: one_line(&self.names.in_words(&intent.subject)),
-            // Letting go of the lock belongs to every end; people need not read it each time.
+            subject: one_line(&self.names.replace_ids(&intent.subject)),
+            // Every run ends by releasing its lock, which is not worth a line.
             read: intent.access == EntryAccess::Read || intent.kind == "unlock",
-            undo: intent.undoes.is_some() || (self.unwinding && intent.kind != "unlock"),
-            depth: if self.unwinding { 1 } else { self.depth_at(&intent.seq) },
+            undo: intent.undoes.is_some() || (self.rolling_back && intent.kind != "unlock"),
+            depth: if self.rolling_back { 1 } else { self.depth_at(&intent.seq) },
             branch: branch(&intent.seq),
             site: intent.site.clone(),
             took_ms: 0,
@@ -289,14 +295,14 @@ impl EffectLine {
         matches!(self.end, EffectEnd::Failed(_))
     }
 
-    /// Kind and subject, with the branch before them.
+    /// Returns kind and subject, after the branch.
     pub fn label(&self) -> String {
         format!("{}{} {}", tag(&self.branch), self.kind, self.subject).trim_end().to_owned()
     }
 }
 
 impl Step {
-    /// The title, with the branch before it.
+    /// Returns the title, after the branch.
     pub fn label(&self) -> String {
         format!("{}{}", tag(&self.branch), self.title)
     }
@@ -306,30 +312,30 @@ fn tag(branch: &str) -> String {
     if branch.is_empty() { String::new() } else { format!("[{branch}] ") }
 }
 
-/// Whether an open step holds the place: it began before it, on its branch or on one that its branch came from.
+/// Returns whether a position is in an open step: the step started before it, on the same branch or on a parent branch.
 fn contains(step: &Seq, seq: &Seq) -> bool {
     let (step_path, path) = (step.path(), seq.path());
     let on = step_path.len().saturating_sub(1);
     step < seq && path.len() > on && path[..on] == step_path[..on]
 }
 
-/// The numbers of the branches in a path: `12.2.3` is on branch `2` of the `parallel` at 12.
+/// Returns the numbers of the branches in a path: `12.2.3` is on branch `2` of the `parallel` at 12.
 fn branch(seq: &Seq) -> String {
     let path = seq.path();
-    // What is done beside the script is no branch of it.
-    if !seq.is_of_script() {
+    // What is done beside the script is on no branch of it.
+    if !seq.is_from_script() {
         return String::new();
     }
     let numbers = path[..path.len().saturating_sub(1)].iter().skip(1).step_by(2);
     numbers.map(ToString::to_string).collect::<Vec<_>>().join(".")
 }
 
-/// Whether it changes something that is more than the run's own business.
+/// Returns whether it changes anything other than the lock and notifications.
 fn writes(intent: &Intent) -> bool {
     intent.access == EntryAccess::Write && !matches!(intent.kind.as_str(), "lock" | "unlock" | "notify")
 }
 
-/// What a reply says that a person should know though the effect did not fail.
+/// Returns the warning in the outcome of an effect that did not fail.
 fn warning(kind: &str, outcome: &Value) -> Option<String> {
     let text = |key: &str| outcome.get(key).and_then(Value::as_str);
     let is = |key: &str| outcome.get(key).and_then(Value::as_bool);
@@ -337,8 +343,8 @@ fn warning(kind: &str, outcome: &Value) -> Option<String> {
         "notify" if is("delivered") == Some(false) => {
             Some(format!("not delivered: {}", one_line(text("error").unwrap_or("no reason given"))))
         }
-        "docker_stop" if is("killed") == Some(true) => Some("did not end in time and was killed".into()),
-        "lock" => text("taken_over_from").map(|run| format!("taken over from the dead run {}", one_line(run))),
+        "docker_stop" if is("killed") == Some(true) => Some("did not stop in time and was killed".into()),
+        "lock" => text("taken_over_from").map(|run| format!("taken over from the interrupted run {}", one_line(run))),
         _ => None,
     }
 }

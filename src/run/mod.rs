@@ -1,10 +1,11 @@
-//! One execution of a script: start, script, taking back, end. Knows the script and the gateway, no concrete world.
+//! One execution of a script: start, script, rollback, end. Knows the script and the gateway, but no concrete world.
 
-pub mod census;
+pub mod closure_error;
+pub mod inventory;
 pub mod pinned_sources;
 pub mod remedy;
 pub mod reopen;
+pub mod rollback;
 pub mod runner;
 pub mod session_run;
 pub mod unfinished;
-pub mod unwind;

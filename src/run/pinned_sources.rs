@@ -1,13 +1,15 @@
-//! The modules that a run had loaded, as they were: whoever goes on with it runs the very same texts.
+//! The modules that a run had loaded, pinned: a resumed run executes the same texts.
 
 use std::sync::Arc;
 
 use crate::gateway::ledger::Ledger;
 use crate::script::source::SourceLoader;
 
-/// What the journal kept first; what was not loaded yet comes from where the script is.
+/// Loads modules from the journal of the run, and modules that the run had not loaded from elsewhere.
 pub struct PinnedSources {
+    /// The run.
     pub ledger: Arc<Ledger>,
+    /// Loads the other modules.
     pub others: Arc<dyn SourceLoader>,
 }
 
@@ -17,7 +19,7 @@ impl SourceLoader for PinnedSources {
     }
 
     fn pinned(&self, name: &str) -> Option<String> {
-        let digest = self.ledger.past()?.module(name)?.to_owned();
+        let digest = self.ledger.replay_cursor()?.module(name)?.to_owned();
         self.ledger.journal().source(&digest).ok()?
     }
 

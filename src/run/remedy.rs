@@ -1,4 +1,4 @@
-//! What a person types when a run could not take something back.
+//! The commands for an operator to type when a run could not undo something.
 
 use serde_json::{Map, Value};
 
@@ -8,20 +8,23 @@ use crate::journal::run_state::{UndoAction, UndoStep};
 use crate::script::reserved::is_reserved;
 
 /// Options that only undos use.
-pub const INTERNAL_OPTIONS: [&str; 4] = ["only_own", "back_to", "disconnect", "anew"];
+pub const INTERNAL_OPTIONS: [&str; 5] = ["only_own", "back_to", "disconnect", "stop_first", "forget_targets"];
 
 /// How a command reaches the engine and the journal of the run.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
-    /// The `docker` program with its arguments; none when the engine is another.
+pub(crate) struct RemedyContext {
+    /// The `docker` program with its arguments; `None` for another engine.
     docker: Option<String>,
     /// Arguments for `deployer run`.
     flags: String,
-    /// The command that says that the run is done with: no other run of its service begins before.
+    /// The command that marks the run as resolved: no other run of its service may start before.
     resolve: String,
+    /// The command that shows what the run did.
+    show: String,
 }
 
-impl Reach {
+impl RemedyContext {
+    /// Creates the context of a run.
     pub fn of(header: Option<&RunHeader>, run: &str) -> Self {
         let Some(header) = header else { return Self::default() };
         let host = header.engine_flags.strip_prefix("--docker-host ");
@@ -34,43 +37,66 @@ impl Reach {
             docker: (header.engine == "docker").then_some(docker),
             flags: format!("{engine} {}", header.state_flags).trim_end().to_owned(),
             resolve: format!("deployer resolve {run} {}", header.state_flags).trim_end().to_owned(),
+            show: format!("deployer show {run} {}", header.state_flags).trim_end().to_owned(),
         }
     }
 }
 
-/// One thing that remains, with the exact command where there is one.
-pub fn remaining(step: &UndoStep, reach: &Reach, why: Option<&str>) -> Remaining {
+/// Describes a step that was not undone, with the exact command if there is one.
+pub(crate) fn remaining(step: &UndoStep, context: &RemedyContext, why: Option<&str>) -> Remaining {
     let because = why.map(|why| format!(": {why}")).unwrap_or_default();
     match &step.action {
         UndoAction::Effect { kind, args } => Remaining {
-            what: format!("`{}` is not taken back{because}", step.of.trim_end()),
-            command: Some(command(kind, args, reach)),
+            what: format!("`{}` was not undone{because}", step.of.trim_end()),
+            command: Some(command(kind, args, context)),
         },
         UndoAction::Closure { otherwise } => {
-            let place = step.site.as_ref().map(|site| format!(" at {site}")).unwrap_or_default();
-            let more = if otherwise.is_some() { "; what was done before it stays as it is" } else { "" };
+            let site = step.site.as_ref().map(|site| format!(" at {site}")).unwrap_or_default();
+            let more = if otherwise.is_some() { "; the changes before it were not undone" } else { "" };
+            let outcome = if why.is_some() { "did not complete" } else { "was not called" };
             Remaining {
-                what: format!("the closure of `on_rollback`{place} was not called{because}{more}"),
-                command: otherwise.as_ref().map(|command| reaching(command, reach)),
+                what: format!("the closure of `on_rollback`{site} {outcome}{because}{more}"),
+                command: otherwise.as_ref().map(|command| with_context(command, context)),
             }
         }
         UndoAction::Impossible { why } => Remaining { what: why.clone(), command: None },
     }
 }
 
-/// A command as the script gave it; a run is led to the engine and the journal of this one, which is done with then.
-fn reaching(command: &str, reach: &Reach) -> String {
+/// Describes a closure that could not be called.
+pub(crate) fn not_called(step: &UndoStep, context: &RemedyContext, why: &str) -> Remaining {
+    let mut left = remaining(step, context, None);
+    left.what = format!("{}: {why}; do by hand what it would have done", left.what);
+    left
+}
+
+/// Describes what is left of a run that lost its lock. Names no container: the newer run may use the same names.
+pub(crate) fn after_lost_lock(steps: usize, context: &RemedyContext, why: &str) -> Remaining {
+    let changes = if steps == 1 { "1 change".into() } else { format!("{steps} changes") };
+    Remaining {
+        what: format!("{changes} not undone: {why}; before you remove one, check that the newer run does not use it"),
+        command: Some(context.show.clone()),
+    }
+}
+
+/// Adds the engine and the journal of this run to a command of the script. A command that starts a run resolves this
+/// run first.
+fn with_context(command: &str, context: &RemedyContext) -> String {
     match command.starts_with("deployer run ") {
-        true => format!("{} && {command} {}", reach.resolve, reach.flags),
+        true => format!("{} && {command} {}", context.resolve, context.flags),
         false => command.to_owned(),
     }
 }
 
-/// What remains of these steps, for a person: nothing below a guard, since what it guards would be lost.
-pub fn listed<'a>(steps: impl Iterator<Item = &'a UndoStep>, reach: &Reach, why: Option<&str>) -> Vec<Remaining> {
+/// Describes the steps that were not undone, down to the first guard: what is below it must stay.
+pub(crate) fn listed<'a>(
+    steps: impl Iterator<Item = &'a UndoStep>,
+    context: &RemedyContext,
+    why: Option<&str>,
+) -> Vec<Remaining> {
     let mut left = Vec::new();
     for step in steps {
-        left.push(remaining(step, reach, why));
+        left.push(remaining(step, context, why));
         if step.is_guard() {
             break;
         }
@@ -78,20 +104,21 @@ pub fn listed<'a>(steps: impl Iterator<Item = &'a UndoStep>, reach: &Reach, why:
     left
 }
 
-/// The command that does by hand what an undo would have done.
-pub fn command(kind: &str, args: &Value, reach: &Reach) -> String {
-    // A container stands there by name, or as a map with its id.
+/// Returns the command that does by hand what an undo would have done.
+pub(crate) fn command(kind: &str, args: &Value, context: &RemedyContext) -> String {
+    // A container is given by name, or as a map with its id.
     let text = |key: &str| {
         let value = args.get(key);
         let value = value.and_then(|value| value.get("id")).or(value);
         shell_word(value.and_then(Value::as_str).unwrap_or_default())
     };
     let is_set = |key: &str| args.get(key).and_then(Value::as_bool) == Some(true);
-    if let Some(docker) = &reach.docker {
-        let words = match kind {
+    if let Some(docker) = &context.docker {
+        let arguments = match kind {
             "docker_remove" if is_set("volumes") => Some(format!("rm -f -v {}", text("container"))),
             "docker_remove" => Some(format!("rm -f {}", text("container"))),
-            "docker_start" if is_set("anew") => Some(format!("restart {}", text("container"))),
+            // Older journals have this alias of it.
+            "docker_start" if is_set("stop_first") || is_set("anew") /* alias */ => Some(format!("restart {}", text("container"))),
             "docker_start" => Some(format!("start {}", text("container"))),
             "docker_stop" => Some(format!("stop {}", text("container"))),
             "docker_rename" => Some(format!("rename {} {}", text("container"), text("name"))),
@@ -101,16 +128,16 @@ pub fn command(kind: &str, args: &Value, reach: &Reach) -> String {
             "network_remove" => Some(format!("network rm {}", text("name"))),
             _ => None,
         };
-        if let Some(words) = words {
-            return format!("{docker} {words}");
+        if let Some(arguments) = arguments {
+            return format!("{docker} {arguments}");
         }
     }
     let script = shell_word(&format!("{kind}({})", rhai_literal(args)));
-    format!("echo {script} | deployer run - {}", reach.flags)
+    format!("echo {script} | deployer run - {}", context.flags)
 }
 
-/// A value as a script writes it.
-pub fn rhai_literal(value: &Value) -> String {
+/// Returns a value as a Rhai literal.
+pub(crate) fn rhai_literal(value: &Value) -> String {
     match value {
         Value::Null => "()".into(),
         Value::Object(map) => format!("#{{{}}}", entries(map)),
@@ -120,7 +147,7 @@ pub fn rhai_literal(value: &Value) -> String {
 }
 
 fn entries(map: &Map<String, Value>) -> String {
-    // Options that only undos use have no word in scripts.
+    // Options that only undos use are not available to scripts.
     map.iter()
         .filter(|(key, _)| !INTERNAL_OPTIONS.contains(&key.as_str()))
         .map(|(key, value)| format!("{}: {}", map_key(key), rhai_literal(value)))
@@ -129,8 +156,8 @@ fn entries(map: &Map<String, Value>) -> String {
 }
 
 fn map_key(key: &str) -> String {
-    let word = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && !key.is_empty();
-    if word && !is_reserved(key) { key.to_owned() } else { Value::from(key).to_string() }
+    let is_identifier = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && !key.is_empty();
+    if is_identifier && !is_reserved(key) { key.to_owned() } else { Value::from(key).to_string() }
 }
 
 #[cfg(test)]
@@ -139,53 +166,53 @@ mod tests {
 
     use super::*;
 
-    fn reach(engine: &str, engine_flags: &str, state_flags: &str) -> Reach {
+    fn context(engine: &str, engine_flags: &str, state_flags: &str) -> RemedyContext {
         let header = json!({
             "script": "s", "digest": "d", "params": {}, "engine": engine, "address": "a", "version": "0", "host": "h",
             "pid": 1, "boot_id": "b", "process_start": 1, "engine_flags": engine_flags, "state_flags": state_flags,
         });
-        Reach::of(Some(&serde_json::from_value(header).unwrap()), "4fz81kq0xw")
+        RemedyContext::of(Some(&serde_json::from_value(header).unwrap()), "4fz81kq0xw")
     }
 
     #[test]
     fn commands_can_be_typed() {
         let args = json!({"container": "web", "force": true, "only_own": true});
-        assert_eq!(command("docker_remove", &args, &reach("docker", "", "")), "docker rm -f web");
+        assert_eq!(command("docker_remove", &args, &context("docker", "", "")), "docker rm -f web");
         assert_eq!(
-            command("docker_remove", &args, &reach("docker", "--docker-host tcp://box:2375", "--state /s")),
+            command("docker_remove", &args, &context("docker", "--docker-host tcp://box:2375", "--state /s")),
             "docker -H tcp://box:2375 rm -f web"
         );
         assert_eq!(
-            command("docker_remove", &args, &reach("local", "--engine local", "--state '/my state'")),
+            command("docker_remove", &args, &context("local", "--engine local", "--state '/my state'")),
             "echo 'docker_remove(#{container: \"web\", force: true})' | deployer run - --engine local --state '/my state'"
         );
     }
 
     #[test]
-    fn a_run_that_a_guard_names_may_begin() {
-        let reach = reach("local", "--engine local", "--state '/my state'");
+    fn a_run_that_a_guard_names_may_start() {
+        let context = context("local", "--engine local", "--state '/my state'");
         assert_eq!(
-            reaching("deployer run rollback.rhai", &reach),
+            with_context("deployer run rollback.rhai", &context),
             "deployer resolve 4fz81kq0xw --state '/my state' && deployer run rollback.rhai --engine local --state '/my state'"
         );
-        assert_eq!(reaching("docker logs web", &reach), "docker logs web");
+        assert_eq!(with_context("docker logs web", &context), "docker logs web");
     }
 
     #[test]
     fn a_quote_in_an_argument_does_not_end_the_command() {
         let args = json!({"text": "it's"});
         assert_eq!(
-            command("notify", &args, &reach("docker", "", "")),
+            command("notify", &args, &context("docker", "", "")),
             r#"echo 'notify(#{text: "it'\''s"})' | deployer run - --engine docker"#
         );
     }
 
     #[test]
-    fn containers_stand_there_by_name_or_as_maps() {
-        let by_map = json!({"container": {"id": "abc", "name": "web"}, "anew": true});
-        assert_eq!(command("docker_start", &by_map, &reach("docker", "", "")), "docker restart abc");
+    fn containers_are_given_by_name_or_as_maps() {
+        let by_map = json!({"container": {"id": "abc", "name": "web"}, "stop_first": true});
+        assert_eq!(command("docker_start", &by_map, &context("docker", "", "")), "docker restart abc");
         assert_eq!(
-            command("docker_start", &by_map, &reach("local", "", "")),
+            command("docker_start", &by_map, &context("local", "", "")),
             r#"echo 'docker_start(#{container: #{id: "abc", name: "web"}})' | deployer run - --engine local"#
         );
     }
@@ -194,11 +221,11 @@ mod tests {
     fn odd_texts_survive_the_shell_and_the_script() {
         let args = json!({"command": ["it's"], "labels": {"deployer.run": "x", "default": "y"}});
         assert_eq!(
-            command("exec", &args, &reach("docker", "", "")),
+            command("exec", &args, &context("docker", "", "")),
             r##"echo 'exec(#{command: ["it'\''s"], labels: #{"deployer.run": "x", "default": "y"}})' | deployer run - --engine docker"##
         );
         assert_eq!(
-            command("docker_tag", &json!({"image": "a b", "tag": "web:v1"}), &reach("docker", "", "")),
+            command("docker_tag", &json!({"image": "a b", "tag": "web:v1"}), &context("docker", "", "")),
             "docker tag 'a b' web:v1"
         );
     }

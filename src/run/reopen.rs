@@ -1,48 +1,50 @@
-//! Going on with a run that was killed: the lock again, then what nobody knows the outcome of, then the script once more
-//! from its first line.
+//! Reopens an interrupted run: acquires its locks again, settles the effects whose outcome is unknown, then executes the
+//! script again from its first line.
 
 use std::collections::BTreeSet;
 
 use tokio::runtime::Handle;
 
+use super::rollback::retry_at_end_of_run;
 use super::runner::Runner;
-use super::unwind::insist;
 use crate::base::duration_text::DurationText;
 use crate::base::seq::{Branch, Seq};
 use crate::effect::lock::AcquireLock;
-use crate::effect::{Applied, Effect, EffectError, ErrorKind, Recovery, Trace, Verdict};
+use crate::effect::{Applied, Effect, EffectError, ErrorKind, Observation, PendingEffect, Recovery};
 use crate::gateway::Gateway;
 use crate::journal::entry::{Entry, EntryAccess, EntryRecovery, Intent, Process, Purpose, RunEnd, UndoRecord};
 use crate::journal::{Durability, JournalError};
 use crate::world::clock::Clock;
 
-/// A killed run, and what is wanted of it.
+/// How to reopen an interrupted run.
 pub struct Reopening {
+    /// Whether to finish it or to roll it back.
     pub purpose: Purpose,
-    /// Who goes on with it.
+    /// The process that reopens it.
     pub process: Process,
-    /// What a person says of effects that only a person knows the outcome of.
+    /// What the operator knows about effects whose outcome deployer cannot find out.
     pub decisions: Decisions,
 }
 
-/// Places of effects that a person has decided on.
+/// Positions of effects that the operator has decided on.
 #[derive(Clone, Debug, Default)]
 pub struct Decisions {
-    /// To be done (again).
+    /// To be performed (again).
     pub redo: BTreeSet<Seq>,
-    /// To be taken as done.
+    /// To be treated as done.
     pub skip: BTreeSet<Seq>,
 }
 
-/// Why a run was not gone on with. It is as it was.
+/// Why a run was not reopened. It is unchanged.
 #[derive(Debug)]
 pub enum ReopenError {
+    /// The journal failed.
     Journal(JournalError),
-    /// The lock, or a look at the world, failed.
+    /// Acquiring a lock, or reading from the world, failed.
     Effect(EffectError),
-    /// Nobody but a person can know whether these happened.
+    /// Only the operator can know whether these happened.
     Undecided(Vec<Intent>),
-    /// A decision on a place where there is nothing to decide.
+    /// A decision on a position where there is nothing to decide.
     NothingToDecide(Seq),
 }
 
@@ -59,36 +61,35 @@ impl From<EffectError> for ReopenError {
 }
 
 impl Runner {
-    /// Goes on with the run of this ledger, which was reopened; or takes it back. Blocks, as [`Runner::run`] does.
+    /// Finishes the interrupted run of this ledger, or rolls it back. Blocks, as [`Runner::run`] does.
     ///
     /// # Errors
-    /// When it could not be gone on with; it can be tried again.
+    /// When it could not be reopened; it can be retried.
     pub fn reopen(self, handle: &Handle, reopening: &Reopening) -> Result<RunEnd, ReopenError> {
         let ledger = self.gateway.ledger();
-        let killed = Killed::open(&self.gateway, self.clock.as_ref(), handle, reopening)?;
+        let interrupted = InterruptedRun::open(&self.gateway, self.clock.as_ref(), handle, reopening)?;
         let closed = self.is_closed(reopening.purpose);
-        // Without anything to take back there is nothing to keep others from.
+        // With nothing to undo, the locks are not needed.
         if !closed || !ledger.state().undo_stack.is_empty() {
-            killed.take_locks()?;
+            interrupted.acquire_locks()?;
         }
-        if !closed {
-            killed.settle(&reopening.decisions)?;
-        }
+        // What the script was doing is undone, whatever became of it; a closure is called to its end.
+        interrupted.settle(&reopening.decisions, |seq| !closed || seq.is_in_closure())?;
         ledger.replay(closed)?;
         Ok(self.drive(handle, Some(reopening.purpose)))
     }
 }
 
-/// A run that another process began and this one has opened.
-pub(super) struct Killed<'a> {
+/// A run that another process started and this one has reopened.
+pub(super) struct InterruptedRun<'a> {
     gateway: &'a Gateway,
     clock: &'a dyn Clock,
     handle: &'a Handle,
     branch: Branch,
 }
 
-impl<'a> Killed<'a> {
-    /// Writes down that this process goes on with it.
+impl<'a> InterruptedRun<'a> {
+    /// Records that this process reopened the run.
     pub fn open(
         gateway: &'a Gateway,
         clock: &'a dyn Clock,
@@ -98,12 +99,12 @@ impl<'a> Killed<'a> {
         let ledger = gateway.ledger();
         let entry = Entry::RunReopened { process: reopening.process.clone(), purpose: reopening.purpose };
         ledger.record(entry, Durability::Power)?;
-        let branch = Branch::beside_script(ledger.state().reopened);
+        let branch = Branch::outside_script(ledger.state().reopened);
         Ok(Self { gateway, clock, handle, branch })
     }
 
-    /// The run's locks are in the name of a process that is gone.
-    pub fn take_locks(&self) -> Result<(), ReopenError> {
+    /// Acquires the locks of the run, which a process that no longer exists holds.
+    pub fn acquire_locks(&self) -> Result<(), ReopenError> {
         let services: Vec<String> = self.gateway.ledger().state().locks.keys().cloned().collect();
         for service in services {
             let acquire: Effect = AcquireLock { service, wait: DurationText::default() }.into();
@@ -112,9 +113,10 @@ impl<'a> Killed<'a> {
         Ok(())
     }
 
-    /// Finds out what became of every effect that was under way.
-    pub fn settle(&self, decisions: &Decisions) -> Result<(), ReopenError> {
-        let under_way: Vec<Intent> = self.gateway.ledger().state().under_way.values().cloned().collect();
+    /// Finds out what became of every effect that was under way at a position that counts.
+    pub fn settle(&self, decisions: &Decisions, counts: impl Fn(&Seq) -> bool) -> Result<(), ReopenError> {
+        let mut under_way: Vec<Intent> = self.gateway.ledger().state().under_way.values().cloned().collect();
+        under_way.retain(|intent| counts(&intent.seq));
         let asks = |intent: &&Intent| intent.recovery == EntryRecovery::Ask && intent.access == EntryAccess::Write;
         let decided = |seq: &Seq| decisions.redo.contains(seq) || decisions.skip.contains(seq);
         let mut decisions_made = decisions.redo.iter().chain(&decisions.skip);
@@ -133,7 +135,7 @@ impl<'a> Killed<'a> {
         Ok(())
     }
 
-    /// The entry that its process did not come to write.
+    /// Returns the entry that the interrupted process did not write.
     fn outcome_of(&self, decisions: &Decisions, intent: &Intent) -> Result<Entry, ReopenError> {
         let seq = intent.seq.clone();
         if intent.access == EntryAccess::Read {
@@ -146,43 +148,46 @@ impl<'a> Killed<'a> {
             elapsed_ms: 0,
         };
         if decisions.skip.contains(&intent.seq)
-            && let Some(outcome) = effect.facts().taken_as_done()
+            && let Some(outcome) = effect.spec().assumed_outcome()
         {
             return Ok(happened(&outcome));
         }
-        let evidence = match effect.facts().recovery() {
-            Recovery::Observe => effect.facts().evidence(),
+        let evidence = match effect.spec().recovery() {
+            Recovery::Observe => effect.spec().evidence(),
             Recovery::Repeat | Recovery::Ask => None,
         };
         let Some(evidence) = evidence else { return Ok(interrupted(seq, Applied::Unknown)) };
         let (handle, clock) = (self.handle, self.clock);
-        let seen = insist(handle, clock, || self.gateway.perform_last(self.branch.next(), evidence.clone()))?;
+        let seen =
+            retry_at_end_of_run(handle, clock, || self.gateway.perform_last(self.branch.next(), evidence.clone()))?;
         let undo = match &intent.undo {
             UndoRecord::Effect { kind, args } => Some(decode(kind, args)?),
             UndoRecord::Nothing | UndoRecord::Impossible { .. } => None,
         };
         let effect_id = format!("{}/{}", self.gateway.ledger().run(), intent.seq);
-        let trace = Trace { effect_id: &effect_id, undo: undo.as_ref() };
-        match (effect.facts().verdict(trace, &seen), &undo) {
-            (Verdict::Happened(outcome), _) => Ok(happened(&outcome)),
-            // It is on the pile of undos as well: what was half done is taken away, and done again.
-            (Verdict::Partly, Some(undo)) => {
+        let pending = PendingEffect { effect_id: &effect_id, undo: undo.as_ref() };
+        match (effect.spec().observe(pending, &seen), &undo) {
+            (Observation::Done(outcome), _) => Ok(happened(&outcome)),
+            // A partly applied effect is undone now, and performed again by the replay.
+            (Observation::Partial, Some(undo)) => {
                 let seq = intent.seq.clone();
-                insist(handle, clock, || self.gateway.undo(self.branch.next(), seq.clone(), undo.clone()))?;
+                retry_at_end_of_run(handle, clock, || {
+                    self.gateway.undo(self.branch.next(), seq.clone(), undo.clone())
+                })?;
                 Ok(interrupted(intent.seq.clone(), Applied::No))
             }
-            (Verdict::Partly | Verdict::Not, _) => Ok(interrupted(intent.seq.clone(), Applied::Unknown)),
+            (Observation::Partial | Observation::NotDone, _) => Ok(interrupted(intent.seq.clone(), Applied::Unknown)),
         }
     }
 }
 
 fn decode(kind: &str, args: &serde_json::Value) -> Result<Effect, EffectError> {
     Effect::decode(kind, args.clone()).map_err(|error| {
-        EffectError::new(ErrorKind::Internal, format!("the journal's `{kind}` cannot be read: {error}")).not_applied()
+        EffectError::new(ErrorKind::Internal, format!("the recorded `{kind}` cannot be read: {error}")).not_applied()
     })
 }
 
 fn interrupted(seq: Seq, applied: Applied) -> Entry {
-    let error = EffectError::new(ErrorKind::Interrupted, "the run was killed before the answer came");
+    let error = EffectError::new(ErrorKind::Interrupted, "the run was interrupted before this effect ended");
     Entry::Failed { seq, error: EffectError { applied, ..error }, elapsed_ms: 0 }
 }

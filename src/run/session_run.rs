@@ -1,5 +1,5 @@
-//! The run that a session is: begun when it opens, ended when it closes, and its effects taken back one by one on the
-//! way. Knows the gateway and the clock; knows no script and no terminal.
+//! The run of an interactive session: it starts when the session opens and ends when it closes, and its effects can be
+//! undone one at a time. Knows the gateway and the clock, but no script and no terminal.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::reopen::{Killed, ReopenError, Reopening};
+use super::closure_error::{CallClosure, ClosureError};
+use super::reopen::{InterruptedRun, ReopenError, Reopening};
+use super::rollback::{Rollback, retry_at_end_of_run};
 use super::runner::release_locks;
-use super::unwind::{CallClosure, Unwind, insist};
 use crate::effect::{Effect, EffectError, ErrorKind};
 use crate::gateway::Gateway;
 use crate::gateway::redact::scrub_end;
@@ -19,79 +20,86 @@ use crate::journal::{Durability, JournalError};
 use crate::script::host::next_seq;
 use crate::world::clock::Clock;
 
-/// What a session is called in the journal, in the place of a script.
+/// The name of a session in the journal, in place of a script.
 pub const SESSION: &str = "<repl>";
 
-/// One session.
+/// The run of one session.
 pub struct SessionRun {
+    /// Performs the effects.
     pub gateway: Arc<Gateway>,
+    /// Measures pauses.
     pub clock: Arc<dyn Clock>,
+    /// What the run is.
     pub header: RunHeader,
 }
 
-/// Why something was not taken back.
+/// Why a step was not undone.
 #[derive(Debug)]
-pub enum NotTakenBack {
-    /// There is no way back; the text says why.
+pub enum UndoError {
+    /// It cannot be undone, for this reason.
     Impossible(String),
-    /// It failed, and may be tried again.
+    /// The undo failed, and can be retried.
     Failed(EffectError),
 }
 
 impl SessionRun {
-    /// Writes down that it begins. A session has no text of its own.
+    /// Records the start of the session, with an empty script.
     ///
     /// # Errors
-    /// When the journal cannot be written: nothing may be done then.
+    /// When the journal cannot be written; no effect may be performed then.
     pub fn begin(&self) -> Result<(), JournalError> {
         let ledger = self.gateway.ledger();
         ledger.journal().keep_source(&self.header.digest, "")?;
         ledger.record(Entry::RunStarted { header: Box::new(self.header.clone()) }, Durability::Power)
     }
 
-    /// Goes on with one that was killed: takes its locks in this process's name, and finds out what became of the
-    /// effect that was under way. No input is done again; what was done can be taken back.
+    /// Continues an interrupted session: acquires its locks for this process, and finds out what became of the effect
+    /// that was under way. No input is repeated; what was done can be undone.
     ///
     /// # Errors
-    /// When it could not be gone on with; it can be tried again.
+    /// When the session could not be continued; it can be retried.
     pub fn reopen(&self, handle: &Handle, reopening: &Reopening) -> Result<(), ReopenError> {
-        let killed = Killed::open(&self.gateway, self.clock.as_ref(), handle, reopening)?;
-        killed.take_locks()?;
-        killed.settle(&reopening.decisions)
+        let interrupted = InterruptedRun::open(&self.gateway, self.clock.as_ref(), handle, reopening)?;
+        interrupted.acquire_locks()?;
+        interrupted.settle(&reopening.decisions, |_| true)
     }
 
-    /// What can still be taken back, the oldest first.
-    pub fn pile(&self) -> Vec<UndoStep> {
+    /// Returns what can still be undone, the oldest first.
+    pub fn undo_stack(&self) -> Vec<UndoStep> {
         self.gateway.ledger().state().undo_stack.clone()
     }
 
-    /// Takes one step back.
+    /// Undoes one step.
     ///
     /// # Errors
-    /// [`NotTakenBack`]; the step is on the pile still.
-    pub fn undo(&self, handle: &Handle, step: &UndoStep, call: &CallClosure<'_>) -> Result<(), NotTakenBack> {
-        let internal = |why: String| NotTakenBack::Failed(EffectError::new(ErrorKind::Internal, why));
+    /// [`UndoError`]; the step stays on the undo stack.
+    pub fn undo(&self, handle: &Handle, step: &UndoStep, call: &CallClosure<'_>) -> Result<(), UndoError> {
+        let internal = |why: String| UndoError::Failed(EffectError::new(ErrorKind::Internal, why));
         match &step.action {
-            UndoAction::Impossible { why } => Err(NotTakenBack::Impossible(why.clone())),
+            UndoAction::Impossible { why } => Err(UndoError::Impossible(why.clone())),
             UndoAction::Closure { .. } => {
-                call(&step.seq).map_err(|why| {
-                    NotTakenBack::Failed(EffectError::new(ErrorKind::Failed, format!("`on_rollback` failed: {why}")))
+                call(&step.seq).map_err(|error| match error {
+                    ClosureError::NotCalled(why) => UndoError::Impossible(why),
+                    ClosureError::Failed(error) => {
+                        let message = format!("`on_rollback` failed: {}", error.message);
+                        UndoError::Failed(EffectError::new(ErrorKind::Failed, message))
+                    }
                 })?;
                 let entry = Entry::RollbackCalled { seq: step.seq.clone() };
                 let recorded = self.gateway.ledger().record(entry, Durability::Power);
-                recorded.map_err(|error| NotTakenBack::Failed(error.into()))
+                recorded.map_err(|error| UndoError::Failed(error.into()))
             }
             UndoAction::Effect { kind, args } => {
                 let effect = Effect::decode(kind, args.clone()).map_err(|error| internal(error.to_string()))?;
                 let undone = handle.block_on(self.gateway.undo(next_seq(), step.seq.clone(), effect));
-                undone.map(drop).map_err(NotTakenBack::Failed)
+                undone.map(drop).map_err(UndoError::Failed)
             }
         }
     }
 
-    /// Takes everything back, as a script that failed is; then the session is at its end.
-    pub fn take_back_all(&self, handle: &Handle, call: &CallClosure<'_>, reason: &str, status: RunStatus) -> RunEnd {
-        let unwind = Unwind {
+    /// Rolls the whole session back, as a failed script is, and ends it.
+    pub fn roll_back(&self, handle: &Handle, call: &CallClosure<'_>, reason: &str, status: RunStatus) -> RunEnd {
+        let rollback = Rollback {
             gateway: &self.gateway,
             handle,
             clock: self.clock.as_ref(),
@@ -99,17 +107,19 @@ impl SessionRun {
             call: Some(call),
             after: &|| {},
         };
-        let left = unwind.run(reason);
+        let left = rollback.run(reason);
         let status = if left.is_empty() { status } else { RunStatus::Stuck };
         self.end(handle, status, Some(reason), left)
     }
 
-    /// Does what is due at the end of a session that goes well: what cannot be done is warned of.
+    /// Performs what is due at the end of a session that succeeded, and ends it. Errors are logged as warnings.
     pub fn finish(&self, handle: &Handle, due: Vec<Effect>) -> RunEnd {
         for effect in due {
-            let done = insist(handle, self.clock.as_ref(), || self.gateway.perform_last(next_seq(), effect.clone()));
+            let done = retry_at_end_of_run(handle, self.clock.as_ref(), || {
+                self.gateway.perform_last(next_seq(), effect.clone())
+            });
             if let Err(error) = done {
-                self.warn(format!("`{} {}` failed: {error}", effect.kind(), effect.facts().subject()));
+                self.warn(format!("`{} {}` failed: {error}", effect.kind(), effect.spec().subject()));
             }
         }
         self.end(handle, RunStatus::Succeeded, None, Vec::new())
@@ -131,7 +141,7 @@ impl SessionRun {
         };
         scrub_end(ledger.vault(), &mut end);
         if let Err(error) = ledger.record(Entry::RunEnded { end: Box::new(end.clone()) }, Durability::Power) {
-            self.warn(format!("the journal does not know how this session ended: {error}"));
+            self.warn(format!("the end of this session could not be recorded: {error}"));
         }
         end
     }

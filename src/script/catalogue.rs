@@ -1,15 +1,15 @@
-//! All primitives, by name.
+//! All primitives by name.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::family;
+use super::category;
 use super::primitive::Primitive;
 
-/// Every primitive there is.
+/// Returns all primitives by name.
 pub fn catalogue() -> &'static BTreeMap<&'static str, Primitive> {
     static ALL: LazyLock<BTreeMap<&'static str, Primitive>> =
-        LazyLock::new(|| family::all().into_iter().map(|primitive| (primitive.name, primitive)).collect());
+        LazyLock::new(|| category::all().into_iter().map(|primitive| (primitive.name, primitive)).collect());
     &ALL
 }
 
@@ -22,15 +22,15 @@ mod tests {
     #[test]
     fn every_effect_is_registered_and_nothing_else() {
         let mut kinds = Effect::kinds();
-        // Asked for by the runner, the door and the command line alone.
-        kinds.retain(|kind| !["unlock", "lock_look", "lock_break"].contains(kind));
+        // Requested only by the runner, the gateway and the command line.
+        kinds.retain(|kind| !["unlock", "lock_inspect", "lock_break"].contains(kind));
         kinds.sort_unstable();
         let names: Vec<&str> = catalogue().keys().copied().collect();
         assert_eq!(names, kinds);
     }
 
     #[test]
-    fn no_name_is_reserved_by_the_language() {
+    fn no_name_is_reserved_by_rhai() {
         for primitive in catalogue().values() {
             assert!(!is_reserved(primitive.name), "{}", primitive.name);
             for option in &primitive.options {

@@ -1,27 +1,28 @@
-//! Finds what is wrong with a script without running it.
+//! Static checks of scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rhai::{ASTNode, Expr, FnCallExpr, Position, Stmt};
+use rhai::{ASTNode, Expr, Position, Stmt};
 
 use super::catalogue::catalogue;
-use super::control::WORDS;
+use super::control_function::CONTROL_FUNCTIONS;
 use super::diagnostic::ScriptDiagnostic;
+use super::function_call::FunctionCall;
 use super::host::Host;
 use super::modules::find;
 use super::params::{Declaration, Declared};
 use super::program::Program;
+use super::rhai_error_text::declared_names;
 use super::source::{Source, SourceLoader};
 use super::stack::deep;
-use super::wording::declared_names;
 use crate::base::suggest::did_you_mean;
 
-/// Functions of the language itself that are in no package.
+/// Rhai's built-in functions, which are in no package.
 const BUILT_IN: &[&str] =
     &["print", "debug", "type_of", "eval", "Fn", "call", "curry", "is_shared", "is_def_var", "is_def_fn"];
 
-/// Everything that is wrong with the script and the modules it imports; empty when it is sound.
+/// Returns everything wrong with the script and the modules it imports; empty if it is correct.
 pub fn check(source: Source, loader: &Arc<dyn SourceLoader>) -> Vec<ScriptDiagnostic> {
     deep(|| check_all(source, loader))
 }
@@ -34,38 +35,38 @@ fn check_all(source: Source, loader: &Arc<dyn SourceLoader>) -> Vec<ScriptDiagno
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     check_source(&program, loader, &mut Vec::new(), &mut seen, &mut found);
-    let sound = found.iter().all(ScriptDiagnostic::is_warning);
+    let has_no_errors = found.iter().all(ScriptDiagnostic::is_warning);
     match Program::declaration(source, loader) {
         Ok(declaration) => check_params(&program, &declaration, &mut found),
-        Err(diagnostic) if sound => found.push(*diagnostic),
-        // It comes from what was found, or will be found once that is mended.
+        Err(diagnostic) if has_no_errors => found.push(*diagnostic),
+        // Likely a consequence of the errors already found.
         Err(_) => {}
     }
     found
 }
 
-/// Functions by name, with the numbers of arguments they take.
-type Known = BTreeMap<String, BTreeSet<usize>>;
+/// Functions by name, with their numbers of arguments.
+type KnownFunctions = BTreeMap<String, BTreeSet<usize>>;
 
 fn check_source(
     program: &Program,
     loader: &Arc<dyn SourceLoader>,
-    // The modules that lead here, outermost first.
-    above: &mut Vec<String>,
+    // The chain of importing modules, outermost first.
+    importers: &mut Vec<String>,
     seen: &mut BTreeSet<String>,
     found: &mut Vec<ScriptDiagnostic>,
 ) {
     let source = program.source();
-    let mut known = functions_of(program);
-    let mut broken = BTreeSet::new();
+    let mut known = known_functions(program);
+    let mut failed = BTreeSet::new();
     for (path, alias, position) in program.imports().iter().cloned() {
-        if let Some(first) = above.iter().position(|module| *module == path) {
-            let circle = above[first..].iter().chain([&path]).map(|module| format!("`{module}`"));
-            let message = format!("modules import each other: {}", circle.collect::<Vec<_>>().join(" -> "));
+        if let Some(first) = importers.iter().position(|module| *module == path) {
+            let cycle = importers[first..].iter().chain([&path]).map(|module| format!("`{module}`"));
+            let message = format!("modules import each other: {}", cycle.collect::<Vec<_>>().join(" -> "));
             let diagnostic = ScriptDiagnostic::new("deployer::script::circular_import", message)
-                .help("move what both need into a module of its own");
-            found.push(diagnostic.at(&source.name, &source.text, position, "closes the circle"));
-            broken.insert(alias);
+                .help("move what both need into a third module");
+            found.push(diagnostic.at(&source.name, &source.text, position, "closes the cycle"));
+            failed.insert(alias);
             continue;
         }
         let module = find(&path, loader.as_ref()).map_err(|why| {
@@ -80,7 +81,7 @@ fn check_source(
             Ok(module) => module,
             Err(diagnostic) => {
                 found.push(diagnostic);
-                broken.insert(alias);
+                failed.insert(alias);
                 continue;
             }
         };
@@ -90,13 +91,13 @@ fn check_source(
                     known.entry(format!("{alias}::{}", function.name)).or_default().insert(function.params.len());
                 }
                 if seen.insert(path.clone()) {
-                    above.push(path);
-                    check_source(&imported, loader, above, seen, found);
-                    above.pop();
+                    importers.push(path);
+                    check_source(&imported, loader, importers, seen, found);
+                    importers.pop();
                 }
             }
             Err(diagnostic) => {
-                broken.insert(alias);
+                failed.insert(alias);
                 if seen.insert(path) {
                     found.push(*diagnostic);
                 }
@@ -105,9 +106,9 @@ fn check_source(
     }
     program.ast().walk(&mut |path| {
         let Some(node) = path.last() else { return true };
-        if let Some(call) = called(node) {
-            let of_broken = call.name.split_once("::").is_some_and(|(alias, _)| broken.contains(alias));
-            if !of_broken {
+        if let Some(call) = FunctionCall::from_node(node) {
+            let of_failed_module = call.name.split_once("::").is_some_and(|(alias, _)| failed.contains(alias));
+            if !of_failed_module {
                 check_call(source, &known, &call, found);
             }
         }
@@ -118,9 +119,9 @@ fn check_source(
     });
 }
 
-/// Everything that can be called without a namespace, and what the script defines.
-fn functions_of(program: &Program) -> Known {
-    let mut known = Known::new();
+/// Returns all functions that can be called without a namespace, including those of the script.
+fn known_functions(program: &Program) -> KnownFunctions {
+    let mut known = KnownFunctions::new();
     let collected = program.engine().collect_fn_metadata(
         None,
         |function| {
@@ -136,38 +137,13 @@ fn functions_of(program: &Program) -> Known {
     for function in program.ast().iter_functions() {
         known.entry(function.name.into()).or_default().insert(function.params.len());
     }
-    for word in WORDS {
-        known.entry(word.name.into()).or_default().extend(word.arities);
+    for function in CONTROL_FUNCTIONS {
+        known.entry(function.name.into()).or_default().extend(function.arities);
     }
     known
 }
 
-/// A call in the script.
-pub struct Called<'a> {
-    pub name: String,
-    expression: &'a FnCallExpr,
-    position: Position,
-    method: bool,
-}
-
-/// The call that a node is, if it is one.
-pub fn called<'a>(node: &ASTNode<'a>) -> Option<Called<'a>> {
-    let (expression, position, method) = match node {
-        ASTNode::Expr(Expr::FnCall(call, position)) | ASTNode::Stmt(Stmt::FnCall(call, position)) => {
-            (call.as_ref(), *position, false)
-        }
-        ASTNode::Expr(Expr::MethodCall(call, position)) => (call.as_ref(), *position, true),
-        _ => return None,
-    };
-    let name = if expression.namespace.is_empty() {
-        expression.name.to_string()
-    } else {
-        format!("{}::{}", expression.namespace, expression.name)
-    };
-    Some(Called { name, expression, position, method })
-}
-
-fn check_call(source: &Source, known: &Known, call: &Called<'_>, found: &mut Vec<ScriptDiagnostic>) {
+fn check_call(source: &Source, known: &KnownFunctions, call: &FunctionCall<'_>, found: &mut Vec<ScriptDiagnostic>) {
     let name = call.name.as_str();
     if call.expression.op_token.is_some() || BUILT_IN.contains(&name) || name.starts_with("anon$") {
         return;
@@ -177,8 +153,8 @@ fn check_call(source: &Source, known: &Known, call: &Called<'_>, found: &mut Vec
     };
     let Some(arities) = known.get(name) else {
         let is_key = || source.text.contains(&format!("{name}:")) || source.text.contains(&format!(".{name} ="));
-        if call.method && is_key() {
-            // The closure that stands under a key of a map.
+        if call.is_method && is_key() {
+            // Calls the closure stored under a key of a map.
             return;
         }
         let diagnostic =
@@ -186,22 +162,22 @@ fn check_call(source: &Source, known: &Known, call: &Called<'_>, found: &mut Vec
         let names = known.keys().map(String::as_str).filter(|name| name.starts_with(|c: char| c.is_alphabetic()));
         let diagnostic = match did_you_mean(name, names) {
             _ if declared_names(&source.text).contains(&name) => {
-                diagnostic.help(format!("a closure that a variable holds is called by `{name}.call(...)`"))
+                diagnostic.help(format!("call a closure in a variable with `{name}.call(...)`"))
             }
             Some(hint) => diagnostic.help(hint),
-            None => diagnostic.help("docs/reference.md lists the primitives"),
+            None => diagnostic.help("`deployer reference` lists all functions"),
         };
-        found.push(point(diagnostic, "not known"));
+        found.push(point(diagnostic, "unknown function"));
         return;
     };
-    let given = call.expression.args.len() + usize::from(call.method);
+    let given = call.expression.args.len() + usize::from(call.is_method);
     if !arities.contains(&given) {
-        let wanted: Vec<String> = arities.iter().map(ToString::to_string).collect();
-        let noun = if wanted == ["1"] { "argument" } else { "arguments" };
-        let message = format!("`{name}` takes {} {noun}, not {given}", wanted.join(" or "));
+        let accepted: Vec<String> = arities.iter().map(ToString::to_string).collect();
+        let noun = if accepted == ["1"] { "argument" } else { "arguments" };
+        let message = format!("`{name}` takes {} {noun}, not {given}", accepted.join(" or "));
         let diagnostic = ScriptDiagnostic::new("deployer::script::wrong_arguments", message);
         let diagnostic = match catalogue().get(name) {
-            Some(primitive) => diagnostic.help(format!("it is called as {}", primitive.signature())),
+            Some(primitive) => diagnostic.help(format!("usage: {}", primitive.signature())),
             None => diagnostic,
         };
         found.push(point(diagnostic, &format!("{given} given")));
@@ -210,8 +186,8 @@ fn check_call(source: &Source, known: &Known, call: &Called<'_>, found: &mut Vec
     check_options(source, name, call, found);
 }
 
-/// Keys of a map that is written out in the call of a primitive.
-fn check_options(source: &Source, name: &str, call: &Called<'_>, found: &mut Vec<ScriptDiagnostic>) {
+/// Checks the keys of a literal map in the call of a primitive.
+fn check_options(source: &Source, name: &str, call: &FunctionCall<'_>, found: &mut Vec<ScriptDiagnostic>) {
     let Some(primitive) = catalogue().get(name) else { return };
     let Some(Expr::Map(map, _)) = call.expression.args.last() else { return };
     let position = call.expression.args.len() - 1;
@@ -229,15 +205,15 @@ fn check_options(source: &Source, name: &str, call: &Called<'_>, found: &mut Vec
     }
 }
 
-/// `for i in ... { list.push(|| i) }`: all closures see the last `i`.
+/// Warns about `for i in ... { list.push(|| i) }`, where all closures see the last `i`.
 fn check_loop_capture(source: &Source, variable: &str, body: &rhai::FlowControl, found: &mut Vec<ScriptDiagnostic>) {
     let captured = body.body.iter().find_map(|statement| captures(statement, variable));
     if let Some(position) = captured {
         let message =
-            format!("this closure captures the loop variable `{variable}`: all of them will see its last value");
+            format!("this closure captures the loop variable `{variable}`: every closure will see its last value");
         found.push(
             ScriptDiagnostic::new("deployer::script::captured_loop_variable", message)
-                .help(format!("copy it first: `let mine = {variable};`, and use `mine` in the closure"))
+                .help(format!("copy it first, `let copy = {variable};`, and use `copy` in the closure"))
                 .at(&source.name, &source.text, position, "the loop variable")
                 .warning(),
         );
@@ -255,24 +231,24 @@ fn captures(statement: &Stmt, variable: &str) -> Option<Position> {
     found
 }
 
-/// `p.helth` where `let p = params(#{...})` declares no `helth`.
+/// Finds `p.helth` if `let p = params(#{...})` does not declare `helth`.
 fn check_params(program: &Program, declaration: &Declaration, found: &mut Vec<ScriptDiagnostic>) {
     let source = program.source();
-    let mut holder = None;
+    let mut params_variable = None;
     program.ast().walk(&mut |path| {
         if let Some(ASTNode::Stmt(Stmt::Var(parts, ..))) = path.last()
             && let Expr::FnCall(call, _) = &parts.1
             && call.name == "params"
         {
-            holder = Some(parts.0.name.to_string());
+            params_variable = Some(parts.0.name.to_string());
         }
-        holder.is_none()
+        params_variable.is_none()
     });
-    let Some(holder) = holder else { return };
+    let Some(params_variable) = params_variable else { return };
     program.ast().walk(&mut |path| {
         if let Some(ASTNode::Expr(Expr::Dot(parts, ..))) = path.last()
             && let Expr::Variable(variable, ..) = &parts.lhs
-            && variable.1 == holder.as_str()
+            && variable.1 == params_variable.as_str()
             && let Some((name, position, group)) = undeclared(&parts.rhs, declaration)
         {
             let message = format!("`{name}` is not declared in `params`");
@@ -287,7 +263,7 @@ fn check_params(program: &Program, declaration: &Declaration, found: &mut Vec<Sc
     });
 }
 
-/// The first property on the way that the declaration does not have.
+/// Returns the first property in the chain that is not declared.
 fn undeclared<'a>(chain: &Expr, declaration: &'a Declaration) -> Option<(String, Position, &'a Declaration)> {
     let (property, rest) = match chain {
         Expr::Dot(parts, ..) => (&parts.lhs, Some(&parts.rhs)),

@@ -1,4 +1,4 @@
-//! Texts, compiled. Those of a search are the same ones thousands of times: they are compiled once.
+//! A cache of compiled scripts. `deployer verify` runs the same scripts thousands of times.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -7,44 +7,47 @@ use rhai::{AST, ASTNode, Engine, Expr, ParseError, Position, Stmt};
 
 use super::source::Source;
 
-/// A text, and what is asked of it again and again.
+/// A compiled script, with parts of its syntax tree that are often needed.
 pub struct Compiled {
+    /// The syntax tree.
     pub ast: AST,
-    /// Imports with a literal path: path, alias, place.
+    /// Imports with a literal path: path, alias, position.
     pub imports: Vec<(String, String, Position)>,
-    /// Names of the closures that are written in it.
+    /// Rhai's names of the closures in it.
     pub closures: Vec<String>,
 }
 
-/// Texts that are kept.
-const KEPT: usize = 64;
+/// Maximum number of cached scripts.
+const CACHE_SIZE: usize = 64;
 
-/// By name and digest.
-type ByText = BTreeMap<(String, String), Arc<Compiled>>;
+/// Compiled scripts by name and digest.
+type Cache = BTreeMap<(String, String), Arc<Compiled>>;
 
-static COMPILED: LazyLock<Mutex<ByText>> = LazyLock::new(Mutex::default);
+static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
 
-/// The text, compiled. Every engine has the same functions and settings, so that what one compiled another can run.
+/// Compiles `source`, or returns it from the cache. All engines have the same functions and settings, so they share
+/// compiled scripts.
 ///
 /// # Errors
-/// When it does not parse.
-pub fn compiled(engine: &Engine, source: &Source) -> Result<Arc<Compiled>, ParseError> {
+/// Fails if the text does not parse.
+pub fn compile(engine: &Engine, source: &Source) -> Result<Arc<Compiled>, ParseError> {
     let key = (source.name.clone(), source.digest().to_owned());
-    let kept = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(compiled) = kept().get(&key) {
+    let cache = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(compiled) = cache().get(&key) {
         return Ok(compiled.clone());
     }
     let mut ast = engine.compile(&source.text)?;
     ast.set_source(&source.name);
     let compiled = Arc::new(Compiled { imports: imports(&ast), closures: closures(&ast), ast });
-    let mut kept = kept();
-    if kept.len() >= KEPT {
-        kept.clear();
+    let mut cache = cache();
+    if cache.len() >= CACHE_SIZE {
+        cache.clear();
     }
-    kept.insert(key, compiled.clone());
+    cache.insert(key, compiled.clone());
     Ok(compiled)
 }
 
+/// Returns the imports with a literal path: path, alias, position.
 pub fn imports(ast: &AST) -> Vec<(String, String, Position)> {
     let mut imports = Vec::new();
     ast.walk(&mut |path| {
@@ -58,7 +61,7 @@ pub fn imports(ast: &AST) -> Vec<(String, String, Position)> {
     imports
 }
 
-/// The language names them itself.
+/// Returns the names that Rhai gave to the closures in `ast`.
 pub fn closures(ast: &AST) -> Vec<String> {
     ast.iter_functions()
         .map(|function| function.name)

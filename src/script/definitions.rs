@@ -1,30 +1,30 @@
-//! The definition file that the Rhai language server reads, so that editors complete and explain primitives.
-//! Text from the pages; reads no file.
+//! The definition file of the Rhai language server, with which editors complete and document primitives.
+//! Returns text; writes no file.
 
 use std::fmt::Write;
 
 use super::catalogue::catalogue;
-use super::control::WORDS;
-use super::page::{Page, pages};
+use super::control_function::CONTROL_FUNCTIONS;
+use super::function_doc::{FunctionDoc, function_docs};
 
-/// The file's name in a folder of definitions.
+/// Name of the definition file.
 pub const FILE: &str = "deployer.d.rhai";
 
-/// `step "title" { ... }` is syntax and no function: a definition cannot say it.
+/// `step "title" { ... }` is syntax, which a definition cannot express.
 const SYNTAX: &str = "step";
 
-/// The whole file: one declaration for each number of arguments of each name.
+/// Returns the content of the file: one declaration for each number of arguments of each function.
 pub fn definitions() -> String {
     let mut out = String::from("module static;\n");
-    for page in pages().iter().filter(|page| page.name != SYNTAX) {
-        for arguments in declarations(page.name) {
-            let _ = write!(out, "\n{}fn {}({arguments}) -> ?;\n", comment(page), page.name);
+    for doc in function_docs().iter().filter(|doc| doc.name != SYNTAX) {
+        for arguments in declarations(doc.name) {
+            let _ = write!(out, "\n{}fn {}({arguments}) -> ?;\n", comment(doc), doc.name);
         }
     }
     out
 }
 
-/// The arguments of each form of a call.
+/// Returns the parameter list of each number of arguments.
 fn declarations(name: &str) -> Vec<String> {
     if let Some(primitive) = catalogue().get(name) {
         return primitive
@@ -32,34 +32,35 @@ fn declarations(name: &str) -> Vec<String> {
             .map(|arity| {
                 let by_position = |at: usize| primitive.positional.get(at).copied().unwrap_or("options");
                 let is_map = |at: usize| at + 1 == arity && (arity > primitive.positional.len());
-                let one = |at| if is_map(at) { "options: map".into() } else { format!("{}: ?", by_position(at)) };
-                (0..arity).map(one).collect::<Vec<_>>().join(", ")
+                let parameter = |at| if is_map(at) { "options: map".into() } else { format!("{}: ?", by_position(at)) };
+                (0..arity).map(parameter).collect::<Vec<_>>().join(", ")
             })
             .collect();
     }
-    let word = WORDS.iter().find(|word| word.name == name);
-    word.map_or_else(Vec::new, |word| {
-        word.arities
+    let function = CONTROL_FUNCTIONS.iter().find(|function| function.name == name);
+    function.map_or_else(Vec::new, |function| {
+        function
+            .arities
             .iter()
             .map(|arity| (1..=*arity).map(|number| format!("argument{number}: ?")).collect::<Vec<_>>().join(", "))
             .collect()
     })
 }
 
-fn comment(page: &Page) -> String {
-    let mut text = format!("/// {}\n///\n/// `{}`\n", page.summary, page.signature);
-    if !page.options.is_empty() {
+fn comment(doc: &FunctionDoc) -> String {
+    let mut text = format!("/// {}\n///\n/// `{}`\n", doc.summary, doc.signature);
+    if !doc.options.is_empty() {
         text += "///\n";
     }
-    for option in &page.options {
-        let default = option.default.map_or("must be given".to_owned(), |default| format!("default {default}"));
+    for option in &doc.options {
+        let default = option.default.map_or("required".to_owned(), |default| format!("default {default}"));
         let _ = writeln!(text, "/// - `{}` ({}, {default}): {}", option.name, option.kind, option.meaning);
     }
-    if page.access.is_some() {
-        let _ = writeln!(text, "///\n/// Returns: {}\n/// Taken back: {}", page.returns, page.undo);
+    if doc.access.is_some() {
+        let _ = writeln!(text, "///\n/// Returns: {}\n/// Undo: {}", doc.returns, doc.undo);
     }
     let _ = writeln!(text, "///\n/// ```rhai");
-    for line in page.example.lines() {
+    for line in doc.example.lines() {
         let _ = writeln!(text, "/// {line}");
     }
     text + "/// ```\n"
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_a_declaration_or_speaks_of_one() {
+    fn every_line_is_a_declaration_or_its_comment() {
         for line in definitions().lines().skip(1) {
             assert!(line.is_empty() || line.starts_with("///") || line.ends_with(';'), "{line}");
         }

@@ -1,5 +1,5 @@
-//! Errors of scripts as people read them: what happened, the user's own line first, then the lines of the modules
-//! below, and what to do.
+//! Script errors as diagnostics: what happened, the user's own line first, then the lines of the modules it called,
+//! and what to do.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use rhai::{Dynamic, EvalAltResult, Map, ParseError, Position};
 use serde_json::Value;
 
+use super::rhai_error_text::{RhaiErrorText, lower_first, of_parse_error, of_property, of_unknown_function};
 use super::source::SourceMap;
 use super::value::{from_json, to_json};
-use super::wording::{Wording, lower_first, of_parse_error, of_property, of_unknown_function};
 use crate::effect::{Applied, EffectError, ErrorKind};
 
-/// The map that a script's `catch` gets for a failed primitive.
+/// Returns the map that `catch` receives for a failed primitive.
 pub fn error_value(primitive: &str, error: &EffectError) -> Dynamic {
     let mut value = serde_json::to_value(error).unwrap_or(Value::Null);
     if let Value::Object(map) = &mut value {
         map.insert("primitive".into(), primitive.into());
-        // So that scripts can write `e.hint` without asking first.
+        // Both keys always exist, so that scripts can read `e.hint` without a check.
         for key in ["hint", "detail"] {
             map.entry(key).or_insert(Value::Null);
         }
@@ -25,16 +25,19 @@ pub fn error_value(primitive: &str, error: &EffectError) -> Dynamic {
     from_json(value)
 }
 
-/// One diagnostic with the places that belong to it.
+/// A diagnostic with its locations in scripts.
 #[derive(Debug)]
 pub struct ScriptDiagnostic {
+    /// Stable code, such as `deployer::script::syntax`.
     pub code: &'static str,
+    /// What happened.
     pub message: String,
+    /// How to fix it.
     pub help: Option<String>,
     source: Option<NamedSource<String>>,
     labels: Vec<LabeledSpan>,
     related: Vec<ScriptDiagnostic>,
-    /// The effect's error, where one lies behind it.
+    /// The underlying error of an effect, if there is one.
     pub error: Option<EffectError>,
     warning: bool,
 }
@@ -55,7 +58,7 @@ impl Diagnostic for ScriptDiagnostic {
     fn severity(&self) -> Option<miette::Severity> {
         Some(match self.warning {
             true => miette::Severity::Warning,
-            false if self.code == BELOW => miette::Severity::Advice,
+            false if self.code == CALLED_FROM => miette::Severity::Advice,
             false => miette::Severity::Error,
         })
     }
@@ -81,7 +84,7 @@ impl Diagnostic for ScriptDiagnostic {
 }
 
 impl ScriptDiagnostic {
-    /// A diagnostic without a place.
+    /// Creates an error without a location.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -95,21 +98,27 @@ impl ScriptDiagnostic {
         }
     }
 
+    /// Adds a hint.
+    #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
+    /// Makes it a warning.
+    #[must_use]
     pub fn warning(mut self) -> Self {
         self.warning = true;
         self
     }
 
+    /// Whether it is a warning.
     pub fn is_warning(&self) -> bool {
         self.warning
     }
 
-    /// Points at a place of a text.
+    /// Points at a position in the text of the source `name`.
+    #[must_use]
     pub fn at(mut self, name: &str, text: &str, position: Position, label: impl Into<String>) -> Self {
         if let Some((offset, length)) = span(text, position) {
             self.source = Some(NamedSource::new(name, text.to_owned()).with_language("Rust"));
@@ -119,7 +128,7 @@ impl ScriptDiagnostic {
     }
 }
 
-/// The bytes of the token at a position: Rhai tells only where it starts, in characters from 1.
+/// Returns offset and length in bytes of the token at a position. Rhai reports only its start, in characters from 1.
 pub fn span(text: &str, position: Position) -> Option<(usize, usize)> {
     let line = position.line()?;
     let column = position.position().unwrap_or(1);
@@ -137,40 +146,40 @@ pub fn span(text: &str, position: Position) -> Option<(usize, usize)> {
 
 fn token_length(rest: &str) -> usize {
     let Some(first) = rest.chars().next() else { return 0 };
-    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
     match first {
         '"' | '`' => rest[1..].find(first).map_or(rest.len(), |end| end + 2),
-        c if word(c) => rest.find(|c| !word(c)).unwrap_or(rest.len()),
+        c if is_name(c) => rest.find(|c| !is_name(c)).unwrap_or(rest.len()),
         c => c.len_utf8(),
     }
 }
 
-/// A text that does not parse.
+/// Creates the diagnostic of a script that does not parse.
 pub fn parse_diagnostic(error: &ParseError, name: &str, text: &str) -> ScriptDiagnostic {
-    worded(of_parse_error(&error.0, text)).at(name, text, error.1, "here")
+    from_error_text(of_parse_error(&error.0, text)).at(name, text, error.1, "here")
 }
 
-/// Lines between two frames that are still shown in one picture.
-const NEAR_LINES: usize = 8;
+/// Maximum distance of two frames, in lines, that are shown in one code excerpt.
+const EXCERPT_LINES: usize = 8;
 
-/// Marks what only tells where an error came from.
-const BELOW: &str = "deployer::script::below";
+/// Code of related diagnostics that only show where an error came from.
+const CALLED_FROM: &str = "deployer::script::below";
 
-fn worded(wording: Wording) -> ScriptDiagnostic {
-    let mut diagnostic = ScriptDiagnostic::new(wording.code, wording.message);
-    diagnostic.help = wording.help;
+fn from_error_text(text: RhaiErrorText) -> ScriptDiagnostic {
+    let mut diagnostic = ScriptDiagnostic::new(text.code, text.message);
+    diagnostic.help = text.help;
     diagnostic
 }
 
-/// One frame of the way to an error.
+/// One frame of the call stack of an error.
 struct Frame {
     source: String,
     position: Position,
     label: String,
 }
 
-/// An error of a running script, with the frames from the script down to where it arose. `fatal` is why it was ended,
-/// where Rhai's own error does not tell.
+/// Creates the diagnostic of a runtime error, with the frames from the script down to where it occurred. `fatal` is why
+/// the host ended the script, which Rhai's own error does not contain.
 pub fn runtime_diagnostic(
     error: &EvalAltResult,
     fatal: Option<&EffectError>,
@@ -178,36 +187,36 @@ pub fn runtime_diagnostic(
     sources: &SourceMap,
 ) -> ScriptDiagnostic {
     let mut frames = Vec::new();
-    let root = unfold(error, script.to_owned(), sources, &mut frames);
+    let root = collect_frames(error, script.to_owned(), sources, &mut frames);
     let mut diagnostic = fatal.map_or_else(|| describe(root), effect_diagnostic);
     if let Some(last) = frames.last_mut() {
         last.label = "here".into();
     }
-    // One picture of the user's script: the innermost line, and callers that stand near it.
+    // One excerpt of the user's script shows the innermost line and the callers near it.
     let innermost = frames.iter().rfind(|frame| frame.source == script).and_then(|frame| frame.position.line());
     let near = |frame: &&Frame| {
         let line = frame.position.line().unwrap_or(0);
-        frame.source == script && innermost.is_some_and(|innermost| line.abs_diff(innermost) <= NEAR_LINES)
+        frame.source == script && innermost.is_some_and(|innermost| line.abs_diff(innermost) <= EXCERPT_LINES)
     };
-    let (own, below): (Vec<&Frame>, Vec<&Frame>) = frames.iter().partition(near);
-    place(&mut diagnostic, &own, sources);
-    diagnostic.related = below
+    let (shown, related): (Vec<&Frame>, Vec<&Frame>) = frames.iter().partition(near);
+    add_labels(&mut diagnostic, &shown, sources);
+    diagnostic.related = related
         .iter()
         .map(|frame| {
             let message = if frame.source == script {
-                format!("which was called in `{script}`")
+                format!("called from `{script}`")
             } else {
-                format!("which came from `{}`", frame.source)
+                format!("in module `{}`", frame.source)
             };
-            let mut related = ScriptDiagnostic::new(BELOW, message);
-            place(&mut related, &[frame], sources);
+            let mut related = ScriptDiagnostic::new(CALLED_FROM, message);
+            add_labels(&mut related, &[frame], sources);
             related
         })
         .collect();
     diagnostic
 }
 
-fn place(diagnostic: &mut ScriptDiagnostic, frames: &[&Frame], sources: &SourceMap) {
+fn add_labels(diagnostic: &mut ScriptDiagnostic, frames: &[&Frame], sources: &SourceMap) {
     let Some(text) = frames.first().and_then(|frame| sources.text(&frame.source)) else { return };
     diagnostic.labels = frames
         .iter()
@@ -219,7 +228,7 @@ fn place(diagnostic: &mut ScriptDiagnostic, frames: &[&Frame], sources: &SourceM
     diagnostic.source = Some(NamedSource::new(&frames[0].source, text.to_string()).with_language("Rust"));
 }
 
-fn unfold<'a>(
+fn collect_frames<'a>(
     error: &'a EvalAltResult,
     source: String,
     sources: &SourceMap,
@@ -229,18 +238,18 @@ fn unfold<'a>(
         EvalAltResult::ErrorInFunctionCall(function, callee, inner, position) => {
             let anonymous = function.starts_with("anon$");
             let label =
-                if anonymous { "in the closure called here".into() } else { format!("in the call of `{function}`") };
+                if anonymous { "in the closure called here".into() } else { format!("in the call to `{function}`") };
             if !position.is_none() {
                 frames.push(Frame { source: source.clone(), position: *position, label });
             }
-            // For a closure Rhai names the source of its caller; it was written elsewhere.
+            // For a closure, Rhai reports the source of its caller.
             let within = if anonymous { sources.closure_source(function) } else { None };
             let within = within.unwrap_or_else(|| if callee.is_empty() { source } else { callee.clone() });
-            unfold(inner, within, sources, frames)
+            collect_frames(inner, within, sources, frames)
         }
         EvalAltResult::ErrorInModule(module, inner, position) => {
             frames.push(Frame { source, position: *position, label: format!("in the import of `{module}`") });
-            unfold(inner, module.clone(), sources, frames)
+            collect_frames(inner, module.clone(), sources, frames)
         }
         root => {
             let position = root.position();
@@ -252,7 +261,7 @@ fn unfold<'a>(
     }
 }
 
-/// The error in one line.
+/// Returns the error as one line.
 pub fn summary(error: &EvalAltResult) -> String {
     match error {
         EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
@@ -265,30 +274,30 @@ pub fn summary(error: &EvalAltResult) -> String {
 fn describe(error: &EvalAltResult) -> ScriptDiagnostic {
     match error {
         EvalAltResult::ErrorRuntime(value, _) => thrown(value),
-        EvalAltResult::ErrorFunctionNotFound(signature, _) => worded(of_unknown_function(signature)),
-        EvalAltResult::ErrorParsing(error, _) => worded(of_parse_error(error, "")),
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => from_error_text(of_unknown_function(signature)),
+        EvalAltResult::ErrorParsing(error, _) => from_error_text(of_parse_error(error, "")),
         EvalAltResult::ErrorPropertyNotFound(name, _) => {
             ScriptDiagnostic::new("deployer::script::unknown_key", format!("there is no key `{name}`"))
         }
         EvalAltResult::ErrorTerminated(..) => ScriptDiagnostic::new("deployer::run::stopped", "the script was stopped"),
-        EvalAltResult::ErrorMismatchDataType(wanted, found, _)
-        | EvalAltResult::ErrorMismatchOutputType(wanted, found, _) => ScriptDiagnostic::new(
+        EvalAltResult::ErrorMismatchDataType(expected, found, _)
+        | EvalAltResult::ErrorMismatchOutputType(expected, found, _) => ScriptDiagnostic::new(
             "deployer::script::wrong_type",
-            format!("wrong type: wanted `{wanted}`, found `{found}`"),
+            format!("wrong type: expected `{expected}`, found `{found}`"),
         ),
         other => {
             let text = other.to_string();
-            // Rhai adds the place as text; the labels show it better.
+            // Rhai appends the position as text, which the labels already show.
             let text = text.split(" (line ").next().unwrap_or(&text).to_owned();
-            if let Some(wording) = of_property(&text) {
-                return worded(wording);
+            if let Some(text) = of_property(&text) {
+                return from_error_text(text);
             }
             ScriptDiagnostic::new("deployer::script::error", lower_first(&text))
         }
     }
 }
 
-/// An error that the script or a primitive threw.
+/// Creates the diagnostic of a value thrown by the script or a primitive.
 fn thrown(value: &Dynamic) -> ScriptDiagnostic {
     let Some(map) = value.read_lock::<Map>() else {
         return ScriptDiagnostic::new("deployer::script::thrown", value.to_string());
@@ -326,7 +335,7 @@ fn code(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// A diagnostic for an error that has no place in the script.
+/// Creates the diagnostic of an effect's error that has no location in the script.
 pub fn effect_diagnostic(error: &EffectError) -> ScriptDiagnostic {
     let value = error_value("", &EffectError { applied: Applied::Unknown, ..error.clone() });
     thrown(&value)

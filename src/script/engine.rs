@@ -1,5 +1,5 @@
-//! The Rhai engine of one run: packages, limits, and every function that scripts may call. An engine is cheap to make: a
-//! search makes tens of thousands.
+//! The Rhai engine of one run: packages, limits and functions. An engine is cheap, because `deployer verify` creates tens
+//! of thousands.
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,27 +16,31 @@ use super::functions::{self, Functions};
 use super::host::{Halt, Host, Rhai};
 use super::modules::Resolver;
 use super::primitive::Primitive;
-use super::secret::{self, SecretText};
+use super::secret_functions;
+use super::secret_text::SecretText;
 use super::source::SourceLoader;
 use crate::base::text::Text;
 use crate::effect::{EffectError, ErrorKind};
 
-/// How deep functions may call each other.
-const CALL_LEVELS: usize = 64;
-/// How deep expressions may nest, outside and inside of functions.
-const EXPR_DEPTHS: (usize, usize) = (128, 64);
-/// Most bytes of one string.
-const STRING_SIZE: usize = 16 << 20;
-/// Most items of one list, most keys of one map.
-const ITEMS: usize = 100_000;
-/// Most operations before `params`, when only the declaration is wanted.
-const DECLARING_OPERATIONS: u64 = 5_000_000;
-const MOST_FUNCTIONS: usize = 2_000;
-const MODULES: usize = 200;
-const VARIABLES: usize = 2_000;
+/// Maximum depth of function calls.
+const MAX_CALL_LEVELS: usize = 64;
+/// Maximum nesting of expressions, outside and inside of functions.
+const MAX_EXPR_DEPTHS: (usize, usize) = (128, 64);
+/// Maximum size of a string, in bytes.
+const MAX_STRING_SIZE: usize = 16 << 20;
+/// Maximum number of items in a list and of keys in a map.
+const MAX_ITEMS: usize = 100_000;
+/// Maximum number of operations before `params` in declaration mode.
+const MAX_DECLARING_OPERATIONS: u64 = 5_000_000;
+/// Maximum number of functions in a script.
+const MAX_FUNCTIONS: usize = 2_000;
+/// Maximum number of modules that a script loads.
+const MAX_MODULES: usize = 200;
+/// Maximum number of variables in scope.
+const MAX_VARIABLES: usize = 2_000;
 
-/// What the language itself brings along, made once for all engines. Not among them: the packages of the language core
-/// and of time, whose `sleep` and `timestamp` would pass the gateway by.
+/// Rhai's own packages, shared by all engines. The core and time packages are left out, because their `sleep` and
+/// `timestamp` would bypass the gateway.
 static PACKAGES: LazyLock<[Shared<Module>; 9]> = LazyLock::new(|| {
     [
         ArithmeticPackage::new().as_shared_module(),
@@ -51,10 +55,10 @@ static PACKAGES: LazyLock<[Shared<Module>; 9]> = LazyLock::new(|| {
     ]
 });
 
-/// Primitives, words, and what can be done with secrets.
+/// Primitives, control functions and operations on secrets, shared by all engines.
 static FUNCTIONS: LazyLock<Shared<Module>> = LazyLock::new(|| {
     let mut module = Module::new();
-    secret::register(&mut module);
+    secret_functions::register(&mut module);
     control::register(&mut module);
     canary::register(&mut module);
     for primitive in catalogue().values() {
@@ -64,31 +68,31 @@ static FUNCTIONS: LazyLock<Shared<Module>> = LazyLock::new(|| {
     module.into()
 });
 
-/// An engine whose functions talk to `host`.
+/// Creates an engine whose functions use `host`.
 pub fn engine(host: &Arc<Host>, loader: &Arc<dyn SourceLoader>) -> Engine {
     let mut engine = Engine::new_raw();
     for package in PACKAGES.iter() {
         engine.register_global_module(package.clone());
     }
-    // The last one is asked first: else `log(1.5)` is the logarithm of the language's own packages.
+    // Registered last, because Rhai searches the last module first: `log(1.5)` must not be Rhai's logarithm.
     engine.register_global_module(FUNCTIONS.clone());
-    functions::belongs_to(&mut engine, host);
+    functions::attach_host(&mut engine, host);
     limit(&mut engine);
     engine.set_strict_variables(true);
     engine.set_fail_on_invalid_map_property(true);
     engine.set_module_resolver(Resolver::new(host.clone(), loader.clone()));
-    secret::name_type(&mut engine);
+    secret_functions::name_type(&mut engine);
     control::prepare(&mut engine, host);
     let watched = host.clone();
     engine.on_progress(move |operations| {
-        if watched.gateway().is_none() && operations > DECLARING_OPERATIONS {
-            let error = EffectError::new(ErrorKind::Invalid, "the script does not come to `params`")
+        if watched.gateway().is_none() && operations > MAX_DECLARING_OPERATIONS {
+            let error = EffectError::new(ErrorKind::Invalid, "the script does not reach `params`")
                 .hint("make `let p = params(#{...});` the first statement of the script");
             drop(watched.halt(Halt::Fatal(error), Position::NONE));
         }
-        let allowed = watched.gateway().and_then(|gateway| gateway.simulation().operations());
+        let allowed = watched.gateway().and_then(|gateway| gateway.simulation().max_operations());
         if allowed.is_some_and(|allowed| operations > allowed) {
-            let error = EffectError::new(ErrorKind::Timeout, "the script goes on and on");
+            let error = EffectError::new(ErrorKind::Timeout, "operation limit exceeded");
             drop(watched.halt(Halt::Fatal(error), Position::NONE));
         }
         if watched.gateway().is_some_and(|gateway| gateway.is_stopped()) {
@@ -101,24 +105,24 @@ pub fn engine(host: &Arc<Host>, loader: &Arc<dyn SourceLoader>) -> Engine {
 }
 
 fn limit(engine: &mut Engine) {
-    engine.set_max_call_levels(CALL_LEVELS);
-    engine.set_max_expr_depths(EXPR_DEPTHS.0, EXPR_DEPTHS.1);
-    engine.set_max_string_size(STRING_SIZE);
-    engine.set_max_array_size(ITEMS);
-    engine.set_max_map_size(ITEMS);
-    engine.set_max_functions(MOST_FUNCTIONS);
-    engine.set_max_modules(MODULES);
-    engine.set_max_variables(VARIABLES);
+    engine.set_max_call_levels(MAX_CALL_LEVELS);
+    engine.set_max_expr_depths(MAX_EXPR_DEPTHS.0, MAX_EXPR_DEPTHS.1);
+    engine.set_max_string_size(MAX_STRING_SIZE);
+    engine.set_max_array_size(MAX_ITEMS);
+    engine.set_max_map_size(MAX_ITEMS);
+    engine.set_max_functions(MAX_FUNCTIONS);
+    engine.set_max_modules(MAX_MODULES);
+    engine.set_max_variables(MAX_VARIABLES);
 }
 
-/// One function for each number of arguments that the primitive takes.
+/// Registers a function for each number of arguments of the primitive.
 fn register(module: &mut Module, primitive: &'static Primitive) {
     let perform = move |context: &NativeCallContext, args: &[Dynamic]| -> Rhai<Dynamic> {
         let host = functions::host(context)?;
         let position = context.call_position();
         let effect = primitive.effect(args).map_err(|error| host.raise(position, primitive.name, error))?;
         let value = host.perform(context, effect)?;
-        // The one reply that is not what the world said: the secret itself stays in the world.
+        // `secret` returns a reference to the secret. Its value stays in the world.
         Ok(match (primitive.name, args.first()) {
             ("secret", Some(name)) => Dynamic::from(SecretText(Text::secret(name.to_string()))),
             _ => value,

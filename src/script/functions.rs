@@ -1,5 +1,4 @@
-//! How functions get into the module that all engines share. They are made once, and know no host: each finds the one
-//! of its run by the call.
+//! Registration of functions in the module that all engines share. A function finds the host of its run by the call.
 
 use std::sync::{Arc, Weak};
 
@@ -7,27 +6,27 @@ use rhai::{Dynamic, Engine, EvalAltResult, FuncRegistration, Module, NativeCallC
 
 use super::host::{Host, Rhai};
 
-/// What every call of an engine carries. Weak: closures that scripts leave with their host carry it too.
+/// The tag of every call of an engine. Weak, because closures stored in the host carry it too.
 #[derive(Clone)]
-struct Owner(Weak<Host>);
+struct HostTag(Weak<Host>);
 
-/// Lets the functions of the shared module talk to `host` when `engine` calls them.
-pub fn belongs_to(engine: &mut Engine, host: &Arc<Host>) {
-    engine.set_default_tag(Dynamic::from(Owner(Arc::downgrade(host))));
+/// Connects the functions of the shared module to `host` when `engine` calls them.
+pub fn attach_host(engine: &mut Engine, host: &Arc<Host>) {
+    engine.set_default_tag(Dynamic::from(HostTag(Arc::downgrade(host))));
 }
 
-/// The host of the run that makes this call.
+/// Returns the host of the run that makes this call.
 ///
 /// # Errors
-/// When there is none any more.
+/// Fails if the run has ended.
 pub fn host(context: &NativeCallContext) -> Rhai<Arc<Host>> {
-    let owner = context.tag().and_then(|tag| tag.read_lock::<Owner>()).and_then(|owner| owner.0.upgrade());
-    owner.ok_or_else(|| EvalAltResult::ErrorTerminated(Dynamic::UNIT, context.call_position()).into())
+    let host = context.tag().and_then(|tag| tag.read_lock::<HostTag>()).and_then(|tag| tag.0.upgrade());
+    host.ok_or_else(|| EvalAltResult::ErrorTerminated(Dynamic::UNIT, context.call_position()).into())
 }
 
-/// What a function is added by.
+/// Adds functions to a module.
 pub trait Functions {
-    /// Adds one that scripts call without a namespace.
+    /// Adds a function that scripts call without a namespace.
     fn add<A: 'static, const N: usize, const X: bool, R, const F: bool, Func>(
         &mut self,
         name: &str,

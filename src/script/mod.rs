@@ -1,34 +1,38 @@
-//! Rhai: the engine, the parameters, the primitives and what is said about errors.
-//! Asks the gateway for everything; knows no world, no journal and no file.
+//! The Rhai side: engine, parameters, primitives and diagnostics. Sends every effect to the gateway. Knows no world, no
+//! journal store and no file.
 //!
-//! Reading order: `primitive` (what one is), `family/` (all of them, with their documentation), `host` (what they talk
-//! to), `functions` (how they find it), `control` (the words that are no effects), `params`, `program` (compile and
-//! run), `modules` (what scripts import), `evaluator` (one input after the other), `check`, `diagnostic`,
-//! `page` (what there is to say of each), `reference` (all of it as Markdown), `definitions` (for editors).
+//! Reading order: `primitive` (what a primitive is), `category/` (all primitives with their documentation), `host` (what
+//! they use), `functions` (how they find it), `control_function` and `control` (functions that perform no effect),
+//! `params`, `program` (compile and run), `modules` (imports), `evaluator` (the inputs of a session), `check`,
+//! `diagnostic`, `function_doc` (documentation as data), `reference` (as Markdown, JSON and help), `definitions` (for
+//! editors).
 
 mod canary;
 pub mod catalogue;
+pub mod category;
 pub mod check;
 mod compiled;
-pub mod control;
+mod control;
+pub mod control_function;
+pub mod deferred_removal;
 pub mod definitions;
 pub mod diagnostic;
 pub mod engine;
 pub mod evaluator;
-pub mod family;
+mod function_call;
+pub mod function_doc;
 mod functions;
 pub mod host;
 mod modules;
-pub mod page;
+mod param_type;
 pub mod params;
 pub mod primitive;
 pub mod program;
 pub mod reference;
 pub mod reserved;
-pub mod secret;
-pub mod set_aside;
+mod rhai_error_text;
+mod secret_functions;
+mod secret_text;
 pub mod source;
 pub mod stack;
 pub mod value;
-pub mod word;
-pub mod wording;

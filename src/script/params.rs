@@ -1,138 +1,46 @@
-//! The parameters that a script declares, and the values that a user gives for them.
+//! Declared parameters of a script, and the values that the user gives for them.
 
 use std::collections::BTreeMap;
 
 use rhai::{Dynamic, Map};
 use serde_json::{Map as JsonMap, Value};
 
+use super::param_type::{ParamType, describe};
 use super::value::{from_json, to_json};
-use crate::base::byte_size::ByteSize;
-use crate::base::duration_text::DurationText;
 use crate::base::suggest::did_you_mean;
 
-/// The type of a parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParamType {
-    String,
-    Int,
-    Float,
-    Bool,
-    /// Like `30s`.
-    Duration,
-    /// Like `512m`.
-    Size,
-    List,
-    Map,
-}
-
-const TYPES: [(&str, ParamType); 8] = [
-    ("string", ParamType::String),
-    ("int", ParamType::Int),
-    ("float", ParamType::Float),
-    ("bool", ParamType::Bool),
-    ("duration", ParamType::Duration),
-    ("size", ParamType::Size),
-    ("list", ParamType::List),
-    ("map", ParamType::Map),
-];
-
-impl ParamType {
-    /// # Errors
-    /// Names the types there are.
-    pub fn parse(name: &str) -> Result<Self, String> {
-        TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind).ok_or_else(|| {
-            let names = TYPES.map(|(known, _)| known);
-            let hint = did_you_mean(name, names).unwrap_or_else(|| format!("the types are {}", names.join(", ")));
-            format!("`{name}` is not a parameter type; {hint}")
-        })
-    }
-
-    pub fn name(self) -> &'static str {
-        TYPES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
-    }
-
-    fn phrase(self) -> String {
-        let article = if self == Self::Int { "an" } else { "a" };
-        format!("{article} {}", self.name())
-    }
-
-    /// The value as this type; a text from the command line is read as the type wants it.
-    fn accept(self, value: &Value) -> Result<Value, String> {
-        let wrong = || format!("must be {}, not {}", self.phrase(), describe(value));
-        match (self, value) {
-            (Self::Bool, Value::Bool(_)) | (Self::List, Value::Array(_)) | (Self::Map, Value::Object(_)) => {
-                Ok(value.clone())
-            }
-            (Self::String, Value::String(_)) => Ok(value.clone()),
-            (Self::String, Value::Object(map)) if map.contains_key("secret_text") => Ok(value.clone()),
-            (Self::String, Value::Number(number)) => Ok(Value::String(number.to_string())),
-            (Self::Int, Value::Number(number)) if number.is_i64() => Ok(value.clone()),
-            (Self::Float, Value::Number(_)) => Ok(value.clone()),
-            (Self::Duration, Value::String(text)) => text.parse::<DurationText>().map(|_| value.clone()),
-            (Self::Size, Value::String(text)) => text.parse::<ByteSize>().map(|_| value.clone()),
-            (Self::Size, Value::Number(number)) if number.is_u64() => Ok(value.clone()),
-            _ => Err(wrong()),
-        }
-    }
-
-    /// A text from the command line as this type.
-    fn read(self, text: &str) -> Result<Value, String> {
-        let wrong = || format!("must be {}, not `{text}`", self.phrase());
-        match self {
-            Self::String | Self::Duration | Self::Size => self.accept(&Value::String(text.into())),
-            Self::Int => text.parse::<i64>().map(Value::from).map_err(|_| wrong()),
-            Self::Float => {
-                text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from).ok_or_else(wrong)
-            }
-            Self::Bool => text.parse::<bool>().map(Value::from).map_err(|_| wrong()),
-            Self::List if !text.trim_start().starts_with('[') => Ok(match text.trim() {
-                "" => Value::Array(Vec::new()),
-                text => text.split(',').map(|item| Value::String(item.trim().into())).collect(),
-            }),
-            Self::List | Self::Map => {
-                let value: Value = serde_json::from_str(text).map_err(|_| format!("{}: write it as JSON", wrong()))?;
-                self.accept(&value)
-            }
-        }
-    }
-}
-
-fn describe(value: &Value) -> String {
-    match value {
-        Value::Null => "nothing".into(),
-        Value::String(text) => format!("the string `{text}`"),
-        Value::Array(_) => "a list".into(),
-        Value::Object(_) => "a map".into(),
-        other => format!("`{other}`"),
-    }
-}
-
-/// One declared parameter.
+/// A declared parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Param {
+    /// Its type.
     pub kind: ParamType,
-    /// None: it must be given.
+    /// Its default; `None` if it is required.
     pub default: Option<Value>,
+    /// Its description.
     pub doc: String,
 }
 
-/// A parameter, or a named group of them.
+/// A parameter, or a group of parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Declared {
+    /// A parameter.
     Param(Param),
+    /// A group of parameters.
     Group(Declaration),
 }
 
-/// What a script declares with `params(#{...})`.
+/// The parameters that a script declares with `params(#{...})`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Declaration(pub BTreeMap<String, Declared>);
 
-/// What is wrong with a given parameter, and where it was given.
+/// An error in the declaration or the value of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamError {
-    /// `health.path`
+    /// Full name of the parameter, such as `health.path`.
     pub key: String,
+    /// What is wrong; follows the name in a sentence.
     pub message: String,
+    /// How to fix it.
     pub hint: Option<String>,
 }
 
@@ -140,16 +48,23 @@ impl Declaration {
     /// Reads the map given to `params`.
     ///
     /// # Errors
-    /// Names the entry that is neither a parameter nor a group.
-    pub fn read(map: &Map) -> Result<Self, String> {
+    /// Names the entry that is neither a parameter nor a group, and how to write it.
+    pub fn read(map: &Map) -> Result<Self, ParamError> {
         map.iter()
             .map(|(key, value)| {
                 let declared = if let Some(param) = value.read_lock::<Param>() {
                     Declared::Param(param.clone())
                 } else if let Ok(group) = value.as_map_ref() {
-                    Declared::Group(Self::read(&group).map_err(|why| format!("{key}.{why}"))?)
+                    Declared::Group(
+                        Self::read(&group)
+                            .map_err(|error| ParamError { key: format!("{key}.{}", error.key), ..error })?,
+                    )
                 } else {
-                    return Err(format!("{key} must be `required(...)`, `optional(...)` or a map of these"));
+                    return Err(ParamError {
+                        key: key.to_string(),
+                        message: "must be `required(...)`, `optional(...)` or a map of these".into(),
+                        hint: Some(format!("write `{key}: {}`", declaration_for(value))),
+                    });
                 };
                 Ok((key.to_string(), declared))
             })
@@ -157,7 +72,7 @@ impl Declaration {
             .map(Self)
     }
 
-    /// Every parameter with its full name, groups flattened: `health.path`.
+    /// Returns every parameter with its full name, such as `health.path`.
     pub fn flat(&self) -> Vec<(String, &Param)> {
         self.0
             .iter()
@@ -170,10 +85,10 @@ impl Declaration {
             .collect()
     }
 
-    /// The values that the script gets: what was given, checked, and defaults for the rest.
+    /// Checks the given values and adds the defaults.
     ///
     /// # Errors
-    /// Unknown, missing or mistyped parameters.
+    /// Fails on an unknown, missing or mistyped parameter.
     pub fn fill(&self, given: &Value) -> Result<Value, ParamError> {
         self.fill_group("", given)
     }
@@ -204,7 +119,7 @@ impl Declaration {
                 (Declared::Param(param), None | Some(Value::Null)) => {
                     param.default.clone().ok_or_else(|| ParamError {
                         message: format!("is missing: {}", param.doc),
-                        hint: Some(format!("give it with `--set {key}=...` or in the file of `--config`")),
+                        hint: Some(format!("set it with `--set {key}=...` or in the `--config` file")),
                         key: key.clone(),
                     })?
                 }
@@ -219,10 +134,10 @@ impl Declaration {
         Ok(Value::Object(filled))
     }
 
-    /// A `--set KEY=VALUE` put into `given`, typed by the declaration. A key below a map reaches into it.
+    /// Adds a `--set KEY=VALUE` to `given`, parsed by its declared type. A key below a map sets an entry of the map.
     ///
     /// # Errors
-    /// Unknown key, or a value of the wrong type.
+    /// Fails on an unknown key or a value of the wrong type.
     pub fn set(&self, given: &mut Value, key: &str, text: &str) -> Result<(), ParamError> {
         let (value, path) = self.typed(key, text)?;
         let mut place = given;
@@ -244,14 +159,14 @@ impl Declaration {
             match group.0.get(part) {
                 Some(Declared::Group(inner)) if depth + 1 < path.len() => group = inner,
                 Some(Declared::Group(_)) => {
-                    let message = "is a group of parameters and has no value of its own".into();
+                    let message = "is a group of parameters, not a parameter".into();
                     return Err(ParamError { key: key.into(), message, hint: Some(format!("set `{key}.NAME`")) });
                 }
                 Some(Declared::Param(param)) => {
                     let rest = path.len() - depth - 1;
                     let value = match (param.kind, rest) {
-                        (kind, 0) => kind.read(text),
-                        // Below a free map, values are what they look like.
+                        (kind, 0) => kind.parse_value(text),
+                        // Entries of a map have no declared type: JSON is parsed, anything else is text.
                         (ParamType::Map, _) => {
                             Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into())))
                         }
@@ -277,18 +192,32 @@ impl Declaration {
     }
 }
 
-/// `required(type, doc)`
+/// Returns a declaration that has `value` as its default, as an example for a hint.
+fn declaration_for(value: &Dynamic) -> String {
+    let kind = match to_json(value) {
+        Ok(Value::String(_)) => "string",
+        Ok(Value::Bool(_)) => "bool",
+        Ok(Value::Array(_)) => "list",
+        Ok(Value::Number(number)) if number.is_i64() => "int",
+        Ok(Value::Number(_)) => "float",
+        _ => return "required(\"string\", \"what it is for\")".into(),
+    };
+    let default = to_json(value).map(|default| default.to_string()).unwrap_or_default();
+    format!("optional(\"{kind}\", {default}, \"what it is for\")")
+}
+
+/// Implements `required(type, doc)`.
 ///
 /// # Errors
-/// When the type is not one.
+/// Fails if the type does not exist.
 pub fn required(kind: &str, doc: &str) -> Result<Param, String> {
     Ok(Param { kind: ParamType::parse(kind)?, default: None, doc: doc.into() })
 }
 
-/// `optional(type, default, doc)`; the default may be `()`: not set.
+/// Implements `optional(type, default, doc)`. The default `()` means not set.
 ///
 /// # Errors
-/// When the type is not one, or the default is not of it.
+/// Fails if the type does not exist or does not match the default.
 pub fn optional(kind: &str, default: &Dynamic, doc: &str) -> Result<Param, String> {
     let kind = ParamType::parse(kind)?;
     let default = to_json(default)?;
@@ -300,7 +229,7 @@ pub fn optional(kind: &str, default: &Dynamic, doc: &str) -> Result<Param, Strin
     Ok(Param { kind, default: Some(default), doc: doc.into() })
 }
 
-/// The filled parameters as the script sees them.
+/// Converts checked parameters for the script.
 pub fn to_script(filled: Value) -> Dynamic {
     from_json(filled)
 }
@@ -322,13 +251,13 @@ mod tests {
     }
 
     #[test]
-    fn fills_in_defaults() {
+    fn adds_defaults() {
         let filled = declaration().fill(&json!({"service": "web"})).unwrap();
         assert_eq!(filled, json!({"service": "web", "port": 8080, "environment": {}, "health": {"path": "/"}}));
     }
 
     #[test]
-    fn tells_what_is_missing_unknown_or_mistyped() {
+    fn reports_missing_unknown_and_mistyped_parameters() {
         let error = declaration().fill(&json!({})).unwrap_err();
         assert_eq!((error.key.as_str(), error.message.as_str()), ("service", "is missing: the service's name"));
         let error = declaration().fill(&json!({"service": "web", "helth": {}})).unwrap_err();
@@ -337,6 +266,17 @@ mod tests {
         assert_eq!(error.message, "must be an int, not the string `eighty`");
         let error = declaration().fill(&json!({"service": "web", "health": 5})).unwrap_err();
         assert_eq!(error.key, "health");
+    }
+
+    #[test]
+    fn a_plain_value_is_refused_with_the_declaration_to_write() {
+        let health = Map::from([("path".into(), "x".into())]);
+        let map = Map::from([("health".into(), Dynamic::from_map(health))]);
+        let error = Declaration::read(&map).unwrap_err();
+        assert_eq!(error.key, "health.path");
+        assert_eq!(error.hint.unwrap(), "write `path: optional(\"string\", \"x\", \"what it is for\")`");
+        let error = Declaration::read(&Map::from([("port".into(), Dynamic::from(80_i64))])).unwrap_err();
+        assert_eq!(error.hint.unwrap(), "write `port: optional(\"int\", 80, \"what it is for\")`");
     }
 
     #[test]

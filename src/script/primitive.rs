@@ -1,4 +1,4 @@
-//! One primitive: its documentation, its options, and the way from a call's arguments to an effect.
+//! A primitive: its documentation, its options, and the conversion of a call's arguments to an effect.
 
 use rhai::Dynamic;
 use serde_json::{Map, Value};
@@ -7,39 +7,44 @@ use super::value::{to_json, type_phrase};
 use crate::base::suggest::did_you_mean;
 use crate::effect::{Effect, EffectError, ErrorKind, Request};
 
-/// A primitive as scripts see it. Made at its registration in `family/`, once: checks, errors, help and reference
-/// all read it from here.
+/// A primitive as scripts see it. Checks, error messages, help and the reference all use it.
 #[derive(Clone)]
 pub struct Primitive {
+    /// Its name in scripts, which is the kind of its effect.
     pub name: &'static str,
+    /// What it does.
     pub summary: &'static str,
-    /// Options that may be given by position, in this order, before the map.
+    /// Options that can be given by position, in this order, before the map.
     pub positional: &'static [&'static str],
-    pub options: Vec<Opt>,
+    /// All options.
+    pub options: Vec<PrimitiveOption>,
     /// What it returns.
     pub returns: &'static str,
-    /// The kinds of error of its own, besides those that every primitive may end with.
+    /// Its own error kinds, besides those that every primitive may end with.
     pub errors: &'static [ErrorKind],
-    /// How it is taken back; empty for what only reads.
+    /// How a rollback undoes it; empty if it only reads.
     pub undo: &'static str,
     /// A call that works.
     pub example: &'static str,
     decode: fn(Value) -> Result<Effect, EffectError>,
 }
 
-/// One key of a primitive's map.
+/// An option of a primitive.
 #[derive(Clone, Copy, Debug)]
-pub struct Opt {
+pub struct PrimitiveOption {
+    /// Its key.
     pub name: &'static str,
-    /// The type in a word or two.
+    /// Its type, as the documentation shows it.
     pub kind: &'static str,
-    /// None: it must be given.
+    /// Its default, as the documentation shows it; `None` if it is required.
     pub default: Option<&'static str>,
+    /// Its description.
     pub doc: &'static str,
 }
 
 impl Primitive {
-    /// Begins the description of the primitive that asks for `R`.
+    /// Creates the primitive that requests `R`.
+    #[must_use]
     pub fn of<R: Request>(summary: &'static str) -> Self {
         Self {
             name: R::KIND,
@@ -54,16 +59,22 @@ impl Primitive {
         }
     }
 
+    /// Sets the options that can be given by position.
+    #[must_use]
     pub fn positional(mut self, names: &'static [&'static str]) -> Self {
         self.positional = names;
         self
     }
 
+    /// Adds a required option.
+    #[must_use]
     pub fn required(mut self, name: &'static str, kind: &'static str, doc: &'static str) -> Self {
-        self.options.push(Opt { name, kind, default: None, doc });
+        self.options.push(PrimitiveOption { name, kind, default: None, doc });
         self
     }
 
+    /// Adds an option with a default.
+    #[must_use]
     pub fn optional(
         mut self,
         name: &'static str,
@@ -71,40 +82,48 @@ impl Primitive {
         default: &'static str,
         doc: &'static str,
     ) -> Self {
-        self.options.push(Opt { name, kind, default: Some(default), doc });
+        self.options.push(PrimitiveOption { name, kind, default: Some(default), doc });
         self
     }
 
+    /// Documents the return value.
+    #[must_use]
     pub fn returns(mut self, text: &'static str) -> Self {
         self.returns = text;
         self
     }
 
+    /// Documents its own error kinds.
+    #[must_use]
     pub fn errors(mut self, kinds: &'static [ErrorKind]) -> Self {
         self.errors = kinds;
         self
     }
 
+    /// Documents how a rollback undoes it.
+    #[must_use]
     pub fn undo(mut self, text: &'static str) -> Self {
         self.undo = text;
         self
     }
 
+    /// Sets an example that works.
+    #[must_use]
     pub fn example(mut self, text: &'static str) -> Self {
         self.example = text;
         self
     }
 
-    /// Numbers of arguments that a call may have.
+    /// Returns the numbers of arguments that a call can have.
     pub fn arities(&self) -> std::ops::RangeInclusive<usize> {
-        let needed = self.options.iter().filter(|option| option.default.is_none()).count();
-        let least = if needed == 0 { 0 } else { 1 };
+        let required = self.options.iter().filter(|option| option.default.is_none()).count();
+        let least = if required == 0 { 0 } else { 1 };
         let most = self.positional.len()
             + usize::from(self.options.len() > self.positional.len() || self.positional.is_empty());
         least..=if self.options.is_empty() { 0 } else { most }
     }
 
-    /// The call in one line: `docker_stop(container, #{grace, signal})`.
+    /// Returns the call on one line: `docker_stop(container, #{grace, signal})`.
     pub fn signature(&self) -> String {
         let rest: Vec<&str> =
             self.options.iter().map(|option| option.name).filter(|name| !self.positional.contains(name)).collect();
@@ -115,10 +134,10 @@ impl Primitive {
         format!("{}({})", self.name, parts.join(", "))
     }
 
-    /// The effect that a call asks for.
+    /// Converts the arguments of a call to an effect.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`]: unknown or missing option, wrong type; says which, and what it may have meant.
+    /// Fails with [`ErrorKind::Invalid`] on an unknown or missing option or a wrong type.
     pub fn effect(&self, args: &[Dynamic]) -> Result<Effect, EffectError> {
         let map = self.collect(args)?;
         if let Some(unknown) = map.keys().find(|key| self.options.iter().all(|option| option.name != key.as_str())) {
@@ -131,23 +150,23 @@ impl Primitive {
         {
             return Err(self
                 .invalid(format!("`{}` needs `{}`: {}", self.name, missing.name, missing.doc))
-                .hint(format!("for example: {}", self.example.lines().next().unwrap_or_default())));
+                .hint(format!("example: {}", self.example.lines().next().unwrap_or_default())));
         }
-        // `()` for an option is as good as leaving it out, so that scripts can hand parameters on as they are.
+        // An option set to `()` counts as not given, so that scripts can pass on optional parameters.
         let given = map.into_iter().filter(|(_, value)| !value.is_null()).collect();
         (self.decode)(Value::Object(given))
     }
 
-    /// The error for a key that the primitive does not know.
+    /// Returns the error for an unknown option.
     pub fn unknown_option(&self, key: &str) -> EffectError {
         let error = self.invalid(format!("`{}` has no option `{key}`", self.name));
         match did_you_mean(key, self.options.iter().map(|option| option.name)) {
             Some(hint) => error.hint(hint),
-            None => error.hint(format!("it takes {}", self.signature())),
+            None => error.hint(format!("usage: {}", self.signature())),
         }
     }
 
-    /// Arguments by position and by map as one map.
+    /// Merges positional arguments and the map of options.
     fn collect(&self, args: &[Dynamic]) -> Result<Map<String, Value>, EffectError> {
         let mut map = Map::new();
         let (by_position, by_map) = match args.split_last() {
@@ -156,7 +175,7 @@ impl Primitive {
         };
         if by_position.len() > self.positional.len() {
             let surplus = &by_position[self.positional.len()];
-            return Err(self.invalid(format!("`{}` takes a map here, not {}", self.name, type_phrase(surplus))));
+            return Err(self.invalid(format!("`{}` expects a map here, not {}", self.name, type_phrase(surplus))));
         }
         for (name, value) in self.positional.iter().zip(by_position) {
             map.insert((*name).to_owned(), self.json(value)?);
@@ -171,7 +190,7 @@ impl Primitive {
         Ok(map)
     }
 
-    /// Whether the last argument is the map of options, and not a container (a map with `id`) or a value by position.
+    /// Whether the last argument is the map of options, and not a container (a map with `id`) or a positional value.
     fn is_options(&self, last: &Dynamic, before: usize) -> bool {
         let Ok(map) = last.as_map_ref() else { return false };
         if before >= self.positional.len() {
@@ -195,7 +214,7 @@ impl Primitive {
 }
 
 fn decode<R: Request>(args: Value) -> Result<Effect, EffectError> {
-    // To follow the path costs as much again: only where there is one to tell.
+    // Tracking the path doubles the cost, so it is done only to report an error.
     if let Ok(request) = R::deserialize(&args) {
         return Ok(request.into());
     }

@@ -1,8 +1,7 @@
-//! Words that the language keeps for itself.
+//! Words reserved by Rhai.
 
-/// No function, variable or unquoted map key may be called so.
+/// Words that cannot name a function, a variable or an unquoted map key.
 const RESERVED: &[&str] = &[
-    "&str] = &[",
     "go",
     "sync",
     "async",
@@ -65,6 +64,7 @@ const RESERVED: &[&str] = &[
     "step",
 ];
 
+/// Whether `word` is reserved.
 pub fn is_reserved(word: &str) -> bool {
     RESERVED.contains(&word)
 }

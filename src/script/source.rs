@@ -1,50 +1,53 @@
-//! The texts of a run: the script and every module, by name, with their digests.
+//! Script and module texts, with names and digests; the embedded standard library and shipped scripts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-/// Where scripts and modules come from. The stdlib is embedded; everything else is asked of this.
+/// Loads modules. The standard library is embedded and does not need a loader.
 pub trait SourceLoader: Send + Sync {
-    /// The text of the module `name` (a relative path without `.rhai`), or why there is none.
+    /// Returns the text of the module `name`, a relative path without `.rhai`.
     ///
     /// # Errors
-    /// One line for people.
+    /// Returns a one-line message.
     fn module(&self, name: &str) -> Result<String, String>;
 
-    /// The text that a run which is replayed had loaded under this name, before all others.
+    /// Returns the text that a replayed run had loaded under this name. It takes precedence over all others.
     fn pinned(&self, name: &str) -> Option<String> {
         let _ = name;
         None
     }
 
-    /// Names of modules that could be meant, for did-you-mean.
+    /// Returns the names of existing modules, for suggestions.
     fn known_modules(&self) -> Vec<String>;
 }
 
-/// One text.
+/// The text of a script or module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
+    /// File name of the script, or path of the module.
     pub name: String,
+    /// The text.
     pub text: Arc<str>,
     digest: String,
 }
 
 impl Source {
+    /// Creates a source and computes its digest.
     pub fn new(name: impl Into<String>, text: impl Into<Arc<str>>) -> Self {
         let text = text.into();
         let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         Self { name: name.into(), text, digest }
     }
 
-    /// SHA-256 of the text, in hexadecimal.
+    /// Returns the SHA-256 of the text in hexadecimal.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 }
 
-/// Every text that was read so far, and which of them each closure was written in.
+/// The texts loaded so far, and the source of each closure.
 #[derive(Debug, Default)]
 pub struct SourceMap {
     inner: Mutex<Inner>,
@@ -57,19 +60,23 @@ struct Inner {
 }
 
 impl SourceMap {
+    /// Adds a text.
     pub fn add(&self, source: &Source) {
         self.lock().texts.insert(source.name.clone(), source.text.clone());
     }
 
-    /// Remembers that the closure `function` was written in `source`: Rhai names its caller's.
-    pub fn add_closure(&self, function: &str, source: &str) {
-        self.lock().closures.insert(function.into(), source.into());
+    /// Remembers that these closures were written in `source`. Rhai reports the source of the caller instead.
+    pub fn add_closures(&self, closures: &[String], source: &str) {
+        let mut inner = self.lock();
+        inner.closures.extend(closures.iter().map(|closure| (closure.clone(), source.to_owned())));
     }
 
+    /// Returns the text of the source `name`.
     pub fn text(&self, name: &str) -> Option<Arc<str>> {
         self.lock().texts.get(name).cloned()
     }
 
+    /// Returns the name of the source that the closure `function` was written in.
     pub fn closure_source(&self, function: &str) -> Option<String> {
         self.lock().closures.get(function).cloned()
     }
@@ -79,7 +86,7 @@ impl SourceMap {
     }
 }
 
-/// The modules that come with deployer, by the name that scripts import.
+/// The modules of the standard library: import name and text.
 pub const STDLIB: &[(&str, &str)] = &[
     ("std/rebuild", include_str!("../../stdlib/rebuild.rhai")),
     ("std/release", include_str!("../../stdlib/release.rhai")),
@@ -94,14 +101,14 @@ pub const STDLIB: &[(&str, &str)] = &[
     ("std/canary", include_str!("../../stdlib/canary.rhai")),
 ];
 
-/// The module of the stdlib that has this name.
+/// Returns the module of the standard library with this name.
 pub fn stdlib(name: &str) -> Option<&'static Source> {
     static ALL: LazyLock<BTreeMap<&str, Source>> =
         LazyLock::new(|| STDLIB.iter().map(|(name, text)| (*name, Source::new(*name, *text))).collect());
     ALL.get(name)
 }
 
-/// The scripts that come with deployer, by file name.
+/// The shipped scripts: file name and text.
 pub const SHIPPED: &[(&str, &str)] = &[
     ("bluegreen.rhai", include_str!("../../scripts/bluegreen.rhai")),
     ("safe_deploy.rhai", include_str!("../../scripts/safe_deploy.rhai")),

@@ -1,22 +1,22 @@
-//! Threads with a stack that every script fits in: limits on depth must be met before the stack ends, which would
-//! end the whole process. Knows nothing of scripts.
+//! Threads with a large stack. The depth limits of scripts must be reached before the stack overflows, because an
+//! overflow aborts the process.
 
 use std::cell::Cell;
 use std::io;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-/// Only what is used of it takes memory.
+/// Stack size of script threads. Only the used part takes memory.
 const STACK_BYTES: usize = 256 << 20;
 
 thread_local! {
-    /// Whether this thread has such a stack already.
+    /// Whether the current thread has a large stack.
     static IS_DEEP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Starts a thread with such a stack.
+/// Starts a thread with a large stack.
 ///
 /// # Errors
-/// When the system has no room for one.
+/// Fails if the system cannot start a thread.
 pub fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     body: impl FnOnce() -> T + Send + 'scope,
@@ -28,8 +28,10 @@ pub fn spawn<'scope, T: Send + 'scope>(
     Builder::new().name("script".into()).stack_size(STACK_BYTES).spawn_scoped(scope, body)
 }
 
-/// Runs `body` on such a thread, on this one if it is one, and waits for it. Without room for a thread it panics, as
-/// [`std::thread::spawn`] does.
+/// Runs `body` on a thread with a large stack and returns its value. Uses the current thread if its stack is large.
+///
+/// # Panics
+/// Panics if the system cannot start a thread, as [`std::thread::spawn`] does, or if `body` panics.
 pub fn deep<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     if IS_DEEP.get() {
         return body();

@@ -1,17 +1,17 @@
-//! Between Rhai's values and JSON. Strict: what JSON cannot hold is refused by name and not turned into text.
+//! Conversion between Rhai values and JSON. Values without a JSON form are errors; they are never converted to text.
 
 use rhai::{Dynamic, ImmutableString, Map};
 use serde_json::{Number, Value};
 
-use super::secret::SecretText;
+use super::secret_text::SecretText;
 
-/// Deepest nesting of lists and maps: less than what readers of JSON take.
+/// Maximum nesting of lists and maps. JSON parsers accept more.
 const DEPTH_LIMIT: usize = 64;
 
-/// A script's value as JSON.
+/// Converts a script value to JSON.
 ///
 /// # Errors
-/// Names the place and the type of what has no JSON form: a closure, a range, a timestamp; or what nests too deep.
+/// Names the path and type of a value without a JSON form, such as a closure or a range, or of one nested too deep.
 pub fn to_json(value: &Dynamic) -> Result<Value, String> {
     convert(value, &mut String::new(), 0)
 }
@@ -39,7 +39,7 @@ fn convert(value: &Dynamic, path: &mut String, depth: usize) -> Result<Value, St
         return serde_json::to_value(&secret.0).map_err(|error| error.to_string());
     }
     if depth > DEPTH_LIMIT {
-        return Err(format!("the value nests deeper than {DEPTH_LIMIT} levels and cannot be stored"));
+        return Err(format!("the value is nested deeper than {DEPTH_LIMIT} levels and cannot be stored"));
     }
     if let Ok(items) = value.as_array_ref() {
         return items
@@ -74,7 +74,7 @@ fn at(path: &str, what: &str) -> String {
     if path.is_empty() { format!("the value {what}") } else { format!("`{path}` {what}") }
 }
 
-/// The type with its article: `a map`, `an integer`.
+/// Returns the type of a value with its article: `a map`, `an integer`.
 pub fn type_phrase(value: &Dynamic) -> String {
     match type_name(value) {
         "nothing" => "nothing".into(),
@@ -83,7 +83,7 @@ pub fn type_phrase(value: &Dynamic) -> String {
     }
 }
 
-/// The type in words that people use.
+/// Returns the type of a value as messages name it.
 pub fn type_name(value: &Dynamic) -> &'static str {
     match value.type_name() {
         "()" => "nothing",
@@ -97,11 +97,11 @@ pub fn type_name(value: &Dynamic) -> &'static str {
         "char" => "character",
         name if name.contains("SecretText") => "secret",
         name if name.contains("Range") => "range",
-        _ => "value of another kind",
+        _ => "value of another type",
     }
 }
 
-/// JSON as a script's value; a JSON `null` is `()`.
+/// Converts JSON to a script value. `null` becomes `()`.
 pub fn from_json(value: Value) -> Dynamic {
     match value {
         Value::Null => Dynamic::UNIT,
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goes_there_and_back() {
+    fn json_round_trips() {
         let value = json!({"a": [1, 2.5, "x", true, null], "b": {"c": "d"}});
         assert_eq!(to_json(&from_json(value.clone())).unwrap(), value);
     }

@@ -1,88 +1,103 @@
-//! An attempt: what goes wrong in one simulated run. Plain data, which brings the same run about again.
+//! An attempt: the faults of one simulated run. Plain data that reproduces the run.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::effect::fault::FaultKind;
-use crate::gateway::fault::Place;
+use crate::gateway::fault::FaultPosition;
+use crate::journal::crashing_journal::CrashPoint;
 use crate::journal::entry::Purpose;
 
-/// Everything that goes wrong in one run; nothing in the first one.
+/// The faults of one run, in order. The first run has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Attempt(pub Vec<Mishap>);
+pub struct Attempt(pub Vec<InjectedFault>);
 
-/// One thing that goes wrong.
+/// One fault or crash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mishap {
+pub enum InjectedFault {
+    /// An effect fails.
     Fault {
+        /// Which effect.
         #[serde(flatten)]
-        place: Place,
+        position: FaultPosition,
+        /// How.
         fault: FaultKind,
     },
-    /// The process is killed; then somebody goes on with the run, or takes it back.
-    Death { when: When, then: Purpose },
-}
-
-/// When a process is killed. Entries are counted from the first that it writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum When {
-    /// As soon as the entry is written: an effect that it announces is not begun.
-    After(u64),
-    /// Instead of writing the entry: an effect whose outcome it is has happened.
-    Before(u64),
+    /// The process is killed; then the run is resumed or aborted.
+    #[serde(alias = "death")]
+    Crash {
+        /// Where.
+        #[serde(rename = "when")]
+        at: CrashPoint,
+        /// What happens to the run afterwards.
+        then: Purpose,
+    },
+    /// The last branch of each `parallel` runs first, so that it is ahead of the others when the process is killed.
+    LastBranchFirst,
 }
 
 impl Attempt {
-    pub fn one(mishap: Mishap) -> Self {
-        Self(vec![mishap])
+    /// Creates an attempt with one fault.
+    pub fn one(fault: InjectedFault) -> Self {
+        Self(vec![fault])
     }
 
-    /// This and one more.
+    /// Returns this attempt with one more fault.
     #[must_use]
-    pub fn and(&self, mishap: Mishap) -> Self {
+    pub fn and(&self, fault: InjectedFault) -> Self {
         let mut all = self.0.clone();
-        all.push(mishap);
+        all.push(fault);
         Self(all)
     }
 
-    /// Every attempt with one mishap less.
+    /// Returns every attempt with one fault less.
     pub fn lesser(&self) -> impl Iterator<Item = Self> + '_ {
         (0..self.0.len()).map(|left_out| {
-            let kept = self.0.iter().enumerate().filter(|(place, _)| *place != left_out);
-            Self(kept.map(|(_, mishap)| mishap.clone()).collect())
+            let kept = self.0.iter().enumerate().filter(|(index, _)| *index != left_out);
+            Self(kept.map(|(_, fault)| fault.clone()).collect())
         })
     }
 
-    pub fn faults(&self) -> impl Iterator<Item = (&Place, FaultKind)> {
-        self.0.iter().filter_map(|mishap| match mishap {
-            Mishap::Fault { place, fault } => Some((place, *fault)),
-            Mishap::Death { .. } => None,
+    /// Returns the faults of effects.
+    pub fn faults(&self) -> impl Iterator<Item = (&FaultPosition, FaultKind)> {
+        self.0.iter().filter_map(|injected| match injected {
+            InjectedFault::Fault { position, fault } => Some((position, *fault)),
+            InjectedFault::Crash { .. } | InjectedFault::LastBranchFirst => None,
         })
     }
 
-    pub fn death(&self) -> Option<(When, Purpose)> {
-        self.0.iter().find_map(|mishap| match mishap {
-            Mishap::Death { when, then } => Some((*when, *then)),
-            Mishap::Fault { .. } => None,
+    /// Returns the crash.
+    pub fn crash(&self) -> Option<(CrashPoint, Purpose)> {
+        self.0.iter().find_map(|injected| match injected {
+            InjectedFault::Crash { at, then } => Some((*at, *then)),
+            InjectedFault::Fault { .. } | InjectedFault::LastBranchFirst => None,
         })
     }
 
-    pub fn has(&self, wanted: FaultKind) -> bool {
-        self.faults().any(|(_, fault)| fault == wanted)
+    /// Returns whether the last branch of each `parallel` runs first.
+    pub fn runs_last_branch_first(&self) -> bool {
+        self.0.contains(&InjectedFault::LastBranchFirst)
+    }
+
+    /// Returns whether the attempt has a fault of this kind.
+    pub fn has(&self, kind: FaultKind) -> bool {
+        self.faults().any(|(_, fault)| fault == kind)
     }
 }
 
-impl fmt::Display for Mishap {
+impl fmt::Display for InjectedFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fault { place, fault } => write!(f, "`{}` at {} {}", place.kind, place.seq, fault.words()),
-            Self::Death { when, then } => {
-                let (word, n) = match when {
-                    When::After(n) => ("after", n),
-                    When::Before(n) => ("before", n),
+            Self::Fault { position, fault } => {
+                write!(f, "`{}` at {} {}", position.kind, position.seq, fault.description())
+            }
+            Self::LastBranchFirst => f.write_str("the last branch of `parallel` runs first"),
+            Self::Crash { at, then } => {
+                let (word, n) = match at {
+                    CrashPoint::After(n) => ("after", n),
+                    CrashPoint::Before(n) => ("before", n),
                 };
                 let then = match then {
                     Purpose::Resume => "resumed",
@@ -97,7 +112,7 @@ impl fmt::Display for Mishap {
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
-            return f.write_str("nothing goes wrong");
+            return f.write_str("no fault");
         }
         let all: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         f.write_str(&all.join("; "))

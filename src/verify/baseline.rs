@@ -1,13 +1,13 @@
-//! The run in which nothing goes wrong: what a good end looks like. All others are measured by it.
+//! The baseline: a run without a fault. All other runs are compared with its end.
 
 use std::collections::BTreeMap;
 
-use super::rehearsal::Rehearsed;
+use super::simulated_run::SimulatedRun;
 use crate::base::labels;
 use crate::effect::container::ContainerState;
-use crate::world::sim::Snapshot;
+use crate::world::sim::HostSnapshot;
 
-/// What a container is, whatever its ids are.
+/// What a container is, independent of its ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
     runs: bool,
@@ -16,7 +16,7 @@ pub struct Form {
 }
 
 impl Form {
-    /// Whether it was started only to be proved.
+    /// Returns whether it was started only to be tested.
     pub fn is_candidate(&self) -> bool {
         self.role.as_deref() == Some("candidate")
     }
@@ -27,10 +27,10 @@ pub struct Baseline {
     pub old: Serving,
     pub new: Serving,
     pub forms: BTreeMap<String, Form>,
-    pub after: Snapshot,
+    pub after: HostSnapshot,
 }
 
-/// Who answers the public address.
+/// What answers at the public address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Serving {
     pub image: Option<String>,
@@ -38,8 +38,8 @@ pub struct Serving {
 }
 
 impl Serving {
-    fn in_snapshot(answer: Option<&crate::world::sim::Answer>, snapshot: &Snapshot) -> Self {
-        let good = answer.filter(|answer| answer.page.status < 400);
+    fn in_snapshot(answer: Option<&crate::world::sim::ServedResponse>, snapshot: &HostSnapshot) -> Self {
+        let good = answer.filter(|answer| answer.response.status < 400);
         let name = good.and_then(|answer| answer.container.as_ref());
         Self {
             image: good.and_then(|answer| answer.image.clone()),
@@ -47,17 +47,17 @@ impl Serving {
         }
     }
 
-    pub fn after(run: &Rehearsed) -> Self {
+    pub fn after(run: &SimulatedRun) -> Self {
         Self::in_snapshot(run.answers.as_ref(), &run.after)
     }
 
-    pub fn before(run: &Rehearsed) -> Self {
+    pub fn before(run: &SimulatedRun) -> Self {
         Self::in_snapshot(run.answered.as_ref(), &run.before)
     }
 }
 
-pub fn forms(snapshot: &Snapshot) -> BTreeMap<String, Form> {
-    let form = |standing: &crate::world::sim::Standing| Form {
+pub fn forms(snapshot: &HostSnapshot) -> BTreeMap<String, Form> {
+    let form = |standing: &crate::world::sim::ContainerSnapshot| Form {
         runs: standing.state == ContainerState::Running,
         ports: standing.ports.clone(),
         role: standing.labels.get(labels::ROLE).cloned(),
@@ -66,21 +66,21 @@ pub fn forms(snapshot: &Snapshot) -> BTreeMap<String, Form> {
 }
 
 impl Baseline {
-    pub fn of(run: &Rehearsed) -> Self {
+    pub fn of(run: &SimulatedRun) -> Self {
         Self { old: Serving::before(run), new: Serving::after(run), forms: forms(&run.after), after: run.after.clone() }
     }
 }
 
-/// A snapshot without what is nobody's harm: networks that nobody asked for (compose makes its project's, and leaves
-/// it), and how long stopped containers have been stopped.
-pub fn comparable(snapshot: &Snapshot) -> Snapshot {
+/// Returns a snapshot without harmless differences: networks that no run requested, such as the one that Compose creates
+/// for its project and leaves.
+pub fn comparable(snapshot: &HostSnapshot) -> HostSnapshot {
     let mut snapshot = snapshot.clone();
     snapshot.networks.retain(|_, labels| labels.contains_key(labels::RUN));
     snapshot
 }
 
-/// What differs, in names: what the second has more, and what it lacks.
-pub fn difference(before: &Snapshot, after: &Snapshot) -> Vec<String> {
+/// Describes the differences of two snapshots, by name.
+pub fn difference(before: &HostSnapshot, after: &HostSnapshot) -> Vec<String> {
     fn keys<V: PartialEq>(
         what: &str,
         before: &BTreeMap<String, V>,
@@ -94,7 +94,7 @@ pub fn difference(before: &Snapshot, after: &Snapshot) -> Vec<String> {
         all.extend(less.map(|key| format!("{what} `{key}` is gone")));
         if changed {
             let other = before.iter().filter(|(key, value)| after.get(*key).is_some_and(|now| now != *value));
-            all.extend(other.map(|(key, _)| format!("{what} `{key}` is another")));
+            all.extend(other.map(|(key, _)| format!("{what} `{key}` is different")));
         }
     }
     let mut all = Vec::new();
@@ -102,7 +102,7 @@ pub fn difference(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     for (name, was) in &before.containers {
         if let Some(is) = after.containers.get(name) {
             if was.id != is.id {
-                all.push(format!("container `{name}` is another"));
+                all.push(format!("container `{name}` was replaced by another container"));
             } else if was.state != is.state {
                 let state = |state: ContainerState| format!("{state:?}").to_lowercase();
                 all.push(format!("container `{name}` is {}, not {}", state(is.state), state(was.state)));

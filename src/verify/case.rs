@@ -1,18 +1,19 @@
-//! A case: a script on a host, what goes wrong, and the end that is expected. Teams keep them beside their scripts.
+//! A test case: a script on a host, the faults, and the expected end. Teams keep them next to their scripts.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::attempt::{Attempt, Mishap, When};
+use super::attempt::{Attempt, InjectedFault};
 use super::baseline::{Baseline, Serving};
 use super::judge::{judge, seconds};
 use super::property::{Finding, Property};
-use super::rehearsal::{Rehearsed, rehearse};
+use super::simulated_run::{SimulatedRun, simulate};
 use super::story::story;
-use super::subject::Subject;
+use super::target::VerifyTarget;
 use crate::effect::EffectError;
 use crate::effect::fault::FaultKind;
+use crate::journal::crashing_journal::CrashPoint;
 use crate::journal::entry::{Purpose, RunStatus};
 use crate::world::sim::{PublicAddress, Scenario};
 
@@ -25,13 +26,16 @@ pub struct Case {
     /// The parameters.
     #[serde(default)]
     pub given: Value,
+    /// The simulated host.
     #[serde(default)]
     pub host: Scenario,
     /// What goes wrong, in this order.
     #[serde(default)]
     pub when: Vec<Event>,
+    /// The public address; derived from the parameters if left out.
     #[serde(default)]
     pub public: Option<PublicAddress>,
+    /// The expected end.
     pub expect: Expected,
 }
 
@@ -48,12 +52,13 @@ pub struct Event {
     /// Which of them, from 1.
     #[serde(default = "first")]
     pub nth: usize,
-    /// What happens to it. With `killed`, none.
+    /// What happens to it. Not used with `killed`.
     #[serde(default)]
     pub fault: Option<FaultKind>,
-    /// The process dies just before the effect is done, or just after it; then the run is gone on with in this way.
+    /// The process is killed just before the effect, or just after it.
     #[serde(default)]
     pub killed: Option<Killed>,
+    /// What happens to the killed run. Default: resume.
     #[serde(default)]
     pub then: Option<Purpose>,
 }
@@ -62,38 +67,44 @@ fn first() -> usize {
     1
 }
 
+/// When the process is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Killed {
+    /// Just before the effect.
     Before,
+    /// Just after the effect.
     After,
 }
 
-/// The end that is expected. What is left out is not looked at.
+/// The expected end. What is left out is not checked.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Expected {
+    /// The status of the run.
     pub status: Option<RunStatus>,
+    /// The exit code.
     pub exit_code: Option<u8>,
-    /// The image that answers visitors at the end; empty when nobody does.
+    /// The image that answers clients at the end; empty for none.
     pub serves: Option<String>,
     /// Names of the containers at the end.
     pub containers: Option<Vec<String>>,
-    /// A text that the error has in it.
+    /// A text that the error contains.
     pub error: Option<String>,
-    /// A text that a warning has in it.
+    /// A text that a warning contains.
     pub warns: Option<String>,
     /// The longest time without an answer, in ms.
     pub gap_max_ms: Option<u64>,
-    /// Whether every property holds. Default: it does.
+    /// Whether every property holds. Default: true.
     pub holds: Option<bool>,
 }
 
-/// How a case went.
+/// The result of a case.
 #[derive(Clone, Debug)]
-pub struct Verdict {
+pub struct CaseResult {
     /// What was not as expected.
     pub wrong: Vec<String>,
+    /// The timeline of the run, if something was wrong.
     pub story: Vec<String>,
 }
 
@@ -101,14 +112,14 @@ impl Case {
     /// Runs the case.
     ///
     /// # Errors
-    /// When its host cannot be set up, or what goes wrong has no place in the run.
-    pub fn run(&self, subject: &Subject, handle: &Handle) -> Result<Verdict, EffectError> {
+    /// When its host cannot be set up, or the run has no such effect.
+    pub fn run(&self, subject: &VerifyTarget, handle: &Handle) -> Result<CaseResult, EffectError> {
         let (run, findings) = play(&self.when, subject, handle)?;
         let mut wrong = self.expect.differs(&run);
         let holds = self.expect.holds.unwrap_or(true);
         match findings.first() {
             Some(found) if holds => {
-                wrong.push(format!("it does not hold that {}: {}", found.property.sentence(), found.what));
+                wrong.push(format!("violated: {}: {}", found.property.sentence(), found.what));
             }
             None if !holds => wrong.push("every property holds".into()),
             _ => {}
@@ -119,65 +130,70 @@ impl Case {
             at_ms: None,
         });
         let story = if wrong.is_empty() { Vec::new() } else { story(&run, &finding) };
-        Ok(Verdict { wrong, story })
+        Ok(CaseResult { wrong, story })
     }
 }
 
-/// Runs a subject while these things go wrong, one after the other: what came of it, and what did not hold.
+/// Simulates a run with these faults, in order, and returns it with its violations.
 ///
 /// # Errors
-/// When its host cannot be set up, or what goes wrong has no place in the run.
-pub fn play(when: &[Event], subject: &Subject, handle: &Handle) -> Result<(Rehearsed, Vec<Finding>), EffectError> {
-    let nothing = rehearse(subject, &Attempt::default(), handle)?;
+/// When its host cannot be set up, or the run has no such effect.
+pub fn play(
+    when: &[Event],
+    subject: &VerifyTarget,
+    handle: &Handle,
+) -> Result<(SimulatedRun, Vec<Finding>), EffectError> {
+    let nothing = simulate(subject, &Attempt::default(), handle)?;
     let baseline = Baseline::of(&nothing);
     let mut run = nothing;
     for event in when {
-        let mishap = event.mishap(&run)?;
-        run = rehearse(subject, &run.attempt.and(mishap), handle)?;
+        let fault = event.injected_fault(&run)?;
+        run = simulate(subject, &run.attempt.and(fault), handle)?;
     }
     let findings = judge(&baseline, subject.gap, &run);
     Ok((run, findings))
 }
 
 impl Event {
-    fn mishap(&self, run: &Rehearsed) -> Result<Mishap, EffectError> {
+    fn injected_fault(&self, run: &SimulatedRun) -> Result<InjectedFault, EffectError> {
         let mut found = run
             .trail
             .iter()
-            .filter(|reached| reached.place.kind == self.effect && reached.subject.contains(&self.subject));
+            .filter(|reached| reached.position.kind == self.effect && reached.subject.contains(&self.subject));
         let nothing = || {
-            let message = format!("`{}` with `{}` is not asked for {} times", self.effect, self.subject, self.nth);
+            let message =
+                format!("the script does not request `{}` with `{}` {} times", self.effect, self.subject, self.nth);
             EffectError::new(crate::effect::ErrorKind::Invalid, message)
-                .hint("`deployer plan` shows what a script asks for")
+                .hint("`deployer plan` shows what a script requests")
                 .not_applied()
         };
         let reached = found.nth(self.nth.saturating_sub(1)).ok_or_else(nothing)?;
         let Some(killed) = self.killed else {
-            let place = reached.place.clone();
+            let position = reached.position.clone();
             let fault = self.fault.unwrap_or(FaultKind::Refused);
-            return Ok(Mishap::Fault { place, fault });
+            return Ok(InjectedFault::Fault { position, fault });
         };
         use crate::journal::entry::Entry;
         let entry = |wanted: fn(&Entry) -> Option<&crate::base::seq::Seq>| {
-            let found = run.records.iter().find(|record| wanted(&record.entry) == Some(&reached.place.seq));
+            let found = run.records.iter().find(|record| wanted(&record.entry) == Some(&reached.position.seq));
             found.map(|record| record.n).ok_or_else(nothing)
         };
-        let when = match killed {
-            Killed::Before => When::After(entry(|entry| match entry {
+        let at = match killed {
+            Killed::Before => CrashPoint::After(entry(|entry| match entry {
                 Entry::Intended { intent } => Some(&intent.seq),
                 _ => None,
             })?),
-            Killed::After => When::Before(entry(|entry| match entry {
+            Killed::After => CrashPoint::Before(entry(|entry| match entry {
                 Entry::Completed { seq, .. } | Entry::Failed { seq, .. } => Some(seq),
                 _ => None,
             })?),
         };
-        Ok(Mishap::Death { when, then: self.then.unwrap_or(Purpose::Resume) })
+        Ok(InjectedFault::Crash { at, then: self.then.unwrap_or(Purpose::Resume) })
     }
 }
 
 impl Expected {
-    fn differs(&self, run: &Rehearsed) -> Vec<String> {
+    fn differs(&self, run: &SimulatedRun) -> Vec<String> {
         let mut wrong = Vec::new();
         match &run.end {
             Ok(end) => {
@@ -213,10 +229,11 @@ impl Expected {
         {
             wrong.push(format!("it warns of nothing with `{text}`"));
         }
-        let longest = run.spells.iter().skip_while(|spell| !spell.saw.is_good()).filter(|spell| !spell.saw.is_good());
-        let longest = longest.map(crate::world::sim::Spell::lasted_ms).max().unwrap_or(0);
+        let longest =
+            run.spells.iter().skip_while(|spell| !spell.result.is_good()).filter(|spell| !spell.result.is_good());
+        let longest = longest.map(crate::world::sim::TrafficInterval::duration_ms).max().unwrap_or(0);
         if self.gap_max_ms.is_some_and(|most| longest > most) {
-            wrong.push(format!("nobody answered for {}", seconds(longest)));
+            wrong.push(format!("no answer for {}", seconds(longest)));
         }
         wrong
     }

@@ -1,53 +1,59 @@
-//! Holds every property against one simulated run. Knows what came of it, and nothing of how it was made.
+//! Checks every property against one simulated run. Knows the record of the run, not how it was made.
 
 use super::baseline::{Baseline, Form, Serving, comparable, difference, forms};
 use super::property::{Finding, Property};
-use super::rehearsal::{NOT_BEGUN, Rehearsed};
-use super::subject::Gap;
+use super::simulated_run::{NOT_BEGUN, SimulatedRun};
+use super::target::Gap;
+use super::uncalled_closures::uncalled_closures;
 use crate::effect::fault::{FaultKind, SLOW_MS};
 use crate::journal::entry::RunStatus;
 
-/// What an engine that restarts may take from visitors, or an app that ends or falls ill by itself: nobody can know
-/// before, and it takes a while to be noticed.
+/// The longest outage when the engine restarts, or an app exits or becomes unhealthy by itself: no script can know in
+/// advance, and noticing it takes time.
 const UNFORESEEN_MS: u64 = 10_000;
 
-/// Everything that did not hold.
-pub fn judge(baseline: &Baseline, gap: Option<Gap>, run: &Rehearsed) -> Vec<Finding> {
+/// Returns every violation.
+pub fn judge(baseline: &Baseline, gap: Option<Gap>, run: &SimulatedRun) -> Vec<Finding> {
     let mut found = Vec::new();
     if run.overrun {
         let minutes = (run.ended_ms - run.began_ms) / 60_000;
-        found
-            .push(finding(Property::WaitsEnd, format!("the run went on for {minutes} minutes and was ended by force")));
+        found.push(finding(
+            Property::WaitsEnd,
+            format!("the run was stopped after {minutes} minutes of virtual time: it exceeded its limits"),
+        ));
         return found;
     }
-    // Where nobody served before, a run that is taken back leaves nobody.
-    let owed = baseline.old.image.is_some() || run.end.as_ref().is_ok_and(|end| end.committed);
+    // Without a live version before the run, there is none after a rollback.
+    let must_serve = baseline.old.image.is_some() || run.end.as_ref().is_ok_and(|end| end.committed);
     let gap = gap.unwrap_or(Gap::stated(run.stated_gap_ms));
-    found.extend(owed.then(|| serving(gap, run)).flatten());
-    let by_itself = [FaultKind::Dies, FaultKind::FallsIll, FaultKind::DaemonRestarts];
+    found.extend(must_serve.then(|| serving(gap, run)).flatten());
+    let by_itself = [FaultKind::Dies, FaultKind::BecomesUnhealthy, FaultKind::DaemonRestarts];
     if !by_itself.iter().any(|fault| run.attempt.has(*fault)) {
         found.extend(run.misdirected.iter().map(|(at, target)| Finding {
             property: Property::Targets,
-            what: format!("requests go to `{target}`, which answers none"),
+            what: format!("requests went to `{target}`, which does not answer"),
             at_ms: Some(at.saturating_sub(run.began_ms)),
         }));
     }
     found.extend(run.cut_off.first().map(|(at, name)| Finding {
         property: Property::CutOff,
-        what: format!("container `{name}` was killed while it answered visitors"),
+        what: format!("container `{name}` was killed while it answered clients"),
         at_ms: Some(at - run.began_ms),
     }));
     found.extend(rows(run));
     found.extend(ending(baseline, run));
     found.extend(run.done_twice().first().map(|what| finding(Property::NotTwice, format!("`{what}` was done twice"))));
+    let end = run.end.as_ref().ok().map(|end| end.status);
+    let uncalled = uncalled_closures(&run.records, &run.called, end);
+    found.extend(uncalled.first().map(|what| finding(Property::Closures, what.clone())));
     if run.leaked {
         found.push(finding(Property::Secrets, "the value of a secret is in the journal"));
     }
     found.extend(run.broken.iter().map(|broken| Finding {
         property: Property::Expected,
         what: match &broken.why {
-            None => format!("not so: {}", broken.sentence),
-            Some(why) => format!("nobody can tell: {} ({why})", broken.sentence),
+            None => format!("violated: {}", broken.sentence),
+            Some(why) => format!("unknown: {} ({why})", broken.sentence),
         },
         at_ms: Some(broken.at_ms.saturating_sub(run.began_ms)),
     }));
@@ -58,24 +64,25 @@ fn finding(property: Property, what: impl Into<String>) -> Finding {
     Finding { property, what: what.into(), at_ms: None }
 }
 
-/// The first spell without a good answer that is longer than it may be.
-fn serving(gap: Gap, run: &Rehearsed) -> Option<Finding> {
-    let mishaps = &run.attempt.0;
+/// Returns the first outage that is longer than allowed.
+fn serving(gap: Gap, run: &SimulatedRun) -> Option<Finding> {
+    let faults = &run.attempt.0;
     let count = |wanted| u64::try_from(run.attempt.faults().filter(|(_, fault)| *fault == wanted).count()).unwrap_or(0);
-    let unforeseen = [FaultKind::DaemonRestarts, FaultKind::Dies, FaultKind::FallsIll].map(count).iter().sum::<u64>();
-    // Whoever goes on with a run that was killed must notice it anew.
-    let noticed = 1 + u64::from(run.attempt.death().is_some());
+    let unforeseen =
+        [FaultKind::DaemonRestarts, FaultKind::Dies, FaultKind::BecomesUnhealthy].map(count).iter().sum::<u64>();
+    // A resumed run must notice it again.
+    let noticed = 1 + u64::from(run.attempt.crash().is_some());
     let forgiven = count(FaultKind::Slow) * SLOW_MS + unforeseen * noticed * UNFORESEEN_MS;
-    let allowed = if mishaps.is_empty() { gap.calm_ms } else { gap.troubled_ms + forgiven };
-    let from_first = run.spells.iter().skip_while(|spell| !spell.saw.is_good());
+    let allowed = if faults.is_empty() { gap.calm_ms } else { gap.troubled_ms + forgiven };
+    let from_first = run.spells.iter().skip_while(|spell| !spell.result.is_good());
     let mut outage: Option<(u64, u64, String)> = None;
     let mut worst = None;
     for spell in from_first {
-        if spell.saw.is_good() {
+        if spell.result.is_good() {
             outage = None;
             continue;
         }
-        let (from, _, saw) = outage.unwrap_or_else(|| (spell.from_ms, spell.to_ms, spell.saw.to_string()));
+        let (from, _, saw) = outage.unwrap_or_else(|| (spell.from_ms, spell.to_ms, spell.result.to_string()));
         if spell.to_ms - from > allowed && worst.is_none() {
             worst = Some(from);
         }
@@ -83,26 +90,26 @@ fn serving(gap: Gap, run: &Rehearsed) -> Option<Finding> {
     }
     let at = |from: u64| Some(from.saturating_sub(run.began_ms));
     if let Some((from, _, saw)) = outage {
-        let what = format!("{saw}, and nobody answers at the end");
+        let what = format!("{saw}, and there is no answer at the end");
         return Some(Finding { property: Property::Serving, what, at_ms: at(from) });
     }
     let from = worst?;
-    let outage = run.spells.iter().filter(|spell| spell.from_ms >= from).take_while(|spell| !spell.saw.is_good());
+    let outage = run.spells.iter().filter(|spell| spell.from_ms >= from).take_while(|spell| !spell.result.is_good());
     let (mut lasted, mut saw) = (0, String::new());
     for spell in outage {
-        lasted += spell.lasted_ms();
-        saw = spell.saw.to_string();
+        lasted += spell.duration_ms();
+        saw = spell.result.to_string();
     }
     let what = format!("{saw} for {}", seconds(lasted));
     Some(Finding { property: Property::Serving, what, at_ms: at(from) })
 }
 
-/// Milliseconds for people.
+/// Formats milliseconds as seconds.
 pub fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
 }
 
-fn rows(run: &Rehearsed) -> Option<Finding> {
+fn rows(run: &SimulatedRun) -> Option<Finding> {
     run.rows_before.iter().find_map(|((place, table), rows)| {
         let now = run.rows_after.get(&(place.clone(), table.clone()));
         let lost = rows.iter().filter(|row| now.is_none_or(|now| !now.contains(row))).count();
@@ -111,16 +118,16 @@ fn rows(run: &Rehearsed) -> Option<Finding> {
     })
 }
 
-fn ending(baseline: &Baseline, run: &Rehearsed) -> Vec<Finding> {
+fn ending(baseline: &Baseline, run: &SimulatedRun) -> Vec<Finding> {
     let end = match &run.end {
         Ok(end) => end,
-        // Nobody knows of the run, and it did nothing.
+        // The run is not in the journal, and it did nothing.
         Err(why) if why == NOT_BEGUN => return Vec::new(),
         Err(why) => return vec![finding(Property::End, format!("the run stays open: {why}"))],
     };
     let now = Serving::after(run);
     let serves_new = is_new(baseline, &now);
-    let told = |what: &str| {
+    let is_warned_of = |what: &str| {
         let name = what.split('`').nth(1).unwrap_or_default();
         run.warnings().any(|warning| {
             warning.contains(&format!("'{name}'"))
@@ -130,7 +137,7 @@ fn ending(baseline: &Baseline, run: &Rehearsed) -> Vec<Finding> {
     };
     match end.status {
         RunStatus::Stuck if end.remaining.iter().all(|remaining| remaining.command.is_none()) => {
-            vec![finding(Property::End, "the run ends stuck, and no command says what to do")]
+            vec![finding(Property::End, "the run ends stuck without a command to type")]
         }
         RunStatus::Stuck => Vec::new(),
         RunStatus::Running => vec![finding(Property::End, "the run stays open")],
@@ -141,21 +148,21 @@ fn ending(baseline: &Baseline, run: &Rehearsed) -> Vec<Finding> {
                 } else {
                     Property::End
                 };
-                let who = now.image.as_deref().map_or("nobody answers".into(), |image| format!("{image} answers"));
+                let who = now.image.as_deref().map_or("there is no answer".into(), |image| format!("{image} answers"));
                 return vec![finding(property, format!("the run {} and {who}", status_words(end.status)))];
             }
-            // What an abort leaves after the point of no return goes with the next deploy.
+            // The next deploy removes what an abort leaves after the point of no return.
             if end.status == RunStatus::Aborted {
                 return Vec::new();
             }
             let left = left_after_success(baseline, run);
-            let untold: Vec<String> = left.into_iter().filter(|what| !told(what)).collect();
-            untold.first().map(|what| finding(Property::LeftOver, what.clone())).into_iter().collect()
+            let unwarned: Vec<String> = left.into_iter().filter(|what| !is_warned_of(what)).collect();
+            unwarned.first().map(|what| finding(Property::LeftOver, what.clone())).into_iter().collect()
         }
         _ => {
             let changes = difference(&comparable(&run.before), &comparable(&run.after));
-            let untold: Vec<&String> = changes.iter().filter(|what| !told(what)).collect();
-            let Some(first) = untold.first() else { return Vec::new() };
+            let unwarned: Vec<&String> = changes.iter().filter(|what| !is_warned_of(what)).collect();
+            let Some(first) = unwarned.first() else { return Vec::new() };
             if serves_new && !is_new(baseline, &baseline.old) && !run.warnings().any(|text| text.contains("serves")) {
                 let what = format!("the run {} and the new release answers", status_words(end.status));
                 return vec![finding(Property::ExitCode, what)];
@@ -170,13 +177,13 @@ fn ending(baseline: &Baseline, run: &Rehearsed) -> Vec<Finding> {
     }
 }
 
-/// Whether it is the new release that answers.
+/// Returns whether the new release answers.
 fn is_new(baseline: &Baseline, now: &Serving) -> bool {
     let replaced = baseline.new.id != baseline.old.id;
     now.image == baseline.new.image && (!replaced || now.id != baseline.old.id)
 }
 
-fn left_after_success(baseline: &Baseline, run: &Rehearsed) -> Vec<String> {
+fn left_after_success(baseline: &Baseline, run: &SimulatedRun) -> Vec<String> {
     let (good, now) = (&baseline.forms, forms(&run.after));
     let candidate =
         |name: &String| now.get(name).is_some_and(Form::is_candidate) && !run.before.containers.contains_key(name);

@@ -1,4 +1,4 @@
-//! What must hold in every simulated run: each property with its one sentence. Decides nothing.
+//! The properties that must hold in every simulated run, each with one sentence. Does not check them.
 
 use std::fmt;
 
@@ -8,22 +8,35 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Property {
+    /// The public address answers.
     Serving,
+    /// Requests go only to ready targets.
     Targets,
+    /// Containers end their answers.
     CutOff,
+    /// Database rows are kept.
     Rows,
+    /// The run ends in a known state.
     End,
+    /// The exit code matches the end.
     ExitCode,
+    /// Nothing is left behind silently.
     LeftOver,
+    /// Completed changes are not repeated.
     NotTwice,
+    /// Closures of `on_rollback` are called.
+    Closures,
+    /// The run ends in time.
     WaitsEnd,
+    /// Secrets do not leak.
     Secrets,
     /// The script's own, by `expect`.
     Expected,
 }
 
 impl Property {
-    pub const ALL: [Self; 11] = [
+    /// All properties.
+    pub const ALL: [Self; 12] = [
         Self::Serving,
         Self::Targets,
         Self::CutOff,
@@ -32,68 +45,75 @@ impl Property {
         Self::ExitCode,
         Self::LeftOver,
         Self::NotTwice,
+        Self::Closures,
         Self::WaitsEnd,
         Self::Secrets,
         Self::Expected,
     ];
 
-    /// What holds.
+    /// Returns the sentence that must hold.
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::Serving => "somebody healthy answers the public address at every instant, but for the stated gap",
-            Self::Targets => "no request goes to a target that is not ready, or gone",
-            Self::CutOff => "nobody who answers visitors is killed in the middle of it",
+            Self::Serving => "the public address always answers, except for the stated gap",
+            Self::Targets => "no request goes to a target that is not ready or was removed",
+            Self::CutOff => "no container is killed while it answers clients",
             Self::Rows => "committed rows are never lost",
-            Self::End => "the end is the new release, the old one, or stuck with instructions",
-            Self::ExitCode => "the exit code tells the truth",
-            Self::LeftOver => "nothing is left over, or it is told",
-            Self::NotTwice => "what was completed is not done again",
+            Self::End => "the run ends with the new release, with the old one, or stuck with instructions",
+            Self::ExitCode => "the exit code is true",
+            Self::LeftOver => "nothing is left behind without a warning",
+            Self::NotTwice => "completed changes are not made twice",
+            Self::Closures => "a rollback calls every closure of `on_rollback` to its end, once",
             Self::WaitsEnd => "every wait ends",
             Self::Secrets => "secrets stay out of journal and output",
-            Self::Expected => "what the script expects holds",
+            Self::Expected => "the expectations of the script hold",
         }
     }
 
-    /// How it is checked, for the documentation.
+    /// Returns how it is checked, for the documentation.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Serving => {
-                "Visitors come at every instant of virtual time to the port of the parameter `port` (else the one that \
-                 the container called `service` publishes) and ask for `health.path`. From the first good answer on, a \
-                 spell without one is a violation, at the end always. A script may state a `gap`, as `std/cutover` does \
-                 where one container makes room for the other: then that long is allowed, and 2 min when something \
-                 goes wrong. An app that ends or falls ill by itself and an engine that restarts get 10 s more: nobody can \
-                 know before; and 20 s where the run was killed besides, for it must be noticed once more. `--gap` says \
-                 otherwise."
+                "Simulated clients request `health.path` at every instant of virtual time, on the port of the parameter \
+                 `port` (else the one that the container named like `service` publishes). From the first good answer on, \
+                 an outage is a violation; at the end it always is. A script may state a `gap`, as `std/cutover` does \
+                 where one container must stop before the other starts: then an outage may last that long, and 2 min \
+                 with a fault. If an app exits or becomes unhealthy by itself, or the engine restarts, 10 s more are \
+                 allowed, because no script can know in advance; and 20 s if the run was killed as well, because the \
+                 resumed run must notice it again. `--gap` overrides this."
             }
             Self::Targets => {
-                "A route gives requests to a target that does not answer. Not judged where a container dies, falls ill or the \
-                 engine restarts: nobody can know before."
+                "A route sends requests to a target that does not answer. Not checked if a container exits or becomes \
+                 unhealthy by itself, or the engine restarts."
             }
             Self::CutOff => {
-                "A container that owns the public port is killed, or removed while it runs, although it would have \
-                 ended by itself in the time that a longer grace gives."
+                "A container that publishes the public port is killed, or removed while it runs, although it would have \
+                 exited by itself with a longer grace period."
             }
-            Self::Rows => "Every row of every database that was there before is there afterwards.",
+            Self::Rows => "Every row of every database that existed before the run exists after it.",
             Self::End => {
-                "The end is compared with the beginning and with the end of a run in which nothing goes wrong: \
-                 containers, who answers, images, volumes, networks. A run that ends stuck names what remains."
+                "The end is compared with the beginning and with the end of a run without a fault: containers, the \
+                 version that answers, images, volumes, networks. A run that ends stuck lists what remains."
             }
             Self::ExitCode => {
                 "0 means that the new release serves; 1 and 130 mean that the old one does, unless `commit()` was \
-                 passed or a warning says otherwise."
+                 reached or a warning says otherwise."
             }
             Self::LeftOver => {
-                "No container, image, volume, network or lock stays that the end of a good run, or the beginning, has \
-                 not, unless a warning of the script names it."
+                "No container, image, volume, network or lock remains that exists neither at the beginning nor at the \
+                 end of a run without a fault, unless a warning of the script names it."
             }
-            Self::NotTwice => "After a crash, no change of the script that was completed is completed again.",
+            Self::NotTwice => {
+                "After a crash, no completed change of the script, or of a closure of `on_rollback`, is completed again."
+            }
+            Self::Closures => {
+                "Every closure that was registered and not committed was called when the run is rolled back, unless it \
+                 ends stuck; and the journal says `rollback_called` only of what was called. Crashes are also tried with \
+                 the branches of `parallel` in reverse order, so that each branch was ahead of each other one."
+            }
             Self::WaitsEnd => "A run ends within 6 hours of virtual time, 20,000 effects and 20 million operations.",
-            Self::Secrets => {
-                "Every secret has a value that is looked for in the whole journal and in the end's report."
-            }
+            Self::Secrets => "The values of all secrets are searched for in the whole journal and in the final report.",
             Self::Expected => {
-                "The closures given to `expect` are called after every effect and every step of taking back."
+                "The closures given to `expect` are called after every effect and every step of a rollback."
             }
         }
     }
@@ -105,25 +125,25 @@ impl fmt::Display for Property {
     }
 }
 
-/// A property that did not hold in a run.
+/// What shows that a run violates a property.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
+    /// The property.
     pub property: Property,
-    /// What was seen in its place.
+    /// What was found.
     pub what: String,
-    /// Milliseconds after the run began, where it was at an instant.
+    /// When, in milliseconds after the run started, if it was at one instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_ms: Option<u64>,
 }
 
 impl Finding {
-    /// What tells findings apart that matter to the search: a spell without answers is another thing than an end
-    /// without any.
+    /// Returns what distinguishes findings for the search: an outage is different from no answer at the end.
     pub fn class(&self) -> (Property, bool) {
         (self.property, self.what.ends_with("at the end"))
     }
 
-    /// What tells findings apart that are worth a story of their own: the class, and what was seen less its figures.
+    /// Returns what distinguishes findings in the report: the class, and what was found without its numbers.
     pub fn kind(&self) -> (Property, bool, String) {
         let (property, lasting) = self.class();
         let what = self.what.chars().filter(|c| !c.is_ascii_digit()).collect();

@@ -1,4 +1,4 @@
-//! Makes an attempt as small as it can be while the same still does not hold.
+//! Shrinks an attempt to the smallest set of faults that still shows the violation.
 
 use tokio::runtime::Handle;
 
@@ -6,29 +6,29 @@ use super::attempt::Attempt;
 use super::baseline::Baseline;
 use super::judge::judge;
 use super::property::Finding;
-use super::rehearsal::{Rehearsed, rehearse};
-use super::subject::Subject;
+use super::simulated_run::{SimulatedRun, simulate};
+use super::target::VerifyTarget;
 use crate::effect::EffectError;
 
-/// The smallest attempt that shows a finding of the same kind, its run, and the finding.
+/// Returns the run of the smallest attempt that shows a finding of the same class, and that finding.
 ///
 /// # Errors
 /// When the scenario cannot be set up.
 pub fn shrink(
-    subject: &Subject,
+    subject: &VerifyTarget,
     attempt: &Attempt,
-    wanted: &Finding,
+    finding: &Finding,
     handle: &Handle,
-) -> Result<(Rehearsed, Finding), EffectError> {
-    let baseline = Baseline::of(&rehearse(subject, &Attempt::default(), handle)?);
-    let shows = |attempt: &Attempt| -> Result<Option<(Rehearsed, Finding)>, EffectError> {
-        let run = rehearse(subject, attempt, handle)?;
-        let found = judge(&baseline, subject.gap, &run).into_iter().find(|found| found.class() == wanted.class());
+) -> Result<(SimulatedRun, Finding), EffectError> {
+    let baseline = Baseline::of(&simulate(subject, &Attempt::default(), handle)?);
+    let shows = |attempt: &Attempt| -> Result<Option<(SimulatedRun, Finding)>, EffectError> {
+        let run = simulate(subject, attempt, handle)?;
+        let found = judge(&baseline, subject.gap, &run).into_iter().find(|found| found.class() == finding.class());
         Ok(found.map(|found| (run, found)))
     };
     let mut best = match shows(attempt)? {
         Some(shown) => shown,
-        None => return Ok((rehearse(subject, attempt, handle)?, wanted.clone())),
+        None => return Ok((simulate(subject, attempt, handle)?, finding.clone())),
     };
     loop {
         let mut smaller = None;

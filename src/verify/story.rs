@@ -1,21 +1,21 @@
-//! The story of a run in which something did not hold, in ten lines at the most: what was done, what went wrong, what
-//! visitors saw, when, and by which line of the script.
+//! The timeline of a violation, in at most ten lines: what was done, what failed, what clients saw, when, and by which
+//! script line.
 
 use std::fmt::Write;
 
 use super::judge::seconds;
 use super::property::Finding;
-use super::rehearsal::Rehearsed;
+use super::simulated_run::SimulatedRun;
 use crate::base::site::Site;
 use crate::effect::fault::FaultKind;
 use crate::journal::entry::{Entry, EntryAccess, Intent, Purpose, Record};
 
-/// Lines of a story.
-pub const LINES: usize = 10;
-/// A line is cut here.
+/// Maximum number of lines.
+const LINES: usize = 10;
+/// Maximum width of a line.
 const COLUMNS: usize = 110;
 
-/// What a line is worth when there are too many.
+/// Which lines are kept when there are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
     Read,
@@ -37,14 +37,14 @@ struct Line {
     text: String,
 }
 
-/// The story of what was found in a run.
-pub fn story(run: &Rehearsed, finding: &Finding) -> Vec<String> {
+/// Returns the timeline of a violation.
+pub fn story(run: &SimulatedRun, finding: &Finding) -> Vec<String> {
     let mut lines = Vec::new();
     for (order, record) in run.records.iter().enumerate() {
         if let Some(line) = line_of(run, record, order * 2) {
             lines.push(line);
         }
-        if record.n == run.written && run.attempt.death().is_some() {
+        if record.n == run.written && run.attempt.crash().is_some() {
             lines.push(Line {
                 at_ms: run.at_ms(record),
                 order: order * 2 + 1,
@@ -55,7 +55,7 @@ pub fn story(run: &Rehearsed, finding: &Finding) -> Vec<String> {
             });
         }
     }
-    lines.extend(seen_by_visitors(run));
+    lines.extend(seen_by_clients(run));
     lines.sort_by_key(|line| (line.at_ms, line.order));
     let keep = worthiest(&lines, finding.at_ms);
     lines.iter().enumerate().filter(|(place, _)| keep.contains(place)).map(|(_, line)| shown(line)).collect()
@@ -86,7 +86,7 @@ fn place(site: Option<&Site>) -> String {
     site.map(|site| format!("{}:{}", site.source.rsplit('/').next().unwrap_or_default(), site.line)).unwrap_or_default()
 }
 
-fn line_of(run: &Rehearsed, record: &Record, order: usize) -> Option<Line> {
+fn line_of(run: &SimulatedRun, record: &Record, order: usize) -> Option<Line> {
     let at_ms = run.at_ms(record);
     let key = |text: String| Some(Line { at_ms, order, worth: Worth::Key, marked: false, place: String::new(), text });
     let turn =
@@ -94,11 +94,11 @@ fn line_of(run: &Rehearsed, record: &Record, order: usize) -> Option<Line> {
     match &record.entry {
         Entry::Intended { intent } => effect_line(run, record, intent, order),
         Entry::RunReopened { purpose, .. } => key(match purpose {
-            Purpose::Resume => "somebody resumes the run".into(),
-            Purpose::Abort => "somebody aborts the run".into(),
+            Purpose::Resume => "the run is resumed".into(),
+            Purpose::Abort => "the run is aborted".into(),
         }),
         Entry::Committed { .. } => turn("commit: the point of no return".into()),
-        Entry::UnwindStarted { reason } => turn(format!("the run is being taken back: {reason}")),
+        Entry::RollbackStarted { reason } => turn(format!("rolling back: {reason}")),
         Entry::RunEnded { end } => key(match &end.error {
             Some(error) => format!("the run ends `{}` (exit {}): {error}", end.status, end.exit_code),
             None => format!("the run ends `{}` (exit {})", end.status, end.exit_code),
@@ -107,13 +107,13 @@ fn line_of(run: &Rehearsed, record: &Record, order: usize) -> Option<Line> {
     }
 }
 
-/// The faults that struck on the way of one effect.
-fn struck(run: &Rehearsed, intent: &Intent) -> Vec<(String, FaultKind)> {
-    let at = run.trail.iter().filter(|reached| reached.place.seq == intent.seq);
-    at.filter_map(|reached| reached.struck.map(|fault| (reached.place.kind.clone(), fault))).collect()
+/// Returns the faults that struck an effect.
+fn struck(run: &SimulatedRun, intent: &Intent) -> Vec<(String, FaultKind)> {
+    let at = run.trail.iter().filter(|reached| reached.position.seq == intent.seq);
+    at.filter_map(|reached| reached.struck.map(|fault| (reached.position.kind.clone(), fault))).collect()
 }
 
-fn effect_line(run: &Rehearsed, record: &Record, intent: &Intent, order: usize) -> Option<Line> {
+fn effect_line(run: &SimulatedRun, record: &Record, intent: &Intent, order: usize) -> Option<Line> {
     let outcome = run.records.iter().filter(|other| other.n > record.n).find_map(|other| match &other.entry {
         Entry::Completed { seq, .. } if *seq == intent.seq => Some(Ok(other)),
         Entry::Failed { seq, error, .. } if *seq == intent.seq => Some(Err((other, error))),
@@ -122,13 +122,13 @@ fn effect_line(run: &Rehearsed, record: &Record, intent: &Intent, order: usize) 
     let (ended, result) = match &outcome {
         Some(Ok(other)) => (run.at_ms(other), "done".to_owned()),
         Some(Err((other, error))) => (run.at_ms(other), format!("failed: {}", error.message)),
-        None => (run.at_ms(record), "its outcome is not known".to_owned()),
+        None => (run.at_ms(record), "outcome unknown".to_owned()),
     };
     let struck = struck(run, intent);
     let what = format!("{} {}", intent.kind, intent.subject);
     let (marked, result) = match struck.first() {
-        Some((kind, fault)) if *kind == intent.kind => (true, fault.words().to_owned()),
-        Some((kind, fault)) => (true, format!("{result}; `{kind}` before it {}", fault.words())),
+        Some((kind, fault)) if *kind == intent.kind => (true, fault.description().to_owned()),
+        Some((kind, fault)) => (true, format!("{result}; `{kind}` before it {}", fault.description())),
         None => (false, result),
     };
     let writes = intent.access == EntryAccess::Write;
@@ -144,23 +144,23 @@ fn effect_line(run: &Rehearsed, record: &Record, intent: &Intent, order: usize) 
     Some(Line { at_ms: ended, order, worth, marked, place: place(intent.site.as_ref()), text })
 }
 
-fn seen_by_visitors(run: &Rehearsed) -> Vec<Line> {
-    let spells = run.spells.iter().skip_while(|spell| !spell.saw.is_good()).skip(1);
+fn seen_by_clients(run: &SimulatedRun) -> Vec<Line> {
+    let spells = run.spells.iter().skip_while(|spell| !spell.result.is_good()).skip(1);
     let mut lines: Vec<Line> = spells
         .map(|spell| Line {
             at_ms: spell.from_ms.saturating_sub(run.began_ms),
             order: usize::MAX / 2,
-            worth: if spell.saw.is_good() { Worth::Turn } else { Worth::Seen },
+            worth: if spell.result.is_good() { Worth::Turn } else { Worth::Seen },
             marked: false,
-            place: "visitors".into(),
-            text: format!("{} for {}", spell.saw, seconds(spell.lasted_ms())),
+            place: "clients".into(),
+            text: format!("{} for {}", spell.result, seconds(spell.duration_ms())),
         })
         .collect();
     if let Some(last) = lines.last_mut()
-        && let Some(spell) = run.spells.last().filter(|spell| !spell.saw.is_good())
+        && let Some(spell) = run.spells.last().filter(|spell| !spell.result.is_good())
     {
         last.worth = Worth::Key;
-        last.text = format!("{}, for good", spell.saw);
+        last.text = format!("{}, until the end", spell.result);
     }
     lines
 }

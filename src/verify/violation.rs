@@ -1,4 +1,4 @@
-//! A violation as a file: everything that brings the same run about again.
+//! A violation as a file: everything that reproduces the run.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,62 +8,74 @@ use super::attempt::Attempt;
 use super::baseline::Baseline;
 use super::judge::judge;
 use super::property::Finding;
-use super::rehearsal::{Rehearsed, rehearse};
 use super::search::Violation;
 use super::shrink::shrink;
+use super::simulated_run::{SimulatedRun, simulate};
 use super::story::story;
-use super::subject::{Gap, Subject};
+use super::target::{Gap, VerifyTarget};
 use crate::effect::EffectError;
 use crate::world::sim::{PublicAddress, Scenario};
 
 /// What `deployer verify --replay` reads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ViolationFile {
+    /// The script.
     pub script: String,
     /// Of the script's text when this was found.
     pub digest: String,
+    /// What was found.
     pub finding: Finding,
+    /// The faults that show it.
     pub attempt: Attempt,
+    /// The timeline of the run.
     pub story: Vec<String>,
+    /// The parameters as given.
     pub given: Value,
+    /// The public address.
     #[serde(default)]
     pub public: Option<PublicAddress>,
+    /// The longest gap that was allowed.
     #[serde(default)]
     pub gap: Option<Gap>,
+    /// The simulated host.
     pub scenario: Scenario,
 }
 
-/// A violation as it is told.
+/// A violation as it is reported.
 #[derive(Clone, Debug, Serialize)]
-pub struct Told {
+pub struct ReportedViolation {
+    /// What was found.
     pub finding: Finding,
+    /// The faults that show it.
     pub attempt: Attempt,
-    /// Attempts that showed the same.
+    /// The number of attempts with the same finding.
     pub attempts: u64,
+    /// The timeline of the run.
     pub story: Vec<String>,
     /// Where it was written, for `--replay`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
 }
 
-/// Shrinks a violation and tells its story.
+/// Shrinks a violation and adds its timeline.
 ///
 /// # Errors
 /// When the scenario cannot be set up.
-pub fn tell(subject: &Subject, violation: &Violation, handle: &Handle) -> Result<Told, EffectError> {
+pub fn tell(subject: &VerifyTarget, violation: &Violation, handle: &Handle) -> Result<ReportedViolation, EffectError> {
     let (run, finding) = shrink(subject, &violation.attempt, &violation.finding, handle)?;
     let story = story(&run, &finding);
-    Ok(Told { finding, attempt: run.attempt, attempts: violation.attempts, story, file: None })
+    Ok(ReportedViolation { finding, attempt: run.attempt, attempts: violation.attempts, story, file: None })
 }
 
 impl ViolationFile {
-    pub fn new(subject: &Subject, told: &Told) -> Self {
+    /// Creates the file of a violation.
+    pub fn new(subject: &VerifyTarget, violation: &ReportedViolation) -> Self {
         Self {
             script: subject.source.name.clone(),
             digest: subject.source.digest().to_owned(),
-            finding: told.finding.clone(),
-            attempt: told.attempt.clone(),
-            story: told.story.clone(),
+            finding: violation.finding.clone(),
+            attempt: violation.attempt.clone(),
+            story: violation.story.clone(),
             given: subject.given.clone(),
             public: subject.public.clone(),
             gap: subject.gap,
@@ -75,9 +87,9 @@ impl ViolationFile {
     ///
     /// # Errors
     /// When the scenario cannot be set up.
-    pub fn replay(&self, subject: &Subject, handle: &Handle) -> Result<(Rehearsed, Vec<Finding>), EffectError> {
-        let baseline = Baseline::of(&rehearse(subject, &Attempt::default(), handle)?);
-        let run = rehearse(subject, &self.attempt, handle)?;
+    pub fn replay(&self, subject: &VerifyTarget, handle: &Handle) -> Result<(SimulatedRun, Vec<Finding>), EffectError> {
+        let baseline = Baseline::of(&simulate(subject, &Attempt::default(), handle)?);
+        let run = simulate(subject, &self.attempt, handle)?;
         let found = judge(&baseline, subject.gap, &run);
         Ok((run, found))
     }

@@ -1,21 +1,22 @@
-//! Time as a world has it.
+//! The clock of a world.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 
-/// A clock that can be real or simulated.
+/// A real or simulated clock.
 pub trait Clock: Send + Sync {
-    /// Milliseconds since 1970, UTC.
+    /// Returns the milliseconds since 1970, UTC.
     fn unix_ms(&self) -> i64;
 
-    /// Milliseconds since some fixed instant; never goes back.
+    /// Returns the milliseconds since a fixed instant. Never goes back.
     fn steady_ms(&self) -> u64;
 
+    /// Waits for `duration`.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }
 
-/// The machine's clock.
+/// The clock of this machine.
 #[derive(Debug)]
 pub struct SystemClock {
     start: std::time::Instant,
@@ -39,7 +40,7 @@ impl Clock for SystemClock {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        // The timer is made when it is first polled: whoever asks may not be on the runtime yet.
+        // Creates the timer at the first poll, because the caller may not be on the runtime yet.
         Box::pin(async move { tokio::time::sleep(duration).await })
     }
 }

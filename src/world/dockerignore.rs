@@ -1,8 +1,10 @@
-//! `.dockerignore`: which files stay out of a build context. Pure: gets text and paths.
+//! `.dockerignore`: which files are excluded from a build context. Works on text and paths; reads no files.
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
 
-/// The rules of one file; the last one that matches decides.
+use super::docker_glob::docker_glob;
+
+/// The rules of one `.dockerignore` file. The last rule that matches a path decides.
 #[derive(Debug, Default)]
 pub struct Dockerignore {
     rules: Vec<Rule>,
@@ -11,17 +13,19 @@ pub struct Dockerignore {
 #[derive(Debug)]
 struct Rule {
     matcher: GlobMatcher,
-    /// Brings back what an earlier rule left out.
+    /// Includes again what an earlier rule excluded.
     is_exception: bool,
-    /// The folders before the first wildcard.
-    literal: String,
+    /// The leading path components without a wildcard.
+    literal_prefix: String,
 }
 
 impl Dockerignore {
-    /// Reads the rules: one pattern a line, `#` begins a comment, `!` an exception, `**` is any number of folders.
+    /// Parses the rules, one pattern per line. `#` starts a comment, `!` an exception; `**` matches any number of
+    /// folders.
     ///
     /// # Errors
-    /// With the line's number when a pattern is broken.
+    ///
+    /// Returns the line number and the reason when a pattern is invalid.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut rules = Vec::new();
         for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
@@ -34,26 +38,22 @@ impl Dockerignore {
             if pattern.is_empty() {
                 continue;
             }
-            let matcher = GlobBuilder::new(&glob(&pattern))
-                .literal_separator(true)
-                .backslash_escape(true)
-                .build()
-                .map_err(|error| format!("line {} of `.dockerignore`: {}", number + 1, error.kind()))?
-                .compile_matcher();
+            let matcher =
+                docker_glob(&pattern).map_err(|why| format!("line {} of `.dockerignore`: {why}", number + 1))?;
             let literal =
                 pattern.split('/').take_while(|part| !part.contains(['*', '?', '[', '\\'])).collect::<Vec<_>>();
-            rules.push(Rule { matcher, is_exception, literal: literal.join("/") });
+            rules.push(Rule { matcher, is_exception, literal_prefix: literal.join("/") });
         }
         Ok(Self { rules })
     }
 
-    /// Whether the file or folder stays out. `path` is relative to the context, with `/` between its parts.
+    /// Returns whether the file or folder is excluded. `path` is relative to the context, with `/` as separator.
     pub fn is_ignored(&self, path: &str) -> bool {
-        // A rule for a folder holds for all that is in it.
+        // A rule for a folder applies to everything below it.
         let prefixes: Vec<&str> =
             path.match_indices('/').map(|(at, _)| &path[..at]).chain(std::iter::once(path)).collect();
         self.rules.iter().fold(false, |excluded, rule| {
-            // Only a rule that would change the answer has to be looked at.
+            // Only a rule that would change the result needs a match.
             if rule.is_exception == excluded && prefixes.iter().any(|prefix| rule.matcher.is_match(prefix)) {
                 !rule.is_exception
             } else {
@@ -62,8 +62,8 @@ impl Dockerignore {
         })
     }
 
-    /// Whether an exception may bring back something in this folder, which itself is left out.
-    pub fn may_bring_back_below(&self, folder: &str) -> bool {
+    /// Returns whether an exception may include something below this folder, which itself is excluded.
+    pub fn may_include_below(&self, folder: &str) -> bool {
         let inside = |deep: &str, shallow: &str| {
             shallow.is_empty()
                 || deep == shallow
@@ -72,11 +72,11 @@ impl Dockerignore {
         self.rules
             .iter()
             .filter(|rule| rule.is_exception)
-            .any(|rule| inside(&rule.literal, folder) || inside(folder, &rule.literal))
+            .any(|rule| inside(&rule.literal_prefix, folder) || inside(folder, &rule.literal_prefix))
     }
 }
 
-/// The path without `.`, `..`, doubled and outer slashes, as docker cleans it.
+/// Removes `.`, `..`, and doubled, leading and trailing slashes, as Docker does.
 fn clean(pattern: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in pattern.split('/') {
@@ -89,21 +89,6 @@ fn clean(pattern: &str) -> String {
         }
     }
     parts.join("/")
-}
-
-/// Docker's pattern in the words of the glob library: braces mean nothing, and `**` may stand before other letters.
-fn glob(pattern: &str) -> String {
-    pattern
-        .split('/')
-        .map(|part| {
-            let part = part.replace('{', "[{]").replace('}', "[}]");
-            match part.strip_prefix("**") {
-                Some(rest) if !rest.is_empty() => format!("**/*{}", rest.trim_start_matches('*')),
-                _ => part,
-            }
-        })
-        .collect::<Vec<_>>()
-        .join("/")
 }
 
 #[cfg(test)]
@@ -141,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn braces_are_letters() {
+    fn braces_are_literal() {
         assert_eq!(excluded("{a,b}", &["a", "{a,b}"]), ["{a,b}"]);
     }
 
@@ -150,14 +135,14 @@ mod tests {
         let ignore = Dockerignore::parse("*\n!src/app/*.js").unwrap();
         for (folder, walk) in [("src", true), ("src/app", true), ("src/app/sub", true), ("srcs", false), ("lib", false)]
         {
-            assert_eq!(ignore.may_bring_back_below(folder), walk, "{folder}");
+            assert_eq!(ignore.may_include_below(folder), walk, "{folder}");
         }
-        assert!(Dockerignore::parse("*\n!**/keep").unwrap().may_bring_back_below("anything"));
-        assert!(!Dockerignore::parse("*").unwrap().may_bring_back_below("anything"));
+        assert!(Dockerignore::parse("*\n!**/keep").unwrap().may_include_below("anything"));
+        assert!(!Dockerignore::parse("*").unwrap().may_include_below("anything"));
     }
 
     #[test]
-    fn a_broken_pattern_is_named() {
+    fn an_invalid_pattern_names_its_line() {
         assert!(Dockerignore::parse("ok\n[").unwrap_err().starts_with("line 2 of `.dockerignore`"));
     }
 
@@ -166,7 +151,7 @@ mod tests {
         fn never_panics(rules in ".{0,40}", path in "[a-z./]{1,20}") {
             if let Ok(ignore) = Dockerignore::parse(&rules) {
                 ignore.is_ignored(&path);
-                ignore.may_bring_back_below(&path);
+                ignore.may_include_below(&path);
             }
         }
     }

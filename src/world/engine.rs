@@ -1,4 +1,4 @@
-//! What the shared services must know of the containers of a real world.
+//! What the shared services need to know about the containers of a real world.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,94 +13,102 @@ use crate::effect::container::{Container, Stats};
 use crate::effect::host::Memory;
 use crate::effect::traffic::Driver;
 
-/// The container side of a real world, as health checks, database checks and host figures see it.
+/// The container engine of a real world, as health checks, database checks and host figures use it.
 pub trait Engine: Send + Sync {
-    /// `docker` or `local`.
+    /// Returns the kind of engine: `docker` or `local`.
     fn name(&self) -> &'static str;
 
-    /// The container, or none.
-    fn look<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Option<Container>, EffectError>>;
+    /// Inspects a container. `None` when it does not exist.
+    fn find_container<'a>(
+        &'a self,
+        container: &'a ContainerRef,
+    ) -> BoxFuture<'a, Result<Option<Container>, EffectError>>;
 
-    /// Every container, stopped ones too.
+    /// Lists all containers, including stopped ones.
     fn containers(&self) -> BoxFuture<'_, Result<Vec<Container>, EffectError>>;
 
-    /// What a running container uses.
+    /// Measures the resources that a running container uses.
     fn stats<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Stats, EffectError>>;
 
-    /// Writes the container's whole log into a file that is there.
+    /// Writes the container's whole log into an existing file.
     fn save_log<'a>(&'a self, container: &'a ContainerRef, to: &'a Path) -> BoxFuture<'a, Result<(), EffectError>>;
 
-    /// Where deployer itself can reach a port of the container: its published port, else its own address.
-    /// Without a port: the only published, else the only exposed one.
+    /// Returns the address at which deployer itself reaches a port of the container: the published port, else the
+    /// container's own address. Without `port`, the only published port, else the only exposed port.
     fn endpoint<'a>(
         &'a self,
         container: &'a Container,
         port: Option<u16>,
     ) -> BoxFuture<'a, Result<SocketAddr, EffectError>>;
 
-    /// The last lines of its log, oldest first; empty when they cannot be had.
-    fn last_lines<'a>(&'a self, container: &'a ContainerRef, lines: u64) -> BoxFuture<'a, Vec<String>>;
+    /// Returns the last lines of the container's log, oldest first. Empty when the log cannot be read.
+    fn last_log_lines<'a>(&'a self, container: &'a ContainerRef, lines: u64) -> BoxFuture<'a, Vec<String>>;
 
-    /// The folder `path` of a volume (`.` for all of it) on this machine: the volume itself where it can be reached,
-    /// else a copy that vanishes when the value is dropped. `path` names a file; its siblings come along.
+    /// Makes a file of a volume available on this machine, with the database files beside it. `.` is the whole volume.
+    /// Returns the file in the volume itself where it is readable, else a copy that is deleted when the value is
+    /// dropped.
     fn volume_file<'a>(&'a self, volume: &'a str, path: &'a str) -> BoxFuture<'a, Result<VolumeFile, EffectError>>;
 
-    /// The container that publishes this TCP port.
-    fn port_holder(&self, port: u16) -> BoxFuture<'_, Result<Option<String>, EffectError>>;
+    /// Returns the name of the container that publishes this TCP port.
+    fn port_publisher(&self, port: u16) -> BoxFuture<'_, Result<Option<String>, EffectError>>;
 
-    /// Memory of the engine's machine.
+    /// Returns the memory of the engine's machine.
     fn memory(&self) -> BoxFuture<'_, Result<Memory, EffectError>>;
 
-    /// Whether the engine's containers listen on this machine's own ports.
-    fn is_here(&self) -> bool;
+    /// Returns whether the engine's containers publish their ports on this machine.
+    fn is_on_this_host(&self) -> bool;
 
-    /// The environment that a compose program needs to talk to the same engine, such as `DOCKER_HOST`;
-    /// none where there is no compose.
+    /// Returns the environment that a compose program needs to reach the same engine, such as `DOCKER_HOST`.
+    /// `None` where compose is not available.
     fn compose_environment(&self) -> Option<Vec<(String, String)>>;
 
-    /// Writes down which program drives the route of a service, in place of what was written before.
-    fn keep_route<'a>(&'a self, call: &'a Call, note: &'a RouteNote) -> BoxFuture<'a, Result<(), EffectError>>;
+    /// Records which program drives the route of a service. Replaces an earlier record.
+    fn record_route<'a>(&'a self, call: &'a Call, route: &'a RouteRecord) -> BoxFuture<'a, Result<(), EffectError>>;
 
-    /// Forgets it; nothing happens when there was none.
-    fn drop_route<'a>(&'a self, service: &'a str) -> BoxFuture<'a, Result<(), EffectError>>;
+    /// Removes the record of a service's route. Does nothing when there is none.
+    fn remove_route<'a>(&'a self, service: &'a str) -> BoxFuture<'a, Result<(), EffectError>>;
 
-    /// All routes of the host, by service.
-    fn routes(&self) -> BoxFuture<'_, Result<Vec<RouteNote>, EffectError>>;
+    /// Lists the routes of the host, by service.
+    fn routes(&self) -> BoxFuture<'_, Result<Vec<RouteRecord>, EffectError>>;
 }
 
-/// What the host keeps of a route: whoever comes later must know whom to ask.
+/// What the host records about a route, so that later runs know which driver to ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouteNote {
+pub struct RouteRecord {
+    /// The service that the route serves.
     pub service: String,
+    /// The driver of the route.
     pub driver: Driver,
-    /// Where the public side is asked, when not at the route's address.
+    /// The address to probe, when it is not the route's own address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<String>,
 }
 
-/// A file of a volume, reachable on this machine.
+/// A file of a volume that this machine can read.
 #[derive(Debug)]
 pub struct VolumeFile {
     path: PathBuf,
-    /// Holds the copy, where it is one.
+    /// The folder of the copy, when it is one.
     copy: Option<tempfile::TempDir>,
 }
 
 impl VolumeFile {
-    /// The file in the volume itself.
+    /// Refers to the file in the volume itself.
     pub fn in_place(path: PathBuf) -> Self {
         Self { path, copy: None }
     }
 
-    /// A copy in a folder that vanishes with this value.
+    /// Refers to a copy in a temporary folder, which is deleted with this value.
     pub fn copied(path: PathBuf, folder: tempfile::TempDir) -> Self {
         Self { path, copy: Some(folder) }
     }
 
+    /// Returns the path of the file on this machine.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// Returns whether this is a copy.
     pub fn is_copy(&self) -> bool {
         self.copy.is_some()
     }

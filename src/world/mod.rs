@@ -1,19 +1,19 @@
-//! The interpreters: whoever performs effects. The only folder that touches Docker, processes, files, sockets,
-//! the clock and the environment.
+//! The worlds perform effects. Only this folder touches Docker, processes, files, sockets, the clock and the
+//! environment.
 //!
-//! [`World`] is the one trait; `docker`, `local` and `sim` are its twins. `services` holds what the two real worlds
-//! share. Knows the effects and nothing of scripts, the journal or the gateway.
+//! [`World`] is the trait. `docker`, `local` and `sim` implement it and behave alike; `services` holds what the two
+//! real worlds share. A world knows effects, but no scripts, no journal and no gateway.
 
-pub mod approvals;
+pub mod approval_store;
 pub mod clock;
 pub mod docker;
+pub mod docker_glob;
 pub mod dockerignore;
 pub mod engine;
-pub mod holder;
+pub mod folder_copy;
 pub mod local;
-pub mod path_pattern;
-pub mod real;
-pub mod replica;
+pub mod process_identity;
+pub mod real_world;
 pub mod services;
 pub mod sim;
 
@@ -32,42 +32,49 @@ use crate::effect::fault::FaultKind;
 use crate::effect::{Effect, EffectError, Outcome};
 use clock::Clock;
 
-/// Something that performs effects.
+/// Performs effects.
 pub trait World: Send + Sync {
-    /// `docker`, `local` or `sim`: what `--engine` says.
+    /// Returns the kind of the world as `--engine` spells it: `docker`, `local` or `sim`.
     fn name(&self) -> &'static str;
 
+    /// Returns the clock that everything in this world goes by.
     fn clock(&self) -> Arc<dyn Clock>;
 
-    /// A copy of the world as it is now, to look at without a change; none of what there is only once.
+    /// Returns a copy of the world as it is now, for reads that must change nothing. `None` for a real world, which
+    /// cannot be copied.
     fn frozen(&self) -> Option<Arc<dyn World>> {
         None
     }
 
-    /// Performs one effect. Keeps to `call.cancel` in every wait; the gateway drops the future when the
-    /// effect's deadline passes, so nothing may be left half-done that a later look would not show.
+    /// Performs one effect. Every wait ends when `call.cancel` fires. The gateway drops the future when the effect's
+    /// deadline passes, so a half-done change must be visible to a later inspection.
     ///
     /// # Errors
-    /// With `applied: no` only when certainly nothing was changed.
+    ///
+    /// Returns an error with `applied: no` only when certainly nothing was changed.
     fn perform<'a>(&'a self, call: &'a Call, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>>;
 }
 
-/// What comes along with an effect: who asks, and how to tell of progress.
+/// The context of one effect: which run asks for it, and how to report progress.
 #[derive(Clone)]
 pub struct Call {
+    /// The run that asks.
     pub run: RunId,
+    /// The position of the effect in the run.
     pub seq: Seq,
+    /// Resolves the secrets that the effect names.
     pub vault: Arc<Vault>,
-    /// The number under which the run holds the lock of the service that this is for; none without a lock.
+    /// The epoch of the lock that the run holds on the service of this effect. `None` without a lock.
     pub epoch: Option<u64>,
     /// Fires when the effect should stop waiting.
     pub cancel: CancellationToken,
+    /// Receives the effect's progress.
     pub progress: ProgressSink,
-    /// What shall go wrong with it. Only a simulated world brings it about; the real ones have faults of their own.
+    /// The fault to inject. Only a simulated world injects it; real worlds have faults of their own.
     pub fault: Option<FaultKind>,
 }
 
-/// Takes what an effect tells of itself while it is under way.
+/// Receives what an effect reports while it runs.
 pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// One line of progress.
@@ -75,37 +82,39 @@ pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 pub struct Progress {
     /// The latest line of a build or pull, or the state of a wait.
     pub text: String,
-    /// How much is done, 0 to 1, where that is known.
+    /// The share that is done, from 0 to 1, where it is known.
     pub fraction: Option<f32>,
 }
 
 impl Call {
-    /// A call that nobody watches, for tests and for the engine's own questions.
+    /// Creates a call that reports no progress, for tests and for internal requests.
     pub fn silent(run: RunId, seq: Seq, vault: Arc<Vault>) -> Self {
         Self { run, seq, vault, epoch: None, cancel: CancellationToken::new(), progress: Arc::new(|_| {}), fault: None }
     }
 
-    /// The value of the label [`labels::EFFECT`]: `RUN/SEQ`.
+    /// Returns the value of the label [`labels::EFFECT`]: `RUN/SEQ`.
     pub fn effect_id(&self) -> String {
         format!("{}/{}", self.run, self.seq)
     }
 
-    /// Whether what carries these labels was created by this very effect, in a try whose answer got lost.
-    pub fn made(&self, found: &BTreeMap<String, String>) -> bool {
+    /// Returns whether this very effect created the object with these labels, in an attempt whose reply was lost.
+    pub fn created(&self, found: &BTreeMap<String, String>) -> bool {
         found.get(labels::EFFECT).is_some_and(|id| *id == self.effect_id())
     }
 
-    /// The labels that everything created by this call carries.
+    /// Returns the labels of everything that this call creates.
     pub fn labels(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
         let epoch = self.epoch.map(|epoch| (labels::EPOCH, epoch.to_string()));
         [(labels::RUN, self.run.to_string()), (labels::EFFECT, self.effect_id())].into_iter().chain(epoch)
     }
 
-    pub fn tell(&self, text: impl Into<String>) {
+    /// Reports a line of progress.
+    pub fn report_progress(&self, text: impl Into<String>) {
         (self.progress)(Progress { text: text.into(), fraction: None });
     }
 
-    pub fn tell_fraction(&self, text: impl Into<String>, fraction: f32) {
+    /// Reports a line of progress with the share that is done, from 0 to 1.
+    pub fn report_progress_fraction(&self, text: impl Into<String>, fraction: f32) {
         (self.progress)(Progress { text: text.into(), fraction: Some(fraction) });
     }
 }

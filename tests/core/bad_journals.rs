@@ -1,4 +1,5 @@
-//! Journals that are torn, cut, foreign or gone: refused with what is wrong, and nothing of them is lost or changed.
+//! Journals that are torn, truncated, foreign or missing: opening one fails with the reason and changes nothing on
+//! disk.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -13,7 +14,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::play::{header, play};
+use crate::test_run::{header, test_run};
 
 const VERSION_1: &str = include_str!("fixtures/journal_v1.sql");
 const PAGE: usize = 4096;
@@ -34,7 +35,7 @@ fn file(folder: &TempDir) -> PathBuf {
     folder.path().join("journal.db")
 }
 
-/// A journal of a hundred pages, closed.
+/// A closed journal of about a hundred pages.
 fn filled() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fill(&SqliteJournal::open(folder.path()).unwrap());
@@ -48,12 +49,12 @@ fn fill(journal: &SqliteJournal) {
     }
 }
 
-/// What is in a folder, so that it can be seen to stay.
+/// The contents of a folder, to check that nothing changes.
 fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut all: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        // The index of the log is made anew by every reader.
+        // Every reader recreates the index of the log.
         .filter(|path| path.is_file() && !path.to_str().unwrap().ends_with("-shm"))
         .map(|path| (path.clone(), fs::read(path).unwrap()))
         .collect();
@@ -61,48 +62,49 @@ fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     all
 }
 
-/// Refused for writing and for reading, twice, with the same words, and left as it was.
+/// Asserts that opening fails for writing (twice) and for reading with the same message, and leaves the folder
+/// unchanged.
 #[track_caller]
 fn refused(folder: &TempDir) -> String {
     let before = contents(folder.path());
     let message = SqliteJournal::open(folder.path()).unwrap_err().to_string();
     assert_eq!(SqliteJournal::open(folder.path()).unwrap_err().to_string(), message);
     assert_eq!(SqliteJournal::open_to_read(folder.path()).unwrap_err().to_string(), message);
-    assert!(contents(folder.path()) == before, "{message}: something was changed");
+    assert!(contents(folder.path()) == before, "{message}: the folder changed");
     message.replace(folder.path().to_str().unwrap(), "STATE")
 }
 
 #[test]
-fn what_is_no_journal() {
+fn a_file_that_is_not_a_journal() {
     for text in ["this is not a database, it is a note to myself".repeat(50), "x".into()] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(file(&folder), text).unwrap();
         assert_eq!(
             refused(&folder),
-            "the journal `STATE/journal.db` cannot be opened: it is no database, or was cut short"
+            "the journal `STATE/journal.db` cannot be opened: it is not a database, or it is truncated"
         );
     }
 }
 
 #[test]
-fn a_folder_in_its_place() {
+fn a_folder_instead_of_the_journal() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(file(&folder)).unwrap();
     assert_eq!(refused(&folder), "the journal `STATE/journal.db` cannot be opened: it is a folder");
 }
 
 #[test]
-fn a_link_to_nothing() {
+fn a_dangling_symlink() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/nowhere/journal.db", file(&folder)).unwrap();
     assert_eq!(
         refused(&folder),
-        "the journal `STATE/journal.db` cannot be opened: it is a link to a file that is not there"
+        "the journal `STATE/journal.db` cannot be opened: it is a link to a file that does not exist"
     );
 }
 
 #[test]
-fn a_database_of_something_else() {
+fn a_database_of_another_program() {
     for version in [0, 1, 2] {
         let folder = tempfile::tempdir().unwrap();
         let other = Connection::open(file(&folder)).unwrap();
@@ -110,7 +112,7 @@ fn a_database_of_something_else() {
         drop(other);
         assert_eq!(
             refused(&folder),
-            "the journal `STATE/journal.db` cannot be opened: it is a database of something else"
+            "the journal `STATE/journal.db` cannot be opened: it is the database of another program"
         );
     }
 }
@@ -119,11 +121,11 @@ fn a_database_of_something_else() {
 fn an_empty_file() {
     let folder = filled();
     fs::write(file(&folder), "").unwrap();
-    assert_eq!(refused(&folder), "the journal `STATE/journal.db` is damaged: it is empty, which a journal never is");
+    assert_eq!(refused(&folder), "the journal `STATE/journal.db` is damaged: the file is empty");
 }
 
-/// A journal that nobody closed: its entries are in the log beside it.
-fn killed() -> TempDir {
+/// A journal that was not closed: its entries are in the write-ahead log next to it.
+fn unclosed() -> TempDir {
     let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let journal = SqliteJournal::open(folder.path()).unwrap();
     for text in ["a", "b", "c"] {
@@ -136,39 +138,39 @@ fn killed() -> TempDir {
 }
 
 #[test]
-fn nobody_closed_it() {
-    let folder = killed();
+fn a_journal_that_was_not_closed() {
+    let folder = unclosed();
     assert_eq!(SqliteJournal::open(folder.path()).unwrap().records(&run()).unwrap().len(), 3);
 }
 
 #[test]
 fn a_log_without_its_journal() {
-    let folder = killed();
+    let folder = unclosed();
     fs::remove_file(file(&folder)).unwrap();
     let size = fs::metadata(folder.path().join("journal.db-wal")).unwrap().len();
-    let text = format!("`journal.db-wal` beside it has {size} bytes of its entries");
+    let text = format!("`journal.db-wal` next to it has {size} bytes of its entries");
     assert_eq!(refused(&folder), format!("the journal `STATE/journal.db` is damaged: it is missing, but {text}"));
     fs::write(file(&folder), "").unwrap();
     assert_eq!(refused(&folder), format!("the journal `STATE/journal.db` is damaged: it is empty, but {text}"));
 }
 
 #[test]
-fn a_journal_with_a_log_of_garbage() {
-    let folder = killed();
+fn a_journal_with_a_corrupt_log() {
+    let folder = unclosed();
     fs::write(folder.path().join("journal.db-wal"), "not a log at all".repeat(10)).unwrap();
-    assert!(refused(&folder).ends_with("`journal.db-wal` beside it, which has its latest entries, is no log"));
+    assert!(refused(&folder).ends_with("`journal.db-wal` next to it, which has its latest entries, is not a log"));
 }
 
 #[test]
-fn a_journal_without_its_log_is_what_it_was_when_it_was_last_closed() {
+fn a_closed_journal_is_complete_without_its_log() {
     let folder = filled();
     assert!(!folder.path().join("journal.db-wal").exists(), "a closed journal is one file");
     assert_eq!(SqliteJournal::open(folder.path()).unwrap().records(&run()).unwrap().len(), 501);
 }
 
 #[test]
-fn a_log_that_is_torn_at_its_end_gives_all_that_was_whole() {
-    let folder = killed();
+fn a_torn_log_keeps_every_complete_entry() {
+    let folder = unclosed();
     let log = folder.path().join("journal.db-wal");
     let bytes = fs::read(&log).unwrap();
     fs::write(&log, &bytes[..bytes.len() - 10]).unwrap();
@@ -177,7 +179,7 @@ fn a_log_that_is_torn_at_its_end_gives_all_that_was_whole() {
 }
 
 #[test]
-fn cut_anywhere() {
+fn truncated_at_any_size() {
     let whole = fs::read(file(&filled())).unwrap();
     for size in [1, 50, 100, 512, PAGE - 1, PAGE, PAGE + 1, 20 * PAGE, whole.len() / 2, whole.len() - PAGE] {
         let folder = tempfile::tempdir().unwrap();
@@ -188,7 +190,7 @@ fn cut_anywhere() {
 }
 
 #[test]
-fn pages_that_are_not_its_own() {
+fn overwritten_pages() {
     let whole = fs::read(file(&filled())).unwrap();
     let pages = whole.len() / PAGE;
     for (page, from) in [(1, None), (pages / 2, None), (pages - 1, None), (2, Some(pages / 2)), (0, Some(3))] {
@@ -203,7 +205,7 @@ fn pages_that_are_not_its_own() {
 }
 
 #[test]
-fn a_value_that_was_changed_is_found() {
+fn a_changed_value_is_detected() {
     let folder = tempfile::tempdir().unwrap();
     let journal = SqliteJournal::open(folder.path()).unwrap();
     journal.append(&run(), 5, &logged(&"x".repeat(20_000)), Durability::Power).unwrap();
@@ -218,22 +220,22 @@ fn a_value_that_was_changed_is_found() {
     }
 }
 
-/// The journal is broken by `harm` at its fourth entry; no effect may follow.
+/// Damages an open journal with `damage`; returns the error of the append that notices it.
 #[track_caller]
-fn broken_in_the_middle(harm: fn(&Path)) -> EffectError {
+fn append_error_after(damage: fn(&Path)) -> EffectError {
     let folder = tempfile::tempdir().unwrap();
     let journal = SqliteJournal::open(folder.path()).unwrap();
     fill(&journal);
-    harm(folder.path());
+    damage(folder.path());
     let error = (0..100)
         .find_map(|n| journal.append(&run(), n, &logged("more"), Durability::Power).err())
-        .expect("a broken journal takes nothing");
+        .expect("a damaged journal accepts no entry");
     assert!(matches!(error, JournalError::Damaged { .. }), "{error:?}");
     error.into()
 }
 
 #[test]
-fn one_that_breaks_in_the_middle_of_a_run_ends_it() {
+fn damage_during_a_run_ends_the_run() {
     let garbage = |folder: &Path| {
         let path = folder.join("journal.db");
         let raw = Connection::open(&path).unwrap();
@@ -241,7 +243,7 @@ fn one_that_breaks_in_the_middle_of_a_run_ends_it() {
         let pages = fs::metadata(&path).unwrap().len() as usize / PAGE;
         let database = fs::File::options().write(true).open(&path).unwrap();
         database.write_all_at(&vec![0xAB; (pages - 1) * PAGE], PAGE as u64).unwrap();
-        // Makes the other connection forget the pages that it knows.
+        // Invalidates the page cache of the other connection.
         drop(raw.pragma_update(None, "user_version", 2));
     };
     let removed = |folder: &Path| fs::remove_file(folder.join("journal.db")).unwrap();
@@ -250,8 +252,8 @@ fn one_that_breaks_in_the_middle_of_a_run_ends_it() {
         fs::copy(&path, folder.join("copy")).unwrap();
         fs::rename(folder.join("copy"), path).unwrap();
     };
-    for harm in [garbage as fn(&Path), removed, replaced] {
-        let error = broken_in_the_middle(harm);
+    for damage in [garbage as fn(&Path), removed, replaced] {
+        let error = append_error_after(damage);
         assert_eq!(error.kind, ErrorKind::Journal, "{error}");
         assert!(error.hint.unwrap().contains("what this run left behind"), "{}", error.message);
     }
@@ -264,7 +266,7 @@ fn version_1() -> TempDir {
 }
 
 #[test]
-fn a_journal_of_version_1_is_read_as_it_was() {
+fn a_version_1_journal_is_read() {
     let folder = version_1();
     let journal = SqliteJournal::open(folder.path()).unwrap();
     let runs = journal.runs(10).unwrap();
@@ -280,7 +282,7 @@ fn a_journal_of_version_1_is_read_as_it_was() {
 }
 
 #[test]
-fn a_migration_that_is_killed_leaves_the_version_before() {
+fn a_killed_migration_leaves_the_old_version() {
     let folder = version_1();
     let raw = Connection::open(file(&folder)).unwrap();
     raw.execute_batch("PRAGMA journal_mode = wal; BEGIN IMMEDIATE; DROP TABLE runs; PRAGMA user_version = 2").unwrap();
@@ -292,18 +294,18 @@ fn a_migration_that_is_killed_leaves_the_version_before() {
 }
 
 #[test]
-fn a_newer_one_is_left_alone() {
+fn a_newer_journal_is_not_touched() {
     let folder = filled();
     Connection::open(file(&folder)).unwrap().pragma_update(None, "user_version", 99).unwrap();
     assert!(refused(&folder).ends_with("was written by a newer deployer (journal version 99, this one knows 2)"));
 }
 
 #[test]
-fn nothing_was_done_where_there_is_no_journal() {
+fn no_effect_is_performed_without_a_journal() {
     let folder = tempfile::tempdir().unwrap();
     let journal = std::sync::Arc::new(SqliteJournal::open(folder.path()).unwrap());
     fs::remove_file(file(&folder)).unwrap();
-    let played = play("docker_run(#{name: \"web\", image: \"web:v1\"});").journal(journal).run();
-    assert!(played.end.is_err());
-    assert_eq!(played.before, played.after);
+    let finished = test_run("docker_run(#{name: \"web\", image: \"web:v1\"});").journal(journal).run();
+    assert!(finished.end.is_err());
+    assert_eq!(finished.before, finished.after);
 }

@@ -1,32 +1,33 @@
-//! The canary script on a simulated host: healthy ones are promoted, ill ones get no requests any more.
+//! The canary script on a simulated host: a healthy canary is promoted, an unhealthy one loses its traffic.
 
 use deployer::journal::entry::{Intent, RunStatus};
 use deployer::script::source::SHIPPED;
-use deployer::world::sim::{Behaviour, Page, Person, Placed, Scenario, SimImage};
+use deployer::world::sim::{Behaviour, InitialContainer, Scenario, SimApprover, SimImage, SimResponse};
 use serde_json::{Value, json};
 
-use crate::crash::{Crash, When};
-use crate::deploys::{PORT, difference};
-use crate::play::{Play, Played, play};
+use crate::crash::CrashPoint;
+use crate::host_snapshots::difference;
+use crate::shipped_deploys::PORT;
+use crate::test_run::{FinishedRun, TestRun, test_run};
 
-/// What the new version answers.
-fn app(body: &str, page: Page) -> Behaviour {
-    Behaviour { page: Page { body: body.into(), ..page }, ..Behaviour::default() }
+/// An app that answers with this body.
+fn app(body: &str, page: SimResponse) -> Behaviour {
+    Behaviour { response: SimResponse { body: body.into(), ..page }, ..Behaviour::default() }
 }
 
-fn page(takes_ms: u64) -> Page {
-    Page { takes_ms, ..Page::default() }
+fn page(takes_ms: u64) -> SimResponse {
+    SimResponse { takes_ms, ..SimResponse::default() }
 }
 
-/// `web` behind a route, with so many visitors a second.
-pub fn site(new: Page, visitors_per_second: u64) -> Scenario {
+/// `web` behind a route, with this many requests per second.
+pub fn site(new: SimResponse, requests_per_second: u64) -> Scenario {
     let spec = json!({
         "name": "web", "image": "web:v1", "ports": ["127.0.0.1:8081:5000"], "service": "web", "role": "live",
     });
     let mut scenario = Scenario {
         images: vec![SimImage::new("web:v1", app("v1", page(20))), SimImage::new("web:v2", app("v2", new))],
-        containers: vec![Placed::new(serde_json::from_value(spec).unwrap())],
-        visitors_per_second,
+        containers: vec![InitialContainer::new(serde_json::from_value(spec).unwrap())],
+        requests_per_second,
         ..Scenario::default()
     };
     let route = json!({
@@ -38,7 +39,7 @@ pub fn site(new: Page, visitors_per_second: u64) -> Scenario {
     scenario
 }
 
-pub fn given() -> Value {
+pub fn params() -> Value {
     json!({
         "service": "web", "image": "web:v2", "traffic": {"keep_warm": "1s"},
         "steps": [{"weight": 10, "stay": "20s"}, {"weight": 50, "stay": "20s"}],
@@ -47,120 +48,120 @@ pub fn given() -> Value {
     })
 }
 
-fn canary(scenario: Scenario, more: Value) -> Play {
+fn canary(scenario: Scenario, overrides: Value) -> TestRun {
     let text = SHIPPED.iter().find(|(name, _)| *name == "canary.rhai").unwrap().1;
-    let mut all = given();
-    all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    play(text).on(scenario).with(all)
+    let mut all = params();
+    all.as_object_mut().unwrap().extend(overrides.as_object().unwrap().clone());
+    test_run(text).on(scenario).with(all)
 }
 
-fn serves(played: &Played) -> String {
-    played.world.answer(PORT).unwrap().page.body
+fn live_version(finished: &FinishedRun) -> String {
+    finished.world.response_on_port(PORT).unwrap().response.body
 }
 
-/// Everything is as before, and all requests went back in one switch.
-fn aborted(played: &Played, why: &str) {
-    assert_eq!(played.status(), RunStatus::Failed, "{}", played.report());
-    assert!(played.report().contains(why), "{}", played.report());
-    assert_eq!(played.before, played.after, "{}", difference(&played.before, &played.after));
-    assert_eq!(serves(played), "v1");
-    let undone = played.intents().into_iter().filter(|intent| intent.undoes.is_some());
-    let steered: Vec<_> = undone.filter(|intent| intent.kind.starts_with("traffic_")).collect();
-    let switch = steered.first().unwrap();
+/// Asserts that everything is as before and that one switch moved all traffic back.
+fn assert_aborted(finished: &FinishedRun, reason: &str) {
+    assert_eq!(finished.status(), RunStatus::Failed, "{}", finished.report());
+    assert!(finished.report().contains(reason), "{}", finished.report());
+    assert_eq!(finished.before, finished.after, "{}", difference(&finished.before, &finished.after));
+    assert_eq!(live_version(finished), "v1");
+    let undone = finished.intents().into_iter().filter(|intent| intent.undoes.is_some());
+    let traffic_undos: Vec<_> = undone.filter(|intent| intent.kind.starts_with("traffic_")).collect();
+    let switch = traffic_undos.first().unwrap();
     assert_eq!(switch.kind, "traffic_switch");
-    // Whatever is taken back later leaves the new version without requests.
-    let gives_nothing = |intent: &Intent| match intent.kind.as_str() {
+    // What is undone after the switch must not send requests to the new version again.
+    let sends_nothing_to_new = |intent: &Intent| match intent.kind.as_str() {
         "traffic_switch" => intent.args == switch.args,
         "traffic_set" => intent.args["targets"].as_array().unwrap().len() == 1,
         kind => kind == "traffic_route",
     };
-    assert!(steered.iter().all(gives_nothing), "{steered:#?}");
+    assert!(traffic_undos.iter().all(sends_nothing_to_new), "{traffic_undos:#?}");
 }
 
 #[test]
-fn a_healthy_canary_is_promoted_as_it_is() {
-    let played = canary(site(page(20), 100), json!({})).run();
-    assert_eq!(played.status(), RunStatus::Succeeded, "{}", played.report());
-    assert_eq!(serves(&played), "v2");
-    assert_eq!(played.after.containers.keys().collect::<Vec<_>>(), ["web"]);
-    let started = played.effects().iter().filter(|effect| effect.starts_with("docker_run")).count();
-    assert_eq!(started, 1, "the container that was judged is the one that serves");
-    assert_eq!(played.after.routes["web"].values().collect::<Vec<_>>(), [&1]);
-    // The next one finds everything in its place.
-    let next = canary(Scenario::default(), json!({"image": "web:v1"})).in_world(played.world.clone()).run();
+fn a_healthy_canary_is_promoted_without_a_restart() {
+    let finished = canary(site(page(20), 100), json!({})).run();
+    assert_eq!(finished.status(), RunStatus::Succeeded, "{}", finished.report());
+    assert_eq!(live_version(&finished), "v2");
+    assert_eq!(crate::host_snapshots::without_releases(&finished.after), ["web"]);
+    let started = finished.effects().iter().filter(|effect| effect.starts_with("docker_run")).count();
+    assert_eq!(started, 1, "the judged container is the one that serves");
+    assert_eq!(finished.after.routes["web"].values().collect::<Vec<_>>(), [&1]);
+    // The next deploy works on the result of this one.
+    let next = canary(Scenario::default(), json!({"image": "web:v1"})).in_world(finished.world.clone()).run();
     assert_eq!(next.status(), RunStatus::Succeeded, "{}", next.report());
-    assert_eq!(serves(&next), "v1");
+    assert_eq!(live_version(&next), "v1");
 }
 
 #[test]
-fn an_ill_canary_gets_no_requests_any_more() {
-    let two_percent = Page { fails_every: 50, ..page(20) };
-    aborted(&canary(site(two_percent, 1_000), json!({})).run(), "failed requests: 2.00 %");
-    aborted(&canary(site(page(26), 100), json!({})).run(), "slower");
-    let dead = Page { fails_every: 2, ..page(20) };
-    aborted(&canary(site(dead, 100), json!({})).run(), "failed requests: 50.00 %");
+fn an_unhealthy_canary_loses_its_traffic() {
+    let two_percent = SimResponse { fails_every: 50, ..page(20) };
+    assert_aborted(&canary(site(two_percent, 1_000), json!({})).run(), "failed requests: 2.00 %");
+    assert_aborted(&canary(site(page(26), 100), json!({})).run(), "slower");
+    let dead = SimResponse { fails_every: 2, ..page(20) };
+    assert_aborted(&canary(site(dead, 100), json!({})).run(), "failed requests: 50.00 %");
 }
 
 #[test]
-fn no_data_never_passes_and_a_person_decides() {
+fn too_little_data_needs_an_approval() {
     let quiet = || site(page(20), 0);
-    let nobody = canary(quiet(), json!({})).run();
-    aborted(&nobody, "nobody said yes in time");
-    let told = nobody.world.sent();
-    let message = told[0].message.as_deref().unwrap();
+    let unanswered = canary(quiet(), json!({})).run();
+    assert_aborted(&unanswered, "no approval in time");
+    let notifications = unanswered.world.notifications();
+    let message = notifications[0].message.as_deref().unwrap();
     assert!(message.contains("the new version had 0 requests, 50 are needed"), "{message}");
 
-    let no = Person { approves: false, ..Person::default() };
-    aborted(&canary(Scenario { people: vec![no], ..quiet() }, json!({})).run(), "somebody@here said no");
-    let yes = Person::default();
-    let played = canary(Scenario { people: vec![yes], ..quiet() }, json!({})).run();
-    assert_eq!(played.status(), RunStatus::Succeeded, "{}", played.report());
-    assert_eq!(serves(&played), "v2");
+    let no = SimApprover { approves: false, ..SimApprover::default() };
+    assert_aborted(&canary(Scenario { approvers: vec![no], ..quiet() }, json!({})).run(), "refused by someone@here");
+    let yes = SimApprover::default();
+    let finished = canary(Scenario { approvers: vec![yes], ..quiet() }, json!({})).run();
+    assert_eq!(finished.status(), RunStatus::Succeeded, "{}", finished.report());
+    assert_eq!(live_version(&finished), "v2");
 }
 
 #[test]
-fn gates_between_steps_are_kept() {
+fn gates_between_steps_are_enforced() {
     let steps = json!([{"weight": 50, "stay": "20s", "approve": true}]);
-    aborted(&canary(site(page(20), 100), json!({"steps": steps})).run(), "nobody said yes in time");
-    let yes = Scenario { people: vec![Person::default()], ..site(page(20), 100) };
+    assert_aborted(&canary(site(page(20), 100), json!({"steps": steps})).run(), "no approval in time");
+    let yes = Scenario { approvers: vec![SimApprover::default()], ..site(page(20), 100) };
     assert_eq!(canary(yes, json!({"steps": steps})).run().status(), RunStatus::Succeeded);
     let budget = json!({"require": {"p99_ms": 10.0}});
-    aborted(&canary(site(page(20), 100), budget).run(), "p99");
+    assert_aborted(&canary(site(page(20), 100), budget).run(), "p99");
     let path = json!({"require": {"path": "/deep"}});
-    let mut sick = site(page(20), 100);
-    if let Some(image) = sick.images.last_mut() {
+    let mut unhealthy = site(page(20), 100);
+    if let Some(image) = unhealthy.images.last_mut() {
         let mut behaviour = app("v2", page(20));
-        behaviour.paths.insert("/deep".into(), Page::status(503));
+        behaviour.paths.insert("/deep".into(), SimResponse::status(503));
         image.behaviour = behaviour.into();
     }
-    aborted(&canary(sick, path).run(), "did not become healthy");
+    assert_aborted(&canary(unhealthy, path).run(), "was not healthy within");
 }
 
 #[test]
-fn a_script_has_gates_of_its_own() {
+fn a_script_can_add_its_own_gate() {
     let text = SHIPPED.iter().find(|(name, _)| *name == "canary.rhai").unwrap().1;
-    let own = text.replace(
+    let customized = text.replace(
         "        log(`${judged.verdict}:",
         "        if judged.candidate.requests < 1000000 { fail(\"not enough for me\"); }\n        log(`${judged.verdict}:",
     );
-    assert_ne!(own, text);
-    aborted(&play(&own).on(site(page(20), 100)).with(given()).run(), "not enough for me");
+    assert_ne!(customized, text);
+    assert_aborted(&test_run(&customized).on(site(page(20), 100)).with(params()).run(), "not enough for me");
 }
 
-/// Killed while a person is waited for: the resumed run goes on waiting, and asks nobody twice.
+/// Killed while it waits for an approval: the resumed run keeps waiting and does not ask again.
 #[test]
-fn a_resumed_run_goes_on_waiting() {
+fn a_resumed_run_keeps_waiting_for_approval() {
     let ask = "params(#{}); lock(\"web\"); let answer = approval_wait(\"go on?\", #{timeout: \"10m\"}); answer.by";
-    let person = Person { after_ms: 300_000, ..Person::default() };
-    let scenario = Scenario { people: vec![person], ..Scenario::default() };
-    let whole = play(ask).on(scenario.clone()).run();
-    assert_eq!(whole.value(), "somebody@here");
+    let approver = SimApprover { after_ms: 300_000, ..SimApprover::default() };
+    let scenario = Scenario { approvers: vec![approver], ..Scenario::default() };
+    let whole = test_run(ask).on(scenario.clone()).run();
+    assert_eq!(whole.value(), "someone@here");
     for at in 1..whole.records().len() as u64 {
-        for when in [When::After(at), When::Before(at + 1)] {
-            let played = play(ask).on(scenario.clone()).crash(Crash::new(when)).run();
-            let end = played.resume();
-            assert_eq!((end.status, end.value), (RunStatus::Succeeded, json!("somebody@here")), "{when:?}");
-            let questions = played.effects().iter().filter(|effect| effect.starts_with("approval_wait")).count();
+        for when in [CrashPoint::After(at), CrashPoint::Before(at + 1)] {
+            let finished = test_run(ask).on(scenario.clone()).crash(when).run();
+            let end = finished.resume();
+            assert_eq!((end.status, end.value), (RunStatus::Succeeded, json!("someone@here")), "{when:?}");
+            let questions = finished.effects().iter().filter(|effect| effect.starts_with("approval_wait")).count();
             assert!(questions <= 2, "{when:?}");
         }
     }

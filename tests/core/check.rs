@@ -1,4 +1,4 @@
-//! What `deployer check` says.
+//! The diagnostics of `deployer check`.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use deployer::script::check::check;
 use deployer::script::source::{Source, SourceLoader};
 use insta::assert_snapshot;
 
-use crate::play::{Modules, render};
+use crate::test_run::{Modules, render};
 
 pub fn loader(modules: &[(&str, &str)]) -> Arc<dyn SourceLoader> {
     Arc::new(Modules(modules.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()))
@@ -14,10 +14,10 @@ pub fn loader(modules: &[(&str, &str)]) -> Arc<dyn SourceLoader> {
 
 pub fn checked(script: &str, modules: &[(&str, &str)]) -> String {
     let found = check(Source::new("test.rhai", script), &loader(modules));
-    tidy(&found.iter().map(|diagnostic| render(diagnostic)).collect::<Vec<_>>().join("\n"))
+    trim_report(&found.iter().map(|diagnostic| render(diagnostic)).collect::<Vec<_>>().join("\n"))
 }
 
-pub fn tidy(text: &str) -> String {
+pub fn trim_report(text: &str) -> String {
     text.lines().filter(|line| !line.trim().is_empty()).map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
@@ -31,7 +31,7 @@ dokcer_run(#{name: "web"});"#, &[]), @r#"
      1 │ let x = 1;
      2 │ dokcer_run(#{name: "web"});
        · ─────┬────
-       ·      ╰── not known
+       ·      ╰── unknown function
        ╰────
       help: did you mean `docker_run`?
     "#);
@@ -47,7 +47,7 @@ fn a_wrong_number_of_arguments() {
        · ─────┬─────
        ·      ╰── 0 given
        ╰────
-      help: it is called as docker_stop(container, #{grace, signal, missing_ok})
+      help: usage: docker_stop(container, #{grace, signal, missing_ok})
     "#);
 }
 
@@ -94,7 +94,7 @@ log(p.prot + p.health.pth);"#, &[]), @r#"
 }
 
 #[test]
-fn an_unresolved_module_is_told_once() {
+fn an_unresolved_module_is_reported_once() {
     assert_snapshot!(checked(r#"import "std/releas" as r;
 r::live("x");"#, &[]), @r#"
     deployer::script::unknown_module
@@ -119,10 +119,10 @@ fn g() { a::f() }"#)]), @r#"
        ╭─[b:1:1]
      1 │ import "a" as a;
        · ───┬──
-       ·    ╰── closes the circle
+       ·    ╰── closes the cycle
      2 │ fn g() { a::f() }
        ╰────
-      help: move what both need into a module of its own
+      help: move what both need into a third module
     "#);
 }
 
@@ -140,7 +140,7 @@ fn a_syntax_error() {
 }
 
 #[test]
-fn an_open_block() {
+fn an_unclosed_block() {
     assert_snapshot!(checked(r#"if true { log(1);"#, &[]), @r#"
     deployer::script::syntax
       × expecting '}' to terminate this block
@@ -151,10 +151,10 @@ fn an_open_block() {
 }
 
 #[test]
-fn an_open_text() {
+fn an_unclosed_string() {
     assert_snapshot!(checked(r#"let s = "abc;"#, &[]), @r#"
     deployer::script::syntax
-      × this text has no end: its closing quote is missing
+      × this string has no closing quote
        ╭─[test.rhai:1:9]
      1 │ let s = "abc;
        ·         ──┬──
@@ -175,7 +175,7 @@ a::f();"#, &[("a", r#"fn f() {
      1 │ fn f() {
      2 │   dokcer_list()
        ·   ─────┬─────
-       ·        ╰── not known
+       ·        ╰── unknown function
      3 │ }
        ╰────
       help: did you mean `docker_list`?
@@ -210,7 +210,7 @@ a::f(1);"#, &[("a", r#"fn f() { 1 }"#)]), @r#"
      1 │ import "a" as a;
      2 │ a::ff();
        ·    ─┬
-       ·     ╰── not known
+       ·     ╰── unknown function
      3 │ a::f(1);
        ╰────
       help: did you mean `a::f`?
@@ -230,14 +230,14 @@ fn a_captured_loop_variable() {
     assert_snapshot!(checked(r#"let l = [];
 for i in 0..3 { l.push(|| i); }"#, &[]), @r#"
     deployer::script::captured_loop_variable
-      ⚠ this closure captures the loop variable `i`: all of them will see its last value
+      ⚠ this closure captures the loop variable `i`: every closure will see its last value
        ╭─[test.rhai:2:27]
      1 │ let l = [];
      2 │ for i in 0..3 { l.push(|| i); }
        ·                           ┬
        ·                           ╰── the loop variable
        ╰────
-      help: copy it first: `let mine = i;`, and use `mine` in the closure
+      help: copy it first, `let copy = i;`, and use `copy` in the closure
     "#);
 }
 
@@ -258,7 +258,7 @@ log(servce);"#, &[]), @r#"
 }
 
 #[test]
-fn a_variable_that_a_function_does_not_see() {
+fn a_variable_outside_the_scope_of_a_function() {
     assert_snapshot!(checked(r#"let service = 1;
 fn f() { service }"#, &[]), @r#"
     deployer::script::unknown_name
@@ -269,7 +269,7 @@ fn f() { service }"#, &[]), @r#"
        ·          ───┬───
        ·             ╰── here
        ╰────
-      help: functions do not see the variables of the script: hand it over as an argument
+      help: functions cannot see the variables of the script: pass it as an argument
     "#);
 }
 
@@ -291,14 +291,13 @@ fn a_module_that_is_not_imported() {
 fn a_reserved_word_as_a_key() {
     assert_snapshot!(checked(r#"docker_list(#{default: 1});"#, &[]), @r#"
     deployer::script::syntax
-      × `default` is a word that the language keeps for itself
+      × `default` is a reserved word
        ╭─[test.rhai:1:15]
      1 │ docker_list(#{default: 1});
        ·               ───┬───
        ·                  ╰── here
        ╰────
-      help: as a key write it in quotes: `#{"default": ...}`, `map["default"]`; else choose another
-            name
+      help: quote it as a map key: `#{"default": ...}`, `map["default"]`; otherwise use another name
     "#);
 }
 
@@ -307,14 +306,14 @@ fn a_reserved_word_as_a_property() {
     assert_snapshot!(checked(r#"let p = #{};
 log(p.with);"#, &[]), @r#"
     deployer::script::syntax
-      × `with` is a word that the language keeps for itself
+      × `with` is a reserved word
        ╭─[test.rhai:2:7]
      1 │ let p = #{};
      2 │ log(p.with);
        ·       ──┬─
        ·         ╰── here
        ╰────
-      help: as a key write it in quotes: `#{"with": ...}`, `map["with"]`; else choose another name
+      help: quote it as a map key: `#{"with": ...}`, `map["with"]`; otherwise use another name
     "#);
 }
 
@@ -322,13 +321,13 @@ log(p.with);"#, &[]), @r#"
 fn a_reserved_word_as_a_name() {
     assert_snapshot!(checked(r#"let new = 1;"#, &[]), @r#"
     deployer::script::syntax
-      × `new` is a word that the language keeps for itself
+      × `new` is a reserved word
        ╭─[test.rhai:1:5]
      1 │ let new = 1;
        ·     ─┬─
        ·      ╰── here
        ╰────
-      help: as a key write it in quotes: `#{"new": ...}`, `map["new"]`; else choose another name
+      help: quote it as a map key: `#{"new": ...}`, `map["new"]`; otherwise use another name
     "#);
 }
 
@@ -336,13 +335,13 @@ fn a_reserved_word_as_a_name() {
 fn single_quotes() {
     assert_snapshot!(checked(r#"let x = 'abc';"#, &[]), @r#"
     deployer::script::syntax
-      × 'abc' is not one character
+      × 'abc' is not a single character
        ╭─[test.rhai:1:9]
      1 │ let x = 'abc';
        ·         ┬
        ·         ╰── here
        ╰────
-      help: text stands in double quotes
+      help: write text in double quotes
     "#);
 }
 
@@ -356,14 +355,14 @@ check(1);"#, &[]), @r#"
      1 │ let check = |x| x;
      2 │ check(1);
        · ──┬──
-       ·   ╰── not known
+       ·   ╰── unknown function
        ╰────
-      help: a closure that a variable holds is called by `check.call(...)`
+      help: call a closure in a variable with `check.call(...)`
     "#);
 }
 
 #[test]
-fn a_wrong_type_of_a_parameter() {
+fn an_unknown_parameter_type() {
     assert_snapshot!(checked(r#"params(#{a: required("strng", "x")});"#, &[]), @r#"
     deployer::script::invalid
       × `strng` is not a parameter type; did you mean `string`?
@@ -376,7 +375,7 @@ fn a_wrong_type_of_a_parameter() {
 }
 
 #[test]
-fn sound_scripts_have_nothing_to_tell() {
+fn valid_scripts_have_no_diagnostics() {
     for script in [
         "let hooks = #{before: || log(1)}; hooks.before();",
         "let f = |x| x; f.call(1); let g = Fn(\"log\"); g.call(2);",

@@ -1,4 +1,4 @@
-//! The words that are no effects: steps, messages, the end, branches, tries.
+//! Control functions, which are not effects: steps, messages, the end of a run, branches, retries.
 
 use std::time::{Duration, Instant};
 
@@ -6,72 +6,72 @@ use deployer::gateway::fault::{FaultKind, FaultRule};
 use deployer::journal::entry::{Entry, RunStatus};
 use serde_json::json;
 
-use crate::play::{Played, play, run};
+use crate::test_run::{FinishedRun, run, test_run};
 
-fn steps(played: &Played) -> Vec<String> {
+fn steps(finished: &FinishedRun) -> Vec<String> {
     let line = |entry| match entry {
         Entry::StepOpened { seq, title } => Some(format!("{seq} {title}")),
         Entry::StepClosed { seq, ok } => Some(format!("{seq} {ok}")),
         _ => None,
     };
-    played.records().into_iter().filter_map(|record| line(record.entry)).collect()
+    finished.records().into_iter().filter_map(|record| line(record.entry)).collect()
 }
 
 #[test]
 fn steps_nest_and_have_values() {
-    let played = run("let x = step \"a\" { step `b${1}` { 41 } + 1 }; x");
-    assert_eq!(played.value(), 42);
-    assert_eq!(steps(&played), ["1 a", "2 b1", "2 true", "1 true"]);
+    let finished = run("let x = step \"a\" { step `b${1}` { 41 } + 1 }; x");
+    assert_eq!(finished.value(), 42);
+    assert_eq!(steps(&finished), ["1 a", "2 b1", "2 true", "1 true"]);
 }
 
 #[test]
-fn steps_close_however_they_are_left() {
-    let played = run("fn f() { step \"a\" { return 1; } } f()");
-    assert_eq!((played.value(), steps(&played)), (&json!(1), vec!["1 a".into(), "1 true".into()]));
-    let played = run("let n = 0; loop { n += 1; step \"a\" { if n == 2 { break; } continue; } } n");
-    assert_eq!(played.value(), 2);
-    assert_eq!(steps(&played), ["1 a", "1 true", "2 a", "2 true"]);
-    let played = run("step \"a\" { step \"b\" { fail(\"no\"); } }");
-    assert_eq!(steps(&played), ["1 a", "2 b", "2 false", "1 false"]);
-    assert_eq!((played.status(), played.error().as_str()), (RunStatus::Failed, "no"));
-    let played = run("try { step \"a\" { throw \"x\"; } } catch (e) { return e; }");
-    assert_eq!((played.value(), steps(&played)), (&json!("x"), vec!["1 a".into(), "1 false".into()]));
+fn steps_close_on_every_exit() {
+    let finished = run("fn f() { step \"a\" { return 1; } } f()");
+    assert_eq!((finished.value(), steps(&finished)), (&json!(1), vec!["1 a".into(), "1 true".into()]));
+    let finished = run("let n = 0; loop { n += 1; step \"a\" { if n == 2 { break; } continue; } } n");
+    assert_eq!(finished.value(), 2);
+    assert_eq!(steps(&finished), ["1 a", "1 true", "2 a", "2 true"]);
+    let finished = run("step \"a\" { step \"b\" { fail(\"no\"); } }");
+    assert_eq!(steps(&finished), ["1 a", "2 b", "2 false", "1 false"]);
+    assert_eq!((finished.status(), finished.error().as_str()), (RunStatus::Failed, "no"));
+    let finished = run("try { step \"a\" { throw \"x\"; } } catch (e) { return e; }");
+    assert_eq!((finished.value(), steps(&finished)), (&json!("x"), vec!["1 a".into(), "1 false".into()]));
 }
 
 #[test]
 fn messages_are_entries() {
-    let played = run("log(\"a\"); warn(5); print([1, \"x\"]); log(#{k: ()}); log(1.5);");
+    let finished = run("log(\"a\"); warn(5); print([1, \"x\"]); log(#{k: ()}); log(1.5);");
 
-    assert_eq!(played.said(), ["a", "5", "[1, \"x\"]", "{\"k\":null}", "1.5"]);
+    assert_eq!(finished.messages(), ["a", "5", "[1, \"x\"]", "{\"k\":null}", "1.5"]);
 }
 
 #[test]
-fn fail_takes_back_and_shows_its_hint() {
-    let played = run("docker_run(#{name: \"web\", image: \"web:v1\"}); fail(\"too small\", \"free 2 GB\");");
-    assert_eq!((played.status(), played.error().as_str()), (RunStatus::Failed, "too small"));
-    assert!(played.report().contains("help: free 2 GB"), "{}", played.report());
-    assert_eq!(played.before, played.after);
+fn fail_rolls_back_and_shows_its_hint() {
+    let finished = run("docker_run(#{name: \"web\", image: \"web:v1\"}); fail(\"too small\", \"free 2 GB\");");
+    assert_eq!((finished.status(), finished.error().as_str()), (RunStatus::Failed, "too small"));
+    assert!(finished.report().contains("help: free 2 GB"), "{}", finished.report());
+    assert_eq!(finished.before, finished.after);
 }
 
 #[test]
-fn commit_keeps_what_came_before() {
+fn commit_keeps_earlier_changes() {
     let run_one = |name: &str| format!("docker_run(#{{name: \"{name}\", image: \"web:v1\"}});");
-    let played = run(&format!("{}commit();{}fail(\"x\");", run_one("one"), run_one("two")));
-    assert_eq!(played.after.containers.keys().collect::<Vec<_>>(), ["one"]);
-    assert!(played.end().committed);
-    assert_eq!(played.status(), RunStatus::Failed);
+    let finished = run(&format!("{}commit();{}fail(\"x\");", run_one("one"), run_one("two")));
+    assert_eq!(finished.after.containers.keys().collect::<Vec<_>>(), ["one"]);
+    assert!(finished.end().committed);
+    assert_eq!(finished.status(), RunStatus::Failed);
     let late = run("on_rollback(|| { try { commit(); } catch (e) { log(e.message); } }); fail(\"x\");");
-    assert_eq!(late.said(), ["`commit` comes too late: the run is being taken back"]);
+    assert_eq!(late.messages(), ["`commit` is too late: the run is being rolled back"]);
     assert_eq!(late.status(), RunStatus::Failed);
 }
 
 #[test]
 fn undos_and_closures_are_called_in_reverse_order() {
-    let played = run("let name = \"x\"; docker_run(#{name: \"one\", image: \"web:v1\"});
+    let finished = run("let name = \"x\"; docker_run(#{name: \"one\", image: \"web:v1\"});
         on_rollback(|| log(`first ${name}`)); docker_run(#{name: \"two\", image: \"web:v1\"});
         on_rollback(|| { log(\"second\"); docker_list(); }); name = \"y\"; fail(\"x\");");
-    let unwound = played.records().iter().position(|record| record.entry.name() == "unwind_started").unwrap();
-    let after: Vec<String> = played.records()[unwound + 1..]
+    let rollback = finished.records().iter().position(|record| record.entry.name() == "rollback_started").unwrap();
+    let after: Vec<String> = finished.records()[rollback + 1..]
         .iter()
         .filter_map(|record| match &record.entry {
             Entry::Intended { intent } => Some(format!("{} {}", intent.kind, intent.subject)),
@@ -80,20 +80,21 @@ fn undos_and_closures_are_called_in_reverse_order() {
         })
         .collect();
     assert_eq!(after, ["second", "docker_list ", "docker_remove two", "first y", "docker_remove one"]);
-    assert_eq!((played.status(), &played.before), (RunStatus::Failed, &played.after));
+    assert_eq!((finished.status(), &finished.before), (RunStatus::Failed, &finished.after));
 }
 
 #[test]
-fn a_closure_that_fails_leaves_the_run_stuck_with_instructions() {
-    let played = run("docker_run(#{name: \"one\", image: \"web:v1\"}); on_rollback(|| fail(\"cannot\")); fail(\"x\");");
-    assert_eq!((played.status(), played.end().exit_code), (RunStatus::Stuck, 3));
-    assert!(played.end().remaining[0].what.contains("cannot"), "{:?}", played.end().remaining);
-    assert!(played.end().remaining[1].command.as_ref().unwrap().contains("docker_remove"));
-    assert_eq!(played.error(), "x");
+fn a_failed_rollback_closure_leaves_the_run_stuck_with_instructions() {
+    let finished =
+        run("docker_run(#{name: \"one\", image: \"web:v1\"}); on_rollback(|| fail(\"cannot\")); fail(\"x\");");
+    assert_eq!((finished.status(), finished.end().exit_code), (RunStatus::Stuck, 3));
+    assert!(finished.end().remaining[0].what.contains("cannot"), "{:?}", finished.end().remaining);
+    assert!(finished.end().remaining[1].command.as_ref().unwrap().contains("docker_remove"));
+    assert_eq!(finished.error(), "x");
 }
 
 #[test]
-fn what_is_below_a_guard_that_fails_is_neither_taken_back_nor_offered() {
+fn undos_below_a_failed_guard_are_neither_performed_nor_suggested() {
     let run_one = |name: &str| format!("docker_run(#{{name: \"{name}\", image: \"web:v1\"}});");
     let guarded = |closure: &str| {
         let (one, two) = (run_one("one"), run_one("two"));
@@ -101,49 +102,51 @@ fn what_is_below_a_guard_that_fails_is_neither_taken_back_nor_offered() {
             "{one} on_rollback(|| log(\"below\")); on_rollback({closure}, \"deployer run web.rhai\"); {two} fail(\"x\");"
         )
     };
-    let held = run(&guarded("|| fail(\"rows\")"));
-    assert_eq!((held.status(), held.said().len()), (RunStatus::Stuck, 0));
-    let left = &held.end().remaining;
-    assert_eq!(left.len(), 1, "{left:?}");
-    assert!(left[0].what.contains("rows") && left[0].what.contains("stays as it is"), "{left:?}");
-    let typed = format!("deployer resolve {} && deployer run web.rhai --engine sim", held.run);
-    assert_eq!(left[0].command.as_deref(), Some(typed.as_str()));
-    assert_eq!(held.after.containers.keys().collect::<Vec<_>>(), ["one"], "what is above it is taken back");
-    // What fails above it hides what is below it, too.
+    let stuck = run(&guarded("|| fail(\"rows\")"));
+    assert_eq!((stuck.status(), stuck.messages().len()), (RunStatus::Stuck, 0));
+    let remaining = &stuck.end().remaining;
+    assert_eq!(remaining.len(), 1, "{remaining:?}");
+    assert!(remaining[0].what.contains("rows") && remaining[0].what.contains("were not undone"), "{remaining:?}");
+    let expected = format!("deployer resolve {} && deployer run web.rhai --engine sim", stuck.run);
+    assert_eq!(remaining[0].command.as_deref(), Some(expected.as_str()));
+    assert_eq!(stuck.after.containers.keys().collect::<Vec<_>>(), ["one"], "the effects above it are undone");
+    // A failed undo above the guard also stops those below it.
     let refused =
         |nth| FaultRule { kind: "docker_remove".into(), subject: String::new(), nth, fault: FaultKind::Refused };
-    let above = (1..9).fold(play(&guarded("|| log(\"guard\")")), |play, nth| play.fault(refused(nth))).run();
-    let commands: Vec<_> = above.end().remaining.iter().filter_map(|left| left.command.clone()).collect();
+    let above =
+        (1..9).fold(test_run(&guarded("|| log(\"guard\")")), |test_run, nth| test_run.fault(refused(nth))).run();
+    let commands: Vec<_> = above.end().remaining.iter().filter_map(|remaining| remaining.command.clone()).collect();
     assert_eq!(above.status(), RunStatus::Stuck);
     assert!(
         commands.len() == 2 && commands[0].contains("docker_remove") && commands[1].contains("web.rhai"),
         "{commands:?}"
     );
     let open = run(&guarded("|| log(\"guard\")"));
-    assert_eq!((open.status(), open.said()), (RunStatus::Failed, vec!["guard".to_owned(), "below".to_owned()]));
+    assert_eq!((open.status(), open.messages()), (RunStatus::Failed, vec!["guard".to_owned(), "below".to_owned()]));
 }
 
 #[test]
-fn on_finish_is_called_in_every_ending_and_cannot_change_it() {
+fn on_finish_is_called_at_every_end_and_cannot_change_it() {
     let finish = "on_finish(|end| log(`${end.status} ${end.committed} ${end.error}`));";
-    for (script, said, status) in [
+    for (script, message, status) in [
         ("", "succeeded false ", RunStatus::Succeeded),
         ("commit();", "succeeded true ", RunStatus::Succeeded),
         ("docker_run(#{name: \"a1\", image: \"web:v1\"}); fail(\"x\");", "rolled_back false x", RunStatus::Failed),
-        ("docker_run(1);", "failed false `docker_run` takes a map here, not an integer", RunStatus::Invalid),
+        ("commit(); fail(\"x\");", "failed true x", RunStatus::Failed),
+        ("docker_run(1);", "failed false `docker_run` expects a map here, not an integer", RunStatus::Invalid),
         (
             "docker_run(#{name: \"a1\", image: \"web:v1\"}); on_rollback(|| throw 1); fail(\"x\");",
             "stuck false x",
             RunStatus::Stuck,
         ),
     ] {
-        let played = run(&format!("{finish} {script}"));
-        assert_eq!(played.said(), [said], "{script}");
-        assert_eq!(played.status(), status);
+        let finished = run(&format!("{finish} {script}"));
+        assert_eq!(finished.messages(), [message], "{script}");
+        assert_eq!(finished.status(), status);
     }
-    let played = run("on_finish(|end| fail(\"oh\")); on_finish(|end| log(\"still\")); 7");
-    assert_eq!(played.value(), 7);
-    assert_eq!(played.said(), ["still", "`on_finish` failed: oh"]);
+    let finished = run("on_finish(|end| fail(\"oh\")); on_finish(|end| log(\"still\")); 7");
+    assert_eq!(finished.value(), 7);
+    assert_eq!(finished.messages(), ["still", "`on_finish` failed: oh"]);
 }
 
 const BRANCHES: &str = "let x = 1;
@@ -155,16 +158,16 @@ const BRANCHES: &str = "let x = 1;
     docker_list(); r + [x]";
 
 #[test]
-fn branches_have_their_own_copies_and_places() {
-    let places = || {
-        let played = run(BRANCHES);
-        assert_eq!(played.value(), &json!([2, 11, 1, 1]));
+fn branches_have_their_own_variables_and_positions() {
+    let positions = || {
+        let finished = run(BRANCHES);
+        assert_eq!(finished.value(), &json!([2, 11, 1, 1]));
         let mut intents: Vec<String> =
-            played.intents().iter().map(|intent| format!("{} {}", intent.seq, intent.kind)).collect();
+            finished.intents().iter().map(|intent| format!("{} {}", intent.seq, intent.kind)).collect();
         intents.sort();
         intents
     };
-    let first = places();
+    let first = positions();
     assert_eq!(
         first,
         [
@@ -178,49 +181,49 @@ fn branches_have_their_own_copies_and_places() {
         ]
     );
     for _ in 0..50 {
-        assert_eq!(places(), first);
+        assert_eq!(positions(), first);
     }
 }
 
 #[test]
-fn the_first_failure_in_the_order_of_the_script_counts_and_all_is_taken_back() {
-    let played = run("parallel([
+fn the_first_failure_in_script_order_is_reported_and_all_is_rolled_back() {
+    let finished = run("parallel([
         || { docker_run(#{name: \"one\", image: \"web:v1\"}); sleep(\"1s\"); fail(\"one\"); },
         || { docker_run(#{name: \"two\", image: \"web:v1\"}); fail(\"two\"); },
     ])");
-    assert_eq!((played.error().as_str(), played.status()), ("one", RunStatus::Failed));
-    assert_eq!(played.before, played.after);
-    assert_eq!(played.effects().iter().filter(|effect| effect.starts_with("docker_remove")).count(), 2);
+    assert_eq!((finished.error().as_str(), finished.status()), ("one", RunStatus::Failed));
+    assert_eq!(finished.before, finished.after);
+    assert_eq!(finished.effects().iter().filter(|effect| effect.starts_with("docker_remove")).count(), 2);
 }
 
 #[test]
-fn parallel_refuses_what_is_no_closure_or_too_much() {
+fn parallel_takes_at_most_64_closures() {
     assert_eq!(run("parallel([1])").error(), "`parallel` takes closures, not an integer");
     assert!(run("let a = []; for i in 0..65 { a.push(|| 1); } parallel(a)").error().contains("at most 64 closures"));
     assert_eq!(run("parallel([])").value(), &json!([]));
 }
 
 #[test]
-fn branches_import_the_same_module_at_once() {
+fn branches_import_the_same_module_concurrently() {
     let script = "let f = []; for i in 0..16 { f.push(|| { import \"m\" as m; m::two() }); } parallel(f)";
     for _ in 0..10 {
-        let played = play(script).module("m", "fn two() { 2 }").run();
-        assert_eq!(played.value(), &json!(vec![2; 16]));
+        let finished = test_run(script).module("m", "fn two() { 2 }").run();
+        assert_eq!(finished.value(), &json!(vec![2; 16]));
     }
 }
 
 #[test]
-fn retry_tries_in_virtual_time() {
+fn retry_waits_in_virtual_time() {
     let began = Instant::now();
     let script = "let n = 0; let r = retry(#{attempts: 4, delay: \"10m\", backoff: 2}, || { n += 1; if n < 3 { fail(\"not yet\"); } n });
         [r, n, now().unix_ms]";
-    let played = run(script);
-    assert_eq!(played.said(), ["attempt 1 of 4 failed: not yet", "attempt 2 of 4 failed: not yet"]);
-    assert_eq!(played.value()[0], 3);
-    assert_eq!(played.effects(), ["sleep 10m", "sleep 20m", "now"]);
+    let finished = run(script);
+    assert_eq!(finished.messages(), ["attempt 1 of 4 failed: not yet", "attempt 2 of 4 failed: not yet"]);
+    assert_eq!(finished.value()[0], 3);
+    assert_eq!(finished.effects(), ["sleep 10m", "sleep 20m", "now"]);
     assert!(began.elapsed() < Duration::from_secs(20));
-    let played = run("retry(#{attempts: 2, delay: ()}, || fail(\"never\"))");
-    assert_eq!((played.error().as_str(), played.effects().len()), ("never", 1));
+    let finished = run("retry(#{attempts: 2, delay: ()}, || fail(\"never\"))");
+    assert_eq!((finished.error().as_str(), finished.effects().len()), ("never", 1));
 }
 
 #[test]
@@ -239,10 +242,10 @@ fn retry_checks_its_options() {
 }
 
 #[test]
-fn retry_repeats_failed_effects_and_their_undos_stay_right() {
+fn retry_repeats_failed_effects_and_keeps_their_undos() {
     let script =
         "retry(#{attempts: 3, delay: \"1s\"}, || docker_run(#{name: \"web\", image: \"web:v1\"})); fail(\"x\");";
     let fault = FaultRule { kind: "docker_run".into(), subject: String::new(), nth: 1, fault: FaultKind::Refused };
-    let played = play(script).fault(fault).run();
-    assert_eq!((played.status(), &played.before), (RunStatus::Failed, &played.after));
+    let finished = test_run(script).fault(fault).run();
+    assert_eq!((finished.status(), &finished.before), (RunStatus::Failed, &finished.after));
 }

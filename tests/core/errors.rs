@@ -1,20 +1,20 @@
-//! Errors on their way to a script's `catch`, and past it.
+//! Errors that a script catches, and errors that it cannot catch.
 
 use deployer::journal::entry::{Entry, RunStatus};
 use serde_json::json;
 
-use crate::play::{Stop, play, run};
+use crate::test_run::{Stop, run, test_run};
 
 #[test]
 fn catch_gets_a_map() {
-    let played = run("try { docker_stop(\"web\") } catch (e) { return e; }");
+    let finished = run("try { docker_stop(\"web\") } catch (e) { return e; }");
     assert_eq!(
-        played.value(),
+        finished.value(),
         &json!({"kind": "not_found", "message": "container `web` does not exist", "primitive": "docker_stop",
-            "hint": "see which there are: docker ps -a", "detail": null, "applied": "no"})
+            "hint": "list the containers: `docker_list(#{all: true})`", "detail": null, "applied": "no"})
     );
-    let played = run("try { fail(\"a\", \"b\") } catch (e) { return [e.kind, e.message, e.hint, e.primitive]; }");
-    assert_eq!(played.value(), &json!(["script_failed", "a", "b", "fail"]));
+    let finished = run("try { fail(\"a\", \"b\") } catch (e) { return [e.kind, e.message, e.hint, e.primitive]; }");
+    assert_eq!(finished.value(), &json!(["script_failed", "a", "b", "fail"]));
     let died = run(
         "let c = docker_run(#{name: \"web\", image: \"web:dies\"});
         try { health_wait(c, #{path: \"/\"}) } catch (e) { return [e.kind, e.detail.contains(\"no configuration\")]; }",
@@ -23,33 +23,33 @@ fn catch_gets_a_map() {
 }
 
 #[test]
-fn a_caught_map_can_be_thrown_on() {
-    let played = run("try { docker_stop(\"web\") } catch (e) { throw e; }");
-    assert_eq!(played.error(), "container `web` does not exist");
-    assert!(played.report().contains("docker ps -a"), "{}", played.report());
+fn a_caught_map_can_be_rethrown() {
+    let finished = run("try { docker_stop(\"web\") } catch (e) { throw e; }");
+    assert_eq!(finished.error(), "container `web` does not exist");
+    assert!(finished.report().contains("list the containers: `docker_list(#{all: true})`"), "{}", finished.report());
 }
 
 #[test]
 fn cancel_cannot_be_caught() {
     let script = "let n = 0; loop { try { n += 1; sleep(\"1s\"); } catch (e) { log(\"caught\"); } }";
-    let played = play(script).stop_at(9, Stop::Once).run();
-    assert_eq!((played.status(), played.end().exit_code), (RunStatus::Cancelled, 130));
-    assert!(played.said().is_empty());
+    let finished = test_run(script).stop_at(9, Stop::Once).run();
+    assert_eq!((finished.status(), finished.end().exit_code), (RunStatus::Cancelled, 130));
+    assert!(finished.messages().is_empty());
     let retried =
-        play("retry(#{attempts: 900, delay: \"1s\"}, || { now(); fail(\"x\"); })").stop_at(9, Stop::Once).run();
+        test_run("retry(#{attempts: 900, delay: \"1s\"}, || { now(); fail(\"x\"); })").stop_at(9, Stop::Once).run();
     assert_eq!(retried.status(), RunStatus::Cancelled);
     let branches = "parallel([|| { loop { try { now(); } catch {} } }, || { loop { try { now(); } catch {} } }])";
-    assert_eq!(play(branches).stop_at(9, Stop::Once).run().status(), RunStatus::Cancelled);
+    assert_eq!(test_run(branches).stop_at(9, Stop::Once).run().status(), RunStatus::Cancelled);
 }
 
 #[test]
 fn a_full_journal_cannot_be_caught() {
     let script = "for i in 0..100 { try { docker_list(); } catch (e) { log(\"caught\"); } } 1";
-    let played = play(script).room(6).run();
-    assert_eq!((played.status(), played.end().exit_code), (RunStatus::Invalid, 2));
-    assert!(played.error().contains("no space left on device"), "{}", played.error());
-    assert!(played.report().contains("docker_list"), "shows the line: {}", played.report());
-    assert_eq!(played.names().len(), 6);
+    let finished = test_run(script).journal_capacity(6).run();
+    assert_eq!((finished.status(), finished.end().exit_code), (RunStatus::Invalid, 2));
+    assert!(finished.error().contains("no space left on device"), "{}", finished.error());
+    assert!(finished.report().contains("docker_list"), "the report shows the line: {}", finished.report());
+    assert_eq!(finished.names().len(), 6);
 }
 
 #[test]
@@ -57,22 +57,22 @@ fn an_endless_loop_is_stopped_by_a_cancel() {
     for script in
         ["log(\"x\"); loop {}", "log(\"x\"); let n = 0; while true { n += 1; }", "log(\"x\"); try { loop {} } catch {}"]
     {
-        let played = play(script).stop_at(2, Stop::Once).run();
-        assert_eq!(played.status(), RunStatus::Cancelled, "{script}");
-        assert_eq!(played.error(), "the run was cancelled", "{script}");
+        let finished = test_run(script).stop_at(2, Stop::Once).run();
+        assert_eq!(finished.status(), RunStatus::Cancelled, "{script}");
+        assert_eq!(finished.error(), "the run was cancelled", "{script}");
     }
 }
 
 #[test]
-fn a_cancel_is_the_reason_wherever_it_is_noticed() {
+fn a_cancel_is_the_reason_for_the_rollback_wherever_it_is_noticed() {
     let script = "docker_run(#{name: \"aa\", image: \"web:v1\"}); sleep(\"1s\"); let n = 0; loop { n += 1; }";
     for at in 3..=5 {
-        let played = play(script).stop_at(at, Stop::Once).run();
-        let reasons: Vec<String> = played
+        let finished = test_run(script).stop_at(at, Stop::Once).run();
+        let reasons: Vec<String> = finished
             .records()
             .into_iter()
             .filter_map(|record| match record.entry {
-                Entry::UnwindStarted { reason } => Some(reason),
+                Entry::RollbackStarted { reason } => Some(reason),
                 _ => None,
             })
             .collect();
@@ -81,19 +81,19 @@ fn a_cancel_is_the_reason_wherever_it_is_noticed() {
 }
 
 #[test]
-fn a_closure_that_fails_after_a_cancel_tells_its_own_reason() {
+fn a_closure_that_fails_after_a_cancel_reports_its_own_error() {
     let script = "on_rollback(|| fail(\"of its own\")); sleep(\"1s\"); sleep(\"1s\");";
-    let played = play(script).stop_at(4, Stop::Once).run();
-    assert_eq!(played.status(), RunStatus::Stuck);
-    assert!(played.end().remaining[0].what.contains("of its own"), "{:?}", played.end().remaining);
+    let finished = test_run(script).stop_at(4, Stop::Once).run();
+    assert_eq!(finished.status(), RunStatus::Stuck);
+    assert!(finished.end().remaining[0].what.contains("of its own"), "{:?}", finished.end().remaining);
 }
 
 #[test]
-fn last_words_are_said_after_a_cancel_at_the_end() {
+fn on_finish_is_called_after_a_cancel_at_the_end() {
     let script = "on_finish(|end| { docker_list(); log(`over: ${end.status}`); }); sleep(\"1s\"); commit();";
     for at in 1..=12 {
-        let played = play(script).stop_at(at, Stop::Once).run();
+        let finished = test_run(script).stop_at(at, Stop::Once).run();
         let registered = at > 1;
-        assert_eq!(played.said().len(), usize::from(registered), "{at}: {:?}", played.said());
+        assert_eq!(finished.messages().len(), usize::from(registered), "{at}: {:?}", finished.messages());
     }
 }

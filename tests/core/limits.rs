@@ -1,25 +1,25 @@
-//! Scripts that want too much: errors, and the process lives.
+//! Scripts that exceed a limit end with an error and do not crash the process.
 
 use deployer::journal::entry::RunStatus;
 
-use crate::play::run;
+use crate::test_run::run;
 
-fn ends(script: &str) -> String {
-    let played = run(script);
-    assert_eq!(played.status(), RunStatus::Invalid, "{}", played.error());
-    played.error()
+fn error_of(script: &str) -> String {
+    let finished = run(script);
+    assert_eq!(finished.status(), RunStatus::Invalid, "{}", finished.error());
+    finished.error()
 }
 
 #[test]
 fn deep_recursion_is_an_error() {
-    assert!(ends("fn f(n) { f(n + 1) } f(0)").contains("stack overflow"));
-    let through_closures = ends("fn f(n) { [n].map(|x| f(x + 1)) } f(0)");
+    assert!(error_of("fn f(n) { f(n + 1) } f(0)").contains("stack overflow"));
+    let through_closures = error_of("fn f(n) { [n].map(|x| f(x + 1)) } f(0)");
     assert!(through_closures.contains("stack overflow"), "{through_closures}");
     assert_eq!(run("fn f(n) { if n == 0 { 0 } else { 1 + f(n - 1) } } f(60)").value(), 60);
 }
 
 #[test]
-fn deep_nesting_of_the_text_is_an_error() {
+fn deeply_nested_source_is_an_error() {
     for (open, close) in [
         ("(", ")"),
         ("[", "]"),
@@ -32,8 +32,8 @@ fn deep_nesting_of_the_text_is_an_error() {
         ("`${", "}`"),
     ] {
         let text = format!("let x = {}1{};", open.repeat(100_000), close.repeat(100_000));
-        let played = run(&text);
-        assert_eq!(played.status(), RunStatus::Invalid, "{open}: {}", played.error());
+        let finished = run(&text);
+        assert_eq!(finished.status(), RunStatus::Invalid, "{open}: {}", finished.error());
     }
     let chain = format!("let x = 1{};", " + 1".repeat(100_000));
     assert!(matches!(run(&chain).status(), RunStatus::Invalid | RunStatus::Succeeded));
@@ -50,19 +50,19 @@ fn huge_values_are_errors() {
         "let a = []; loop { a = [a, a]; }",
         "\"x\".pad(100000000, \"y\")",
     ] {
-        let error = ends(script);
+        let error = error_of(script);
         assert!(error.contains("exceeds") || error.contains("large") || error.contains("maximum"), "{script}: {error}");
     }
 }
 
 #[test]
-fn deep_values_do_no_harm() {
+fn deeply_nested_values_are_an_error() {
     let script = "let a = []; for i in 0..3000 { a = [a]; } let b = a; log(a == b); docker_list(#{labels: #{a: a}})";
-    assert!(ends(script).contains("nests deeper than 64 levels"));
+    assert!(error_of(script).contains("is nested deeper than 64 levels"));
 }
 
 #[test]
-fn a_result_without_a_stored_form_is_nothing() {
+fn a_result_that_cannot_be_stored_is_null() {
     assert!(run("|| 1").value().is_null());
     assert!(run("let a = []; for i in 0..100 { a = [a]; } a").value().is_null());
 }

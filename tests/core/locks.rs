@@ -1,4 +1,4 @@
-//! What a lock is for, through the door: a run that lost it changes nothing, and a later run has a greater number.
+//! Locks, through the gateway: a run that lost its lock changes nothing, and a later run has a higher epoch.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,17 +15,17 @@ use deployer::journal::entry::{Entry, RunEvent, RunStatus};
 use deployer::journal::memory_journal::MemoryJournal;
 use deployer::journal::{Durability, Journal};
 use deployer::run::reopen::ReopenError;
-use deployer::world::sim::{Behaviour, Held, Scenario, SimImage, SimWorld};
+use deployer::world::sim::{Behaviour, Scenario, SimImage, SimLock, SimWorld};
 use deployer::world::{Call, World};
 use serde_json::{Value, json};
 
-use crate::play::{handle, header, taken_back, vault};
+use crate::test_run::{abort_without_script, handle, header, vault};
 
-/// One run as far as its door.
-struct Deploy {
+/// One run, reduced to its gateway.
+struct TestRun {
     gateway: Arc<Gateway>,
     next: Mutex<u32>,
-    told: Arc<Mutex<Vec<String>>>,
+    progress: Arc<Mutex<Vec<String>>>,
 }
 
 fn world() -> Arc<SimWorld> {
@@ -37,28 +37,28 @@ fn run_id(number: u8) -> RunId {
     RunId::from_bytes([number; 10])
 }
 
-impl Deploy {
+impl TestRun {
     fn begin(world: &Arc<SimWorld>, journal: &Arc<MemoryJournal>, number: u8) -> Self {
-        let deploy = Self::open(world, journal, number, false);
+        let run = Self::open(world, journal, number, false);
         let header = Box::new(header(&json!({}), "d".into()));
-        deploy.gateway.ledger().record(Entry::RunStarted { header }, Durability::Power).unwrap();
-        deploy
+        run.gateway.ledger().record(Entry::RunStarted { header }, Durability::Power).unwrap();
+        run
     }
 
-    /// As another process does that goes on with a killed run.
-    fn open(world: &Arc<SimWorld>, journal: &Arc<MemoryJournal>, number: u8, again: bool) -> Self {
-        let told: Arc<Mutex<Vec<String>>> = Arc::default();
-        let heard = told.clone();
+    /// Opens a run; with `reopened`, as another process does that resumes it.
+    fn open(world: &Arc<SimWorld>, journal: &Arc<MemoryJournal>, number: u8, reopened: bool) -> Self {
+        let progress: Arc<Mutex<Vec<String>>> = Arc::default();
+        let sink = progress.clone();
         let listener = Arc::new(move |event: &RunEvent| {
             if let RunEvent::Progress { text, .. } = event {
-                heard.lock().unwrap().push(text.clone());
+                sink.lock().unwrap().push(text.clone());
             }
         });
         let journal: Arc<dyn Journal> = journal.clone();
         let ledger = Ledger::new(run_id(number), journal, world.clock(), vault(), listener);
-        let ledger = Arc::new(if again { ledger.reopen().unwrap() } else { ledger });
+        let ledger = Arc::new(if reopened { ledger.reopen().unwrap() } else { ledger });
         let gateway = Arc::new(Gateway::new(world.clone(), ledger, Cancel::default(), None));
-        Self { gateway, next: Mutex::new(if again { 100 } else { 1 }), told }
+        Self { gateway, next: Mutex::new(if reopened { 100 } else { 1 }), progress }
     }
 
     fn seq(&self) -> Seq {
@@ -86,36 +86,36 @@ impl Deploy {
     }
 }
 
-fn take_away(world: &SimWorld, number: u8) {
+fn break_lock(world: &SimWorld, number: u8) {
     let effect: Effect = BreakLock { service: "web".into(), run: run_id(number) }.into();
     let call = Call::silent(run_id(99), "1".parse().unwrap(), vault());
     handle().block_on(world.perform(&call, &effect)).unwrap();
 }
 
 #[track_caller]
-fn refused<T: std::fmt::Debug>(result: Result<T, EffectError>, words: &str) {
+fn assert_refused<T: std::fmt::Debug>(result: Result<T, EffectError>, text: &str) {
     let error = result.unwrap_err();
     assert_eq!((error.kind, error.applied), (ErrorKind::Locked, Applied::No), "{error:?}");
-    assert!(error.message.contains(words) && error.hint.is_some(), "{error:?}");
+    assert!(error.message.contains(text) && error.hint.is_some(), "{error:?}");
 }
 
 #[test]
-fn a_run_whose_lock_was_taken_away_changes_nothing_and_may_tell_so() {
+fn a_run_that_lost_its_lock_changes_nothing_but_may_notify() {
     let (world, journal) = (world(), Arc::default());
-    let first = Deploy::begin(&world, &journal, 1);
+    let first = TestRun::begin(&world, &journal, 1);
     assert_eq!(first.lock().unwrap().epoch, 1);
     assert_eq!(first.start("web").unwrap().labels["deployer.epoch"], "1");
-    take_away(&world, 1);
+    break_lock(&world, 1);
     let before = world.snapshot();
-    refused(first.start("green"), "it was taken away by `deployer unlock`");
-    refused(first.ask::<StopContainer>(json!({"container": "web"})), "`docker_stop` was not performed");
+    assert_refused(first.start("green"), "it was released by `deployer unlock`");
+    assert_refused(first.ask::<StopContainer>(json!({"container": "web"})), "`docker_stop` was not performed");
     assert_eq!(world.snapshot(), before);
     first.ask::<Notify>(json!({"channel": "webhook", "url": "http://hook", "message": "stuck"})).unwrap();
 
-    let second = Deploy::begin(&world, &journal, 2);
+    let second = TestRun::begin(&world, &journal, 2);
     assert_eq!(second.lock().unwrap().epoch, 2);
     let before = world.snapshot();
-    refused(first.start("green"), run_id(2).as_str());
+    assert_refused(first.start("green"), run_id(2).as_str());
     let undo: Effect = StopContainer {
         container: "web".into(),
         grace: deployer::base::duration_text::DurationText::secs(1),
@@ -123,106 +123,109 @@ fn a_run_whose_lock_was_taken_away_changes_nothing_and_may_tell_so() {
         missing_ok: true,
     }
     .into();
-    refused(handle().block_on(first.gateway.undo("9".parse().unwrap(), "1".parse().unwrap(), undo)), "lost the lock");
+    assert_refused(
+        handle().block_on(first.gateway.undo("9".parse().unwrap(), "1".parse().unwrap(), undo)),
+        "lost the lock",
+    );
     first.release();
     assert_eq!(world.snapshot(), before);
     second.start("green").unwrap();
 }
 
 #[test]
-fn a_newer_number_on_a_container_stops_an_older_run() {
+fn a_newer_epoch_on_a_container_stops_an_older_run() {
     let (world, journal) = (world(), Arc::default());
-    let first = Deploy::begin(&world, &journal, 1);
+    let first = TestRun::begin(&world, &journal, 1);
     first.lock().unwrap();
     let spec = json!({"name": "web", "image": "app:v1", "service": "web"});
     let request: RunContainer = serde_json::from_value(spec).unwrap();
     let call = Call { epoch: Some(7), ..Call::silent(run_id(2), "1".parse().unwrap(), vault()) };
     handle().block_on(world.perform(&call, &request.into())).unwrap();
-    refused(first.start("green"), "a newer run has changed `web`");
+    assert_refused(first.start("green"), "a newer run has changed `web`");
     first.release();
-    assert_eq!(Deploy::begin(&world, &journal, 3).lock().unwrap().epoch, 8);
+    assert_eq!(TestRun::begin(&world, &journal, 3).lock().unwrap().epoch, 8);
 }
 
 #[test]
-fn a_clock_that_jumps_back_makes_no_run_older() {
+fn epochs_increase_when_the_clock_jumps_back() {
     let (world, journal) = (world(), Arc::default());
     let mut newest = 0;
     for number in 1..6 {
-        let deploy = Deploy::begin(&world, &journal, number);
-        let epoch = deploy.lock().unwrap().epoch;
+        let run = TestRun::begin(&world, &journal, number);
+        let epoch = run.lock().unwrap().epoch;
         assert!(epoch > newest, "{epoch} after {newest}");
         newest = epoch;
-        let container = deploy.start(&format!("web-{number}")).unwrap();
+        let container = run.start(&format!("web-{number}")).unwrap();
         assert_eq!(container.labels["deployer.epoch"], epoch.to_string());
-        deploy.release();
-        world.turn_back(Duration::from_secs(86_400));
+        run.release();
+        world.set_clock_back(Duration::from_secs(86_400));
     }
 }
 
 #[test]
-fn a_resumed_run_keeps_its_number_unless_another_run_came_between() {
+fn a_resumed_run_keeps_its_epoch_unless_another_run_deployed_meanwhile() {
     let (world, journal) = (world(), Arc::default());
-    let killed = Deploy::begin(&world, &journal, 1);
+    let killed = TestRun::begin(&world, &journal, 1);
     let lock = killed.lock().unwrap();
-    let resumed = Deploy::open(&world, &journal, 1, true);
+    let resumed = TestRun::open(&world, &journal, 1, true);
     assert_eq!(resumed.lock().unwrap(), lock);
     resumed.start("web").unwrap();
 
-    world.bury(&run_id(1));
-    let other = Deploy::begin(&world, &journal, 2);
+    world.mark_run_dead(&run_id(1));
+    let other = TestRun::begin(&world, &journal, 2);
     assert_eq!(other.lock().unwrap().taken_over_from, Some(run_id(1)));
-    let late = Deploy::open(&world, &journal, 1, true);
-    refused(late.lock(), run_id(2).as_str());
+    let late = TestRun::open(&world, &journal, 1, true);
+    assert_refused(late.lock(), run_id(2).as_str());
     other.release();
     let error = late.lock().unwrap_err();
     assert_eq!((error.kind, error.applied), (ErrorKind::Conflict, Applied::No), "{error:?}");
     assert!(error.message.contains("another run has deployed `web`"), "{error}");
-    Deploy::begin(&world, &journal, 3).lock().expect("it was let go of again");
+    TestRun::begin(&world, &journal, 3).lock().expect("the lock was released again");
 }
 
 #[test]
-fn an_abort_holds_the_lock_or_touches_nothing() {
+fn an_abort_without_the_lock_changes_nothing() {
     let (world, journal) = (world(), Arc::default());
-    let killed = Deploy::begin(&world, &journal, 1);
+    let killed = TestRun::begin(&world, &journal, 1);
     killed.lock().unwrap();
     killed.start("web").unwrap();
-    world.bury(&run_id(1));
-    let other = Deploy::begin(&world, &journal, 2);
+    world.mark_run_dead(&run_id(1));
+    let other = TestRun::begin(&world, &journal, 2);
     other.lock().unwrap();
     let before = world.snapshot();
-    let refused = taken_back(&Deploy::open(&world, &journal, 1, true).gateway, world.clock()).unwrap_err();
-    let ReopenError::Effect(error) = refused else { panic!("{refused:?}") };
+    let refusal = abort_without_script(&TestRun::open(&world, &journal, 1, true).gateway, world.clock()).unwrap_err();
+    let ReopenError::Effect(error) = refusal else { panic!("{refusal:?}") };
     assert_eq!(error.kind, ErrorKind::Locked, "{error:?}");
     assert!(error.message.contains(run_id(2).as_str()), "{error:?}");
     assert_eq!(world.snapshot(), before);
 }
 
 #[test]
-fn an_abort_lets_go_of_the_lock_in_the_end() {
+fn an_abort_releases_the_lock() {
     let (world, journal) = (world(), Arc::default());
     let before = world.snapshot();
-    let killed = Deploy::begin(&world, &journal, 1);
+    let killed = TestRun::begin(&world, &journal, 1);
     killed.lock().unwrap();
     killed.start("web").unwrap();
-    world.bury(&run_id(1));
-    let end = taken_back(&Deploy::open(&world, &journal, 1, true).gateway, world.clock()).unwrap();
+    world.mark_run_dead(&run_id(1));
+    let end = abort_without_script(&TestRun::open(&world, &journal, 1, true).gateway, world.clock()).unwrap();
     assert_eq!(end.status, RunStatus::Aborted, "{end:?}");
     assert_eq!(world.snapshot(), before);
 }
 
 #[test]
-fn the_door_waits_for_a_lock_when_it_is_told_to() {
-    let held = Held { run: run_id(7), dead: false, until_ms: Some(4_000) };
+fn the_gateway_waits_for_a_lock_if_configured() {
+    let held = SimLock { run: run_id(7), dead: false, until_ms: Some(4_000) };
     let scenario = Scenario { locks: [("web".to_owned(), held)].into(), ..Scenario::bare() };
     let world = Arc::new(SimWorld::new(scenario).unwrap());
     let journal = Arc::default();
-    let first = Deploy::begin(&world, &journal, 1);
-    refused(first.lock(), run_id(7).as_str());
+    let first = TestRun::begin(&world, &journal, 1);
+    assert_refused(first.lock(), run_id(7).as_str());
     first.gateway.wait_for_locks(Duration::from_secs(10));
     first.lock().unwrap();
     assert!(world.clock().steady_ms() >= 4_000);
-    assert!(first.told.lock().unwrap().iter().any(|text| text.contains(run_id(7).as_str())));
-    // What is written down is what the script asked for.
+    assert!(first.progress.lock().unwrap().iter().any(|text| text.contains(run_id(7).as_str())));
+    // The journal has what the script requested, not the longer wait.
     let records = journal.records(&run_id(1)).unwrap();
     let waits: Vec<Value> = records
         .into_iter()

@@ -1,17 +1,17 @@
-//! The documented options of every primitive are those that its request takes, with the defaults that it has.
+//! The documented options and defaults of every primitive match those of its request.
 
 use std::collections::BTreeSet;
 
 use deployer::effect::Effect;
 use deployer::run::remedy::INTERNAL_OPTIONS;
 use deployer::script::catalogue::catalogue;
-use deployer::script::primitive::{Opt, Primitive};
+use deployer::script::primitive::{Primitive, PrimitiveOption};
 use deployer::script::value::from_json;
 use rhai::{Dynamic, Engine};
 use serde_json::{Value, json};
 
-/// A value that fits an option: its literal default, else one for its name or its type.
-fn sample(primitive: &Primitive, option: &Opt) -> Value {
+/// A valid value for an option, by its name or its type.
+fn sample(primitive: &Primitive, option: &PrimitiveOption) -> Value {
     match (primitive.name, option.name) {
         (_, "restart") => json!("always"),
         (_, "ports") => json!(["8080:5000"]),
@@ -41,17 +41,17 @@ fn sample(primitive: &Primitive, option: &Opt) -> Value {
             "size" => json!("7m"),
             "map" => json!({"a": "b"}),
             "list" => json!(["x"]),
-            kind => panic!("{}: {}: what is a {kind}?", primitive.name, option.name),
+            kind => panic!("{}: {}: no sample for the type `{kind}`", primitive.name, option.name),
         },
     }
 }
 
-fn ask(primitive: &Primitive, args: &Value) -> Result<Effect, String> {
+fn effect_of(primitive: &Primitive, args: &Value) -> Result<Effect, String> {
     primitive.effect(&[from_json(args.clone())]).map_err(|error| error.message)
 }
 
-/// What must be given, and no more.
-fn least(primitive: &Primitive) -> Value {
+/// The required arguments only.
+fn required_args(primitive: &Primitive) -> Value {
     let needed = primitive.options.iter().filter(|option| option.default.is_none());
     needed.map(|option| (option.name.to_owned(), sample(primitive, option))).collect::<serde_json::Map<_, _>>().into()
 }
@@ -63,21 +63,21 @@ fn with(args: &Value, key: &str, value: Value) -> Value {
 }
 
 fn primitives() -> impl Iterator<Item = &'static Primitive> {
-    // Those that take nothing have nothing to compare.
+    // Primitives without options have nothing to compare.
     catalogue().values().filter(|primitive| !primitive.options.is_empty())
 }
 
 #[test]
-fn every_documented_option_arrives() {
+fn every_documented_option_reaches_the_effect() {
     for primitive in primitives() {
-        let least = least(primitive);
+        let required_args = required_args(primitive);
         for option in &primitive.options {
-            let args = with(&least, option.name, sample(primitive, option));
-            let effect = ask(primitive, &args).unwrap_or_else(|error| panic!("{error}"));
+            let args = with(&required_args, option.name, sample(primitive, option));
+            let effect = effect_of(primitive, &args).unwrap_or_else(|error| panic!("{error}"));
             let without = if option.default.is_none() {
-                ask(primitive, &with(&least, option.name, other(&args[option.name])))
+                effect_of(primitive, &with(&required_args, option.name, other(&args[option.name])))
             } else {
-                ask(primitive, &least)
+                effect_of(primitive, &required_args)
             };
             assert_ne!(Ok(&effect), without.as_ref(), "{}: `{}` changes nothing", primitive.name, option.name);
         }
@@ -99,40 +99,57 @@ fn other(value: &Value) -> Value {
 #[test]
 fn no_accepted_option_is_undocumented() {
     for primitive in primitives() {
-        let mut args = least(primitive);
+        let mut args = required_args(primitive);
         for option in &primitive.options {
             args[option.name] = sample(primitive, option);
         }
-        // An effect written down names every field that is not left out; all documented ones are set here.
-        let written = ask(primitive, &args).unwrap_or_else(|error| panic!("{error}")).args();
+        // The arguments of the effect contain every field that is set; here all documented options are set.
+        let args_of_effect = effect_of(primitive, &args).unwrap_or_else(|error| panic!("{error}")).args();
         let documented: BTreeSet<&str> = primitive.options.iter().map(|option| option.name).collect();
-        for key in written.as_object().unwrap().keys() {
+        for key in args_of_effect.as_object().unwrap().keys() {
             assert!(documented.contains(key.as_str()), "{}: `{key}` is not documented", primitive.name);
         }
-        for hidden in ["only_own", "anew", "back_to", "disconnect", "like", "force", "missing_ok", "all", "timeout"] {
+        for hidden in [
+            "only_own",
+            "stop_first",
+            "forget_targets",
+            "back_to",
+            "disconnect",
+            "like",
+            "force",
+            "missing_ok",
+            "all",
+            "timeout",
+        ] {
             if documented.contains(hidden) {
                 continue;
             }
             let value = if hidden == "timeout" { json!("3m") } else { json!(true) };
             let direct = |args: &Value| Effect::decode(primitive.name, args.clone()).ok();
-            let taken = direct(&with(&args, hidden, value)).is_some_and(|effect| Some(effect) != direct(&args));
-            assert!(!taken || INTERNAL_OPTIONS.contains(&hidden), "{}: takes `{hidden}`", primitive.name);
+            let accepted = direct(&with(&args, hidden, value)).is_some_and(|effect| Some(effect) != direct(&args));
+            assert!(!accepted || INTERNAL_OPTIONS.contains(&hidden), "{}: takes `{hidden}`", primitive.name);
         }
     }
 }
 
 #[test]
-fn documented_defaults_are_the_real_ones() {
+fn documented_defaults_are_the_real_defaults() {
     let engine = Engine::new();
     let mut compared = 0;
     for primitive in primitives() {
-        let least = least(primitive);
+        let required_args = required_args(primitive);
         for option in &primitive.options {
-            // `"10s"`, `false`, `100`, `#{}`: a literal; `the image's` is not.
+            // Compares defaults that are literals, such as `"10s"`, `false`, `100` or `#{}`, but not `the image's`.
             let Some(default) = option.default.and_then(|text| engine.eval::<Dynamic>(text).ok()) else { continue };
             let value: Value = serde_json::to_value(&default).unwrap();
-            let explicit = ask(primitive, &with(&least, option.name, value));
-            assert_eq!(explicit, ask(primitive, &least), "{}: the default of `{}`", primitive.name, option.name);
+            let explicit = effect_of(primitive, &with(&required_args, option.name, value));
+            assert_eq!(
+                explicit,
+                effect_of(primitive, &required_args),
+                "{}: the default of `{}`",
+                primitive.name,
+                option.name
+            );
             compared += 1;
         }
     }

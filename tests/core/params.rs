@@ -1,4 +1,4 @@
-//! `params`: declared, given, typed.
+//! `params`: declarations, values and types.
 
 use deployer::journal::entry::RunStatus;
 use deployer::script::params::Declaration;
@@ -7,7 +7,7 @@ use deployer::script::source::{Source, SourceLoader};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use crate::play::{Modules, play, run};
+use crate::test_run::{Modules, run, test_run};
 
 const SCRIPT: &str = r#"let p = params(#{
     service: required("string", "the service's name"),
@@ -26,16 +26,16 @@ fn declaration(script: &str) -> Result<Declaration, String> {
 
 #[test]
 fn defaults_are_filled_in() {
-    let played = play(SCRIPT).with(json!({"service": "web", "health": {"path": "/up"}})).run();
+    let finished = test_run(SCRIPT).with(json!({"service": "web", "health": {"path": "/up"}})).run();
     assert_eq!(
-        played.value(),
+        finished.value(),
         &json!({"service": "web", "port": 8080, "drain": "30s", "mem": null, "list": [], "environment": {},
             "health": {"path": "/up"}})
     );
 }
 
 #[test]
-fn what_is_wrong_is_told_and_nothing_is_done() {
+fn wrong_params_are_reported_and_no_effect_is_performed() {
     for (given, message) in [
         (json!({}), "parameter `service` is missing: the service's name"),
         (json!({"service": 5, "port": "x"}), "parameter `port` must be an int, not the string `x`"),
@@ -45,15 +45,15 @@ fn what_is_wrong_is_told_and_nothing_is_done() {
         (json!({"service": "web", "drain": 5}), "parameter `drain` must be a duration, not `5`"),
         (json!({"service": "web", "port": u64::MAX}), "parameter `port` must be an int, not `18446744073709551615`"),
     ] {
-        let played = play(SCRIPT).with(given).run();
-        assert_eq!((played.status(), played.error().as_str()), (RunStatus::Invalid, message));
-        assert!(played.effects().is_empty());
+        let finished = test_run(SCRIPT).with(given).run();
+        assert_eq!((finished.status(), finished.error().as_str()), (RunStatus::Invalid, message));
+        assert!(finished.effects().is_empty());
     }
 }
 
 #[test]
-fn an_int_given_for_a_text_is_its_text() {
-    assert_eq!(play(SCRIPT).with(json!({"service": 5})).run().value()["service"], "5");
+fn an_int_for_a_string_parameter_becomes_a_string() {
+    assert_eq!(test_run(SCRIPT).with(json!({"service": 5})).run().value()["service"], "5");
 }
 
 #[test]
@@ -71,9 +71,9 @@ fn set_is_typed_by_the_declaration() {
     ] {
         declaration.set(&mut given, key, text).unwrap();
     }
-    let wanted = json!({"service": "7", "port": 9000, "list": ["a", "b"], "environment": {"A": 1, "B": {"C": "x"}},
+    let expected = json!({"service": "7", "port": 9000, "list": ["a", "b"], "environment": {"A": 1, "B": {"C": "x"}},
         "health": {"path": "/up"}, "mem": "512m"});
-    assert_eq!(given, wanted);
+    assert_eq!(given, expected);
     for (key, text, message) in [
         ("port", "x", "must be an int, not `x`"),
         ("drain", "5", "is not a duration"),
@@ -86,7 +86,7 @@ fn set_is_typed_by_the_declaration() {
         let error = declaration.set(&mut given, key, text).unwrap_err();
         assert!(error.message.contains(message), "{key}: {}", error.message);
     }
-    assert_eq!(given, wanted, "a refused value changes nothing");
+    assert_eq!(given, expected, "a refused value changes nothing");
 }
 
 #[test]
@@ -96,14 +96,14 @@ fn params_must_come_first() {
     assert!(declaration("let x = 1; fn f() { 2 } log(`${x}`); let p = params(#{});").is_ok());
     let error = declaration("loop {} let p = params(#{});").unwrap_err();
     assert!(error.contains("params"), "{error}");
-    assert_eq!(run("params(#{}); params(#{})").error(), "`params` may be called once");
+    assert_eq!(run("params(#{}); params(#{})").error(), "`params` can be called only once");
 }
 
 #[test]
-fn a_wrong_declaration_is_told() {
+fn a_wrong_declaration_is_an_error() {
     for (script, message) in [
-        ("params(#{a: 5})", "params: a must be `required(...)`, `optional(...)` or a map of these"),
-        ("params(#{a: #{b: 5}})", "params: a.b must be `required(...)`, `optional(...)` or a map of these"),
+        ("params(#{a: 5})", "params: `a` must be `required(...)`, `optional(...)` or a map of these"),
+        ("params(#{a: #{b: 5}})", "params: `a.b` must be `required(...)`, `optional(...)` or a map of these"),
         ("params(#{a: required(\"strin\", \"x\")})", "`strin` is not a parameter type; did you mean `string`?"),
         (
             "params(#{a: optional(\"int\", \"x\", \"y\")})",

@@ -1,28 +1,30 @@
-//! What a run says of errors in its script: the user's own line first, then the module's.
+//! How a run reports errors in its script: the line of the script first, then the line of the module.
 
 use insta::assert_snapshot;
 
-use crate::check::tidy;
-use crate::play::play;
+use crate::check::trim_report;
+use crate::test_run::test_run;
 
-fn ran(script: &str, modules: &[(&str, &str)]) -> String {
-    tidy(&modules.iter().fold(play(script), |play, (name, text)| play.module(name, text)).run().report())
+fn report_of(script: &str, modules: &[(&str, &str)]) -> String {
+    trim_report(
+        &modules.iter().fold(test_run(script), |test_run, (name, text)| test_run.module(name, text)).run().report(),
+    )
 }
 
 #[test]
 fn a_runtime_error_in_a_module() {
     let lib = "fn spec(p) {\n    let port = 1;\n    #{name: p.service}\n}";
-    assert_snapshot!(ran("import \"lib\" as lib;\n\nlet x = lib::spec(#{});", &[("lib", lib)]), @r#"
+    assert_snapshot!(report_of("import \"lib\" as lib;\n\nlet x = lib::spec(#{});", &[("lib", lib)]), @r#"
     deployer::script::unknown_key
       × there is no key `service`
        ╭─[test.rhai:3:14]
      2 │
      3 │ let x = lib::spec(#{});
        ·              ──┬─
-       ·                ╰── in the call of `spec`
+       ·                ╰── in the call to `spec`
        ╰────
     Advice: deployer::script::below
-      ☞ which came from `lib`
+      ☞ in module `lib`
        ╭─[lib:3:15]
      2 │     let port = 1;
      3 │     #{name: p.service}
@@ -35,7 +37,7 @@ fn a_runtime_error_in_a_module() {
 
 #[test]
 fn a_runtime_error_in_a_closure_that_a_module_calls() {
-    assert_snapshot!(ran(r#"import "a" as a;
+    assert_snapshot!(report_of(r#"import "a" as a;
 a::f(|| docker_stop("nope"));"#, &[("a", r#"fn f(c) {
   c.call()
 }"#)]), @r#"
@@ -46,11 +48,11 @@ a::f(|| docker_stop("nope"));"#, &[("a", r#"fn f(c) {
      2 │ a::f(|| docker_stop("nope"));
        ·    ┬    ─────┬─────
        ·    │         ╰── here
-       ·    ╰── in the call of `f`
+       ·    ╰── in the call to `f`
        ╰────
-      help: see which there are: docker ps -a
+      help: list the containers: `docker_list(#{all: true})`
     Advice: deployer::script::below
-      ☞ which came from `a`
+      ☞ in module `a`
        ╭─[a:2:5]
      1 │ fn f(c) {
      2 │   c.call()
@@ -63,10 +65,10 @@ a::f(|| docker_stop("nope"));"#, &[("a", r#"fn f(c) {
 
 #[test]
 fn an_operator_on_the_wrong_types() {
-    assert_snapshot!(ran(r#"let n = 1;
+    assert_snapshot!(report_of(r#"let n = 1;
 n + #{}"#, &[]), @r#"
     deployer::script::unknown_function
-      × `+` does not work on an integer and a map
+      × `+` is not defined for an integer and a map
        ╭─[test.rhai:2:3]
      1 │ let n = 1;
      2 │ n + #{}
@@ -77,8 +79,8 @@ n + #{}"#, &[]), @r#"
 }
 
 #[test]
-fn a_key_of_nothing() {
-    assert_snapshot!(ran(r#"let x = docker_inspect("web", #{missing_ok: true});
+fn a_key_of_a_unit_value() {
+    assert_snapshot!(report_of(r#"let x = docker_inspect("web", #{missing_ok: true});
 x.state"#, &[]), @r#"
     deployer::script::unknown_key
       × there is no key `state` in nothing
@@ -92,8 +94,8 @@ x.state"#, &[]), @r#"
 }
 
 #[test]
-fn a_key_that_is_missing() {
-    assert_snapshot!(ran(r#"let m = #{};
+fn a_missing_key() {
+    assert_snapshot!(report_of(r#"let m = #{};
 m.state"#, &[]), @r#"
     deployer::script::unknown_key
       × there is no key `state`
@@ -107,8 +109,8 @@ m.state"#, &[]), @r#"
 }
 
 #[test]
-fn a_syntax_error_in_a_module_of_a_run() {
-    assert_snapshot!(ran(r#"import "a" as a;"#, &[("a", r#"let x = ;"#)]), @r#"
+fn a_syntax_error_in_an_imported_module() {
+    assert_snapshot!(report_of(r#"import "a" as a;"#, &[("a", r#"let x = ;"#)]), @r#"
     deployer::script::syntax
       × unexpected ';'
        ╭─[test.rhai:1:8]
@@ -117,7 +119,7 @@ fn a_syntax_error_in_a_module_of_a_run() {
        ·         ╰── in the import of `a`
        ╰────
     Advice: deployer::script::below
-      ☞ which came from `a`
+      ☞ in module `a`
        ╭─[a:1:9]
      1 │ let x = ;
        ·         ┬
@@ -127,18 +129,18 @@ fn a_syntax_error_in_a_module_of_a_run() {
 }
 
 #[test]
-fn a_reserved_word_in_a_module_of_a_run() {
-    assert_snapshot!(ran(r#"import "a" as a;"#, &[("a", r#"let x = #{use: 1};"#)]), @r#"
+fn a_reserved_word_in_an_imported_module() {
+    assert_snapshot!(report_of(r#"import "a" as a;"#, &[("a", r#"let x = #{use: 1};"#)]), @r#"
     deployer::script::syntax
-      × `use` is a word that the language keeps for itself
+      × `use` is a reserved word
        ╭─[test.rhai:1:8]
      1 │ import "a" as a;
        ·        ─┬─
        ·         ╰── in the import of `a`
        ╰────
-      help: as a key write it in quotes: `#{"use": ...}`, `map["use"]`; else choose another name
+      help: quote it as a map key: `#{"use": ...}`, `map["use"]`; otherwise use another name
     Advice: deployer::script::below
-      ☞ which came from `a`
+      ☞ in module `a`
        ╭─[a:1:11]
      1 │ let x = #{use: 1};
        ·           ─┬─

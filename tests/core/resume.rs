@@ -1,27 +1,29 @@
-//! A run that is killed at any point is resumed or aborted exactly: the end is that of a run that was never killed, or
-//! never begun; nothing is done twice, nothing is left over.
+//! A run that is killed at any point can be resumed or aborted. After a resume the host is as if the run had not been
+//! killed, after an abort as if it had not started. No effect is performed twice, and nothing is left behind.
 
 use std::collections::BTreeMap;
 
 use deployer::journal::entry::{Entry, EntryAccess, Purpose, RunEnd, RunStatus};
 use deployer::run::reopen::{Decisions, ReopenError};
-use deployer::world::sim::Snapshot;
+use deployer::world::sim::HostSnapshot;
 
-use crate::crash::{Crash, When};
-use crate::deploys::{Deploy, comparable, deploys, difference};
-use crate::play::Played;
-use crate::sample::sampled;
+use crate::crash::CrashPoint;
+use crate::host_snapshots::{comparable, difference};
+use crate::shipped_deploys::{Deploy, deploys};
+use crate::sweep::sampled;
+use crate::test_run::FinishedRun;
 
-/// Resumes it; where only a person can know whether a program was run, says what is true.
-fn resumed(played: &Played, when: When) -> RunEnd {
-    let resume = |decisions| played.reopen(played.journal.clone(), played.world.clone(), Purpose::Resume, decisions);
+/// Resumes the run. Where an operator must decide whether a program was run, gives the true answer.
+fn resumed(finished: &FinishedRun, when: CrashPoint) -> RunEnd {
+    let resume =
+        |decisions| finished.reopen(finished.journal.clone(), finished.world.clone(), Purpose::Resume, decisions);
     match resume(Decisions::default()) {
         Ok(end) => end,
         Err(ReopenError::Undecided(intents)) => {
-            let places = intents.into_iter().map(|intent| intent.seq).collect();
+            let positions = intents.into_iter().map(|intent| intent.seq).collect();
             resume(match when {
-                When::After(_) => Decisions { redo: places, ..Decisions::default() },
-                When::Before(_) => Decisions { skip: places, ..Decisions::default() },
+                CrashPoint::After(_) => Decisions { redo: positions, ..Decisions::default() },
+                CrashPoint::Before(_) => Decisions { skip: positions, ..Decisions::default() },
             })
             .unwrap()
         }
@@ -29,23 +31,25 @@ fn resumed(played: &Played, when: When) -> RunEnd {
     }
 }
 
-/// Every point at which a run of so many entries can die.
-fn points(entries: u64) -> impl Iterator<Item = When> {
-    (1..=entries).flat_map(|n| [When::After(n), When::Before(n)]).filter(|when| *when != When::Before(1))
+/// Every point at which a run with this many entries can crash.
+fn crash_points(entries: u64) -> impl Iterator<Item = CrashPoint> {
+    (1..=entries)
+        .flat_map(|n| [CrashPoint::After(n), CrashPoint::Before(n)])
+        .filter(|when| *when != CrashPoint::Before(1))
 }
 
-/// Writes of the script that were completed more than once.
-fn twice(played: &Played) -> Vec<String> {
+/// Changes by the script that were completed more than once.
+fn repeated_changes(finished: &FinishedRun) -> Vec<String> {
     let mut intents = BTreeMap::new();
     let mut done: BTreeMap<String, u32> = BTreeMap::new();
-    for record in played.records() {
+    for record in finished.records() {
         match record.entry {
             Entry::Intended { intent } => {
                 intents.insert(intent.seq.clone(), intent);
             }
             Entry::Completed { seq, .. } => {
                 let intent = &intents[&seq];
-                if intent.access == EntryAccess::Write && seq.is_of_script() {
+                if intent.access == EntryAccess::Write && seq.is_from_script() {
                     *done.entry(format!("{seq} {} {}", intent.kind, intent.subject)).or_default() += 1;
                 }
             }
@@ -55,10 +59,10 @@ fn twice(played: &Played) -> Vec<String> {
     done.into_iter().filter(|(_, times)| *times > 1).map(|(what, _)| what).collect()
 }
 
-/// What differs between two ends, less what differs between any two runs.
-fn unlike(whole: &Snapshot, resumed: &Snapshot) -> String {
-    let names = |snapshot: &Snapshot| snapshot.containers.keys().cloned().collect::<Vec<_>>();
-    let images = |snapshot: &Snapshot| {
+/// Describes the difference between two final states, apart from what differs between any two runs.
+fn state_difference(whole: &HostSnapshot, resumed: &HostSnapshot) -> String {
+    let names = |snapshot: &HostSnapshot| snapshot.containers.keys().cloned().collect::<Vec<_>>();
+    let images = |snapshot: &HostSnapshot| {
         snapshot.containers.values().map(|container| format!("{container:?}")).collect::<Vec<_>>()
     };
     if names(whole) == names(resumed) && images(whole).len() == images(resumed).len() && whole.locks == resumed.locks {
@@ -67,92 +71,93 @@ fn unlike(whole: &Snapshot, resumed: &Snapshot) -> String {
     difference(whole, resumed)
 }
 
-/// What is wrong with a run that was resumed.
-fn wrong_with(deploy: &Deploy, whole: &Played, played: &Played) -> Vec<String> {
-    let after = played.world.snapshot();
-    let answer = played.world.answer(crate::deploys::PORT).map(|answer| answer.page.body);
+/// Lists what is wrong with a resumed run.
+fn wrong_with(deploy: &Deploy, whole: &FinishedRun, finished: &FinishedRun) -> Vec<String> {
+    let after = finished.world.snapshot();
+    let answer = finished.world.response_on_port(crate::shipped_deploys::PORT).map(|answer| answer.response.body);
     let mut wrong = Vec::new();
     if answer.as_deref() != Some(deploy.new) {
         wrong.push(format!("{answer:?} serves"));
     }
-    let unlike = unlike(&whole.after, &after);
-    if !unlike.is_empty() {
-        wrong.push(unlike);
+    let state_difference = state_difference(&whole.after, &after);
+    if !state_difference.is_empty() {
+        wrong.push(state_difference);
     }
-    wrong.extend(twice(played).into_iter().map(|what| format!("twice: {what}")));
+    wrong.extend(repeated_changes(finished).into_iter().map(|what| format!("twice: {what}")));
     wrong
 }
 
 #[test]
 fn a_run_killed_at_every_point_is_resumed_to_the_same_end() {
     let mut cases = 0;
-    let mut bad = Vec::new();
+    let mut failures = Vec::new();
     for deploy in deploys() {
-        let whole = deploy.play().run();
-        for when in sampled(points(whole.records().len() as u64)) {
-            let played = deploy.play().crash(Crash::new(when)).run();
-            if played.names().last() == Some(&"run_ended") || played.records().is_empty() {
+        let whole = deploy.test_run().run();
+        for when in sampled(crash_points(whole.records().len() as u64)) {
+            let finished = deploy.test_run().crash(when).run();
+            if finished.names().last() == Some(&"run_ended") || finished.records().is_empty() {
                 continue;
             }
             cases += 1;
-            let end = resumed(&played, when);
-            let mut wrong = wrong_with(&deploy, &whole, &played);
+            let end = resumed(&finished, when);
+            let mut wrong = wrong_with(&deploy, &whole, &finished);
             if end.status != RunStatus::Succeeded {
                 wrong.insert(0, format!("{}: {}", end.status, end.report.unwrap_or_default()));
             }
             if !wrong.is_empty() {
-                let last = played.intents().last().map(|intent| intent.kind.clone()).unwrap_or_default();
-                bad.push(format!("{} {when:?} ({last}): {}", deploy.name, wrong.join("; ")));
+                let last = finished.intents().last().map(|intent| intent.kind.clone()).unwrap_or_default();
+                failures.push(format!("{} {when:?} ({last}): {}", deploy.name, wrong.join("; ")));
             }
         }
     }
-    assert!(bad.is_empty(), "{} of {cases}:\n{}", bad.len(), bad.join("\n"));
+    assert!(failures.is_empty(), "{} of {cases}:\n{}", failures.len(), failures.join("\n"));
     assert!(cases > 300, "only {cases}");
 }
 
 #[test]
-fn a_run_killed_at_every_point_is_aborted_as_if_it_had_never_begun() {
-    let mut bad = Vec::new();
+fn a_run_killed_at_every_point_is_aborted_without_a_trace() {
+    let mut failures = Vec::new();
     for deploy in deploys() {
-        let whole = deploy.play().run();
-        for when in sampled(points(whole.records().len() as u64)) {
-            let played = deploy.play().crash(Crash::new(when)).run();
-            if played.names().last() == Some(&"run_ended") || played.records().is_empty() {
+        let whole = deploy.test_run().run();
+        for when in sampled(crash_points(whole.records().len() as u64)) {
+            let finished = deploy.test_run().crash(when).run();
+            if finished.names().last() == Some(&"run_ended") || finished.records().is_empty() {
                 continue;
             }
-            let end = played.abort();
-            let after = played.world.snapshot();
+            let end = finished.abort();
+            let after = finished.world.snapshot();
             let mut wrong = Vec::new();
             if end.status != RunStatus::Aborted {
                 wrong.push(format!("{}: {:?}", end.status, end.remaining));
             }
             if end.committed {
-                let answer = played.world.answer(crate::deploys::PORT).map(|answer| answer.page.body);
+                let answer =
+                    finished.world.response_on_port(crate::shipped_deploys::PORT).map(|answer| answer.response.body);
                 if answer.as_deref() != Some(deploy.new) {
                     wrong.push(format!("{answer:?} serves"));
                 }
-            } else if comparable(&after) != comparable(&played.before) && !deploy.back_by_image {
-                wrong.push(difference(&played.before, &after));
+            } else if comparable(&after) != comparable(&finished.before) && !deploy.may_end_on_new_image {
+                wrong.push(difference(&finished.before, &after));
             }
             if !after.locks.is_empty() {
                 wrong.push("locked".into());
             }
             if !wrong.is_empty() {
-                bad.push(format!("{} {when:?}: {}", deploy.name, wrong.join("; ")));
+                failures.push(format!("{} {when:?}: {}", deploy.name, wrong.join("; ")));
             }
         }
     }
-    assert!(bad.is_empty(), "{}:\n{}", bad.len(), bad.join("\n"));
+    assert!(failures.is_empty(), "{}:\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]
-fn what_is_safe_to_repeat_can_be_done_twice() {
+fn repeatable_effects_can_be_performed_twice() {
     for deploy in deploys() {
-        let whole = deploy.play().run();
-        let played = deploy.play().twice().run();
-        let mut wrong = wrong_with(&deploy, &whole, &played);
-        if played.status() != RunStatus::Succeeded {
-            wrong.push(played.report());
+        let whole = deploy.test_run().run();
+        let finished = deploy.test_run().repeat_effects().run();
+        let mut wrong = wrong_with(&deploy, &whole, &finished);
+        if finished.status() != RunStatus::Succeeded {
+            wrong.push(finished.report());
         }
         assert!(wrong.is_empty(), "{}: {wrong:#?}", deploy.name);
     }

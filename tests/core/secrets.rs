@@ -1,20 +1,20 @@
-//! Secrets: names everywhere, values nowhere but in the world.
+//! Secrets: everything shows their names; only the world has their values.
 
 use std::collections::BTreeMap;
 
 use deployer::journal::entry::RunStatus;
-use deployer::world::sim::{Program, Scenario};
+use deployer::world::sim::{Scenario, SimProgram};
 use serde_json::json;
 
-use crate::play::{SECRET, play, run};
+use crate::test_run::{SECRET, run, test_run};
 
-/// A host on which every `echo` tells the secret.
+/// A host on which `echo`, `false` and the variable `LEAK` reveal the secret.
 fn leaky() -> Scenario {
-    let says = |exit_code| Program {
+    let says = |exit_code| SimProgram {
         exit_code,
         stdout: format!("token is {SECRET}\n"),
         stderr: format!("{SECRET} on stderr\n"),
-        ..Program::default()
+        ..SimProgram::default()
     };
     let programs = BTreeMap::from([("echo".to_owned(), says(0)), ("false".to_owned(), says(1))]);
     let mut scenario = Scenario { programs, ..Scenario::default() };
@@ -23,20 +23,20 @@ fn leaky() -> Scenario {
 }
 
 #[test]
-fn print_and_store_as_their_names() {
+fn secrets_print_and_store_as_their_names() {
     let script = r#"let t = secret("TOKEN");
         print(t); log(t); log("Bearer " + t); log(#{a: t});
         docker_run(#{name: "web", image: "web:v1", environment: #{TOKEN: t, URL: "https://x:" + t + "@host"}});"#;
-    let played = run(script);
-    assert_eq!(played.status(), RunStatus::Succeeded, "{}", played.report());
-    assert_eq!(played.said()[..3], ["<secret TOKEN>", "<secret TOKEN>", "Bearer <secret TOKEN>"]);
-    let args = played.intents().pop().unwrap().args;
+    let finished = run(script);
+    assert_eq!(finished.status(), RunStatus::Succeeded, "{}", finished.report());
+    assert_eq!(finished.messages()[..3], ["<secret TOKEN>", "<secret TOKEN>", "Bearer <secret TOKEN>"]);
+    let args = finished.intents().pop().unwrap().args;
     assert_eq!(args["environment"]["TOKEN"], json!({"secret_text": [{"secret": "TOKEN"}]}));
-    assert!(!played.all_text().contains(SECRET));
+    assert!(!finished.all_text().contains(SECRET));
 }
 
 #[test]
-fn never_come_back_even_if_programs_tell_them() {
+fn secrets_are_redacted_when_programs_print_them() {
     for script in [
         r#"secret("TOKEN"); let o = exec(["echo"]); print(o.stdout); log(o.stderr); fail(o.stdout, o.stderr);"#,
         r#"secret("TOKEN"); exec(["false"]);"#,
@@ -45,40 +45,40 @@ fn never_come_back_even_if_programs_tell_them() {
         r#"let v = env("LEAK"); secret("TOKEN"); on_rollback(|| fail(v)); docker_run(#{name: "web", image: "web:v1", labels: #{a: v}}); fail(v, v);"#,
         r#"let v = env("LEAK"); secret("TOKEN"); #{a: [v]}"#,
     ] {
-        let played = play(script).on(leaky()).run();
+        let finished = test_run(script).on(leaky()).run();
         let known =
-            played.records().iter().position(|record| format!("{record:?}").contains("CheckSecret")).unwrap_or(0);
-        let text = format!("{:#?}", &played.records()[known..]);
-        // What was read before anybody called it a secret is in the journal once, as that answer.
+            finished.records().iter().position(|record| format!("{record:?}").contains("CheckSecret")).unwrap_or(0);
+        let text = format!("{:#?}", &finished.records()[known..]);
+        // A value that was read before it was declared a secret is in the journal once, as that outcome.
         let allowed = usize::from(script.starts_with("let v"));
         assert_eq!(text.matches(SECRET).count(), allowed, "{script}\n{text}");
-        assert!(!format!("{:?}", played.end).contains(SECRET), "{script}: {:?}", played.end);
+        assert!(!format!("{:?}", finished.end).contains(SECRET), "{script}: {:?}", finished.end);
     }
 }
 
 #[test]
-fn cannot_be_put_into_a_string() {
-    let played = run("let t = secret(\"TOKEN\"); log(`x ${t}`);");
-    assert_eq!(played.status(), RunStatus::Invalid);
-    assert!(played.report().contains("join it with `+`"), "{}", played.report());
-    assert!(!played.all_text().contains(SECRET));
+fn secrets_cannot_be_interpolated() {
+    let finished = run("let t = secret(\"TOKEN\"); log(`x ${t}`);");
+    assert_eq!(finished.status(), RunStatus::Invalid);
+    assert!(finished.report().contains("join it with `+`"), "{}", finished.report());
+    assert!(!finished.all_text().contains(SECRET));
 }
 
 #[test]
-fn that_are_not_set_say_where_they_are_looked_for() {
-    let played = run("secret(\"OTHER\")");
-    assert_eq!(played.error(), "secret `OTHER` is not set");
-    assert!(played.report().contains("OTHER_FILE"), "{}", played.report());
+fn a_missing_secret_names_where_it_is_looked_up() {
+    let finished = run("secret(\"OTHER\")");
+    assert_eq!(finished.error(), "secret `OTHER` is not set");
+    assert!(finished.report().contains("OTHER_FILE"), "{}", finished.report());
     let late = run("try { secret(\"OTHER\") } catch (e) { return e.kind; }");
     assert_eq!(late.value(), "missing_secret");
 }
 
 #[test]
-fn that_look_like_a_name_do_not_garble_what_is_taken_back() {
+fn a_name_equal_to_a_secret_does_not_break_an_undo() {
     let script = format!(
         r#"secret("TOKEN"); docker_run(#{{name: "{SECRET}", image: "web:v1"}}); docker_stop("{SECRET}"); fail("x");"#
     );
-    let played = run(&script);
-    assert_eq!((played.status(), played.before == played.after), (RunStatus::Failed, true), "{:?}", played.end);
-    assert!(!format!("{:?}", played.records()).contains(SECRET));
+    let finished = run(&script);
+    assert_eq!((finished.status(), finished.before == finished.after), (RunStatus::Failed, true), "{:?}", finished.end);
+    assert!(!format!("{:?}", finished.records()).contains(SECRET));
 }

@@ -1,24 +1,24 @@
-//! Values on their way from a script into an effect.
+//! Conversion of script values into the arguments of effects.
 
 use deployer::journal::entry::RunStatus;
 use serde_json::json;
 
-use crate::play::run;
+use crate::test_run::run;
 
-fn refused(script: &str) -> String {
-    let played = run(script);
-    assert_eq!(played.status(), RunStatus::Invalid, "{script}: {}", played.error());
-    assert_eq!(played.before, played.after);
-    played.report()
+fn report_of(script: &str) -> String {
+    let finished = run(script);
+    assert_eq!(finished.status(), RunStatus::Invalid, "{script}: {}", finished.error());
+    assert_eq!(finished.before, finished.after);
+    finished.report()
 }
 
 fn message(script: &str) -> String {
-    refused(script);
+    report_of(script);
     run(script).error()
 }
 
 #[test]
-fn durations_are_texts() {
+fn durations_are_strings() {
     assert_eq!(run("sleep(\"1m30s\"); millis(\"1m30s\")").value(), &json!(90_000));
     assert_eq!(message("sleep(5)"), "`sleep`: `duration`: invalid type: integer `5`, expected a duration like \"30s\"");
     assert!(message("sleep(\"5 minutes\")").contains("write it like `250ms`"));
@@ -26,12 +26,12 @@ fn durations_are_texts() {
 }
 
 #[test]
-fn an_unknown_option_says_what_it_may_have_meant() {
-    let report = refused("docker_run(#{name: \"web\", image: \"web:v1\", enviroment: #{}})");
+fn an_unknown_option_suggests_a_similar_name() {
+    let report = report_of("docker_run(#{name: \"web\", image: \"web:v1\", enviroment: #{}})");
     assert!(report.contains("`docker_run` has no option `enviroment`"), "{report}");
     assert!(report.contains("did you mean `environment`?"), "{report}");
-    assert!(refused("sleep(\"1s\", #{zebra: 1})").contains("no function"), "no options at all");
-    assert!(refused("docker_stop(\"web\", #{zebra: 1})").contains("docker_stop(container, #{grace"));
+    assert!(report_of("sleep(\"1s\", #{zebra: 1})").contains("no function"), "`sleep` takes no options");
+    assert!(report_of("docker_stop(\"web\", #{zebra: 1})").contains("docker_stop(container, #{grace"));
 }
 
 #[test]
@@ -40,26 +40,26 @@ fn a_wrong_type_names_the_option() {
     let ports = message("docker_run(#{name: \"web\", image: \"web:v1\", ports: [\"x:y\"]})");
     assert!(ports.starts_with("`docker_run`: `ports[0]`:"), "{ports}");
     assert!(message("docker_stop(5)").contains("expected a container"));
-    assert_eq!(message("docker_stop(\"web\", 5)"), "`docker_stop` takes a map here, not an integer");
+    assert_eq!(message("docker_stop(\"web\", 5)"), "`docker_stop` expects a map here, not an integer");
     assert!(message("docker_images([1])").contains("`name`"));
 }
 
 #[test]
 fn a_missing_option_gives_an_example() {
-    let report = refused("docker_run(#{name: \"web\"})");
+    let report = report_of("docker_run(#{name: \"web\"})");
     assert!(report.contains("`docker_run` needs `image`"), "{report}");
-    assert!(report.contains("for example: docker_run("), "{report}");
+    assert!(report.contains("example: docker_run("), "{report}");
 }
 
 #[test]
-fn nothing_is_as_good_as_left_out() {
-    let played = run("docker_run(#{name: \"web\", image: \"web:v1\", mem_limit: (), command: ()}).name");
-    assert_eq!(played.value(), "web");
+fn a_unit_value_counts_as_omitted() {
+    let finished = run("docker_run(#{name: \"web\", image: \"web:v1\", mem_limit: (), command: ()}).name");
+    assert_eq!(finished.value(), "web");
     assert!(message("docker_run(#{name: \"web\", image: ()})").contains("needs `image`"));
 }
 
 #[test]
-fn a_container_goes_by_name_id_or_map() {
+fn a_container_can_be_given_by_name_id_or_map() {
     let script = "let web = docker_run(#{name: \"web\", image: \"web:v1\"});
         [docker_inspect(\"web\").id == web.id, docker_inspect(web.id).name, docker_inspect(web).name,
          docker_inspect(#{container: web}).name, docker_inspect(web, #{missing_ok: true}).name]";
@@ -72,7 +72,7 @@ fn an_option_given_twice_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_stored_is_refused_by_place() {
+fn a_value_that_cannot_be_stored_is_refused_with_its_path() {
     let closure = message("docker_run(#{name: \"web\", image: \"web:v1\", labels: #{hook: || 1}})");
     assert_eq!(closure, "`docker_run`: `labels.hook` is a closure and cannot be stored");
     assert!(
@@ -80,5 +80,5 @@ fn what_cannot_be_stored_is_refused_by_place() {
     );
     assert!(message("docker_run(#{name: \"web\", image: \"web:v1\", ports: 1..3})").contains("is a range"));
     let deep = "let a = []; for i in 0..70 { a = [a]; } docker_run(#{name: \"web\", image: \"web:v1\", command: a})";
-    assert!(message(deep).contains("nests deeper than 64 levels"));
+    assert!(message(deep).contains("is nested deeper than 64 levels"));
 }

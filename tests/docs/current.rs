@@ -1,36 +1,36 @@
-//! A file of the repository that a test makes, and which must be what the test would make now.
+//! Files of the repository that tests generate. A test fails if its file is out of date.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn place(path: &str) -> PathBuf {
+fn absolute(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 #[track_caller]
-#[allow(dead_code, reason = "the screens of sessions are made, but not read")]
+#[allow(dead_code, reason = "screens of sessions are generated, but not read")]
 pub fn package_file(path: &str) -> String {
-    fs::read_to_string(place(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    fs::read_to_string(absolute(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Asserts that the file holds `text`, and names the first line that differs; with `UPDATE_DOCS=1` writes it instead.
+/// Asserts that the file contains `text`, and names the first line that differs. With `UPDATE_DOCS=1` it writes the file.
 #[track_caller]
-#[allow(dead_code, reason = "the README is read too, but not made")]
-pub fn hold(path: &str, text: &str) {
+#[allow(dead_code, reason = "the README is also read without being generated")]
+pub fn assert_current(path: &str, text: &str) {
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(place(path), text).unwrap();
+        fs::write(absolute(path), text).unwrap();
         return;
     }
-    let there = fs::read_to_string(place(path)).unwrap_or_default();
-    if there == text {
+    let stored = fs::read_to_string(absolute(path)).unwrap_or_default();
+    if stored == text {
         return;
     }
-    let differs = there.lines().zip(text.lines()).position(|(old, new)| old != new);
-    let line = differs.unwrap_or_else(|| there.lines().count().min(text.lines().count()));
+    let differs = stored.lines().zip(text.lines()).position(|(old, new)| old != new);
+    let line = differs.unwrap_or_else(|| stored.lines().count().min(text.lines().count()));
     panic!(
-        "{path}:{}: is\n  {}\nand should be\n  {}\nwrite it anew: UPDATE_DOCS=1 cargo test --test reference",
+        "{path}:{}: is\n  {}\nand should be\n  {}\nwrite it again: UPDATE_DOCS=1 cargo test --test reference",
         line + 1,
-        there.lines().nth(line).unwrap_or("(nothing)"),
+        stored.lines().nth(line).unwrap_or("(nothing)"),
         text.lines().nth(line).unwrap_or("(nothing)")
     );
 }

@@ -1,27 +1,27 @@
-//! Whether a program printed what the README shows, whatever the ids, times and widths were.
+//! Compares what a program printed with what a page shows. Ids, times and widths may differ.
 
 /// Panics with both texts when `printed` is not like `shown`. In `shown`, a line `...` stands for any lines, and ` ...`
-/// at the end of one for the rest of it.
+/// at the end of a line for the rest of that line.
 #[track_caller]
-pub fn assert_like(place: &str, shown: &str, printed: &str) {
-    let wanted: Vec<String> = shown.lines().map(plain).filter(|line| !line.is_empty()).collect();
+pub fn assert_like(location: &str, shown: &str, printed: &str) {
+    let expected: Vec<String> = shown.lines().map(plain).filter(|line| !line.is_empty()).collect();
     let got: Vec<String> = printed.lines().map(plain).filter(|line| !line.is_empty()).collect();
-    assert!(like(&wanted, &got), "{place} shows\n{shown}\nbut this was printed:\n{printed}");
+    assert!(like(&expected, &got), "{location} shows\n{shown}\nbut this was printed:\n{printed}");
 }
 
-fn like(wanted: &[String], got: &[String]) -> bool {
-    match wanted.split_first() {
+fn like(expected: &[String], got: &[String]) -> bool {
+    match expected.split_first() {
         None => got.is_empty(),
         Some((first, rest)) if first == "..." => (0..=got.len()).any(|skipped| like(rest, &got[skipped..])),
         Some((first, rest)) => got.split_first().is_some_and(|(line, below)| fits(first, line) && like(rest, below)),
     }
 }
 
-fn fits(wanted: &str, got: &str) -> bool {
-    wanted.strip_suffix(" ...").map_or(wanted == got, |beginning| got.starts_with(beginning))
+fn fits(expected: &str, got: &str) -> bool {
+    expected.strip_suffix(" ...").map_or(expected == got, |beginning| got.starts_with(beginning))
 }
 
-/// The line without what differs from run to run: ids, lengths of time, numbers of blanks.
+/// Returns the line without the parts that differ between runs: ids, durations, numbers of spaces.
 fn plain(line: &str) -> String {
     let mut out = String::new();
     let mut word = String::new();

@@ -1,4 +1,4 @@
-//! The parameters of a script as a table, from its own `params(#{...})`, in the order in which it declares them.
+//! A table of the parameters of a script, from its `params(#{...})`, in the order of their declaration.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use deployer::script::program::Program;
 use deployer::script::source::{Source, SourceLoader};
 use serde_json::Value;
 
-/// The stdlib is embedded; a shipped script needs nothing else.
+/// Has no modules. Shipped scripts need only the stdlib, which is embedded.
 struct NoModules;
 
 impl SourceLoader for NoModules {
@@ -33,7 +33,7 @@ pub fn table(name: &str, text: &str) -> String {
     table
 }
 
-/// Where the script writes the parameter down: on a line of its own, or in the group that is.
+/// Returns the position of the parameter in the script: its own line, or its place in the line of its group.
 #[track_caller]
 fn declared_at(text: &str, key: &str) -> usize {
     let (first, rest) = key.split_once('.').unwrap_or((key, ""));
@@ -45,20 +45,11 @@ fn default(param: &Param) -> String {
     match &param.default {
         None => "must be given".into(),
         Some(Value::Null) => "none".into(),
-        Some(Value::Array(items)) if items.len() > 2 => "the guide's list".into(),
+        Some(Value::Array(items)) if items.len() > 2 => "see the script".into(),
         Some(value) => format!("`{}`", cell(&value.to_string())),
     }
 }
 
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
-}
-
-/// Replaces what stands between the markers of `name`.
-#[track_caller]
-pub fn put(readme: &str, name: &str, table: &str) -> String {
-    let (begin, end) = (format!("<!-- parameters of {name} -->\n"), format!("<!-- end of {name} -->"));
-    let from = readme.find(&begin).unwrap_or_else(|| panic!("README.md has no marker for {name}")) + begin.len();
-    let to = from + readme[from..].find(&end).unwrap_or_else(|| panic!("README.md has no end marker for {name}"));
-    format!("{}{table}{}", &readme[..from], &readme[to..])
 }

@@ -1,4 +1,4 @@
-//! The two guides' apps, as images of Docker and as folders that the local engine builds.
+//! The example apps of the two guides: as Docker images, and as folders that the local engine builds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::docker::Docker;
-use super::git_repo::copy;
+use super::git_repo::copy_folder;
 
-/// A folder of `examples/`.
+/// Returns the path of a folder in `examples/`.
 pub fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
 }
 
-/// The manual generator's image `VERSION`.
-pub fn manual(docker: &Docker, version: &str) -> String {
+/// Builds the image of the manual generator with this version as its tag.
+pub fn manual_image(docker: &Docker, version: &str) -> String {
     docker.build(&example("manual-generator"), "manual", version)
 }
 
-/// A copy of the manual generator that the local engine can build: by the host's own Python.
+/// Copies the manual generator into a folder that the local engine can build. It uses Python from the host.
 pub fn local_manual(version: &str, environment: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    copy(&example("manual-generator"), folder.path());
+    copy_folder(&example("manual-generator"), folder.path());
     let dockerfile = format!(
         "FROM scratch\nWORKDIR /app\nCOPY . .\nENV APP_VERSION={version} {environment}\nEXPOSE 5000\nCMD [\"python3\", \"app.py\"]\n"
     );

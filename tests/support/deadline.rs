@@ -1,23 +1,23 @@
-//! Polling with a deadline: the only kind of waiting that tests do.
+//! Polling with a deadline. Tests must not wait in any other way.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two looks.
+/// Time between two polls.
 pub const PAUSE: Duration = Duration::from_millis(10);
 
-/// Looks until there is something to see.
+/// Polls until `poll` returns a value.
 ///
 /// # Panics
-/// When `patience` is over.
+/// Panics if there is no value within `timeout`.
 #[track_caller]
-pub fn until<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + patience;
+pub fn until<T>(what: &str, timeout: Duration, mut poll: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + timeout;
     loop {
-        if let Some(seen) = look() {
-            return seen;
+        if let Some(value) = poll() {
+            return value;
         }
-        assert!(Instant::now() < end, "{what}: not within {patience:?}");
+        assert!(Instant::now() < end, "{what}: not within {timeout:?}");
         thread::sleep(PAUSE);
     }
 }

@@ -1,4 +1,4 @@
-//! The binary in a hermetic box: cleared environment, its own home and state, no colour, one width.
+//! Runs the binary in a hermetic environment: cleared variables, its own home and state folder, no colour, a fixed width.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,12 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::crashing_deployer::{CRASH_AT, crashing_deployer};
 use super::deadline::until;
 use super::watched_run::WatchedRun;
 
-/// Longer than any deploy of the tests, shorter than anybody's patience.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// Longer than any deploy of the tests.
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 pub struct Deployer {
     engine: &'static str,
@@ -25,7 +26,7 @@ pub struct Deployer {
     environment: Vec<(String, String)>,
 }
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Clone, Debug)]
 pub struct Finished {
     pub code: i32,
@@ -33,7 +34,7 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// A command that is under way.
+/// A command that is running.
 pub struct Running {
     child: Child,
     stdout: mpsc::Receiver<String>,
@@ -74,24 +75,24 @@ impl Deployer {
         &self.state
     }
 
-    /// The folder that commands start in, for scripts and configuration.
+    /// The working directory of the commands. It holds their scripts and configuration.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// Writes a file into the home and returns its path.
+    /// Writes a file into the home folder and returns its path.
     pub fn file(&self, name: &str, text: &str) -> String {
         let path = self.home().join(name);
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
-    /// `deployer run SCRIPT ...` on this engine.
+    /// Runs `deployer run SCRIPT ...` on this engine.
     pub fn run(&self, script: &str, rest: &[&str]) -> Finished {
         self.start_run(script, rest).wait()
     }
 
-    /// The same in the background.
+    /// Starts `deployer run SCRIPT ...` in the background.
     pub fn start_run(&self, script: &str, rest: &[&str]) -> Running {
         let mut args = vec!["run", script, "--engine", self.engine];
         args.extend(rest);
@@ -108,7 +109,7 @@ impl Deployer {
         self.start_run(script, &["--config", &file])
     }
 
-    /// Any command.
+    /// Runs any command.
     pub fn call(&self, args: &[&str]) -> Finished {
         self.start(args).wait()
     }
@@ -120,16 +121,27 @@ impl Deployer {
         Running { child, stdout, stderr }
     }
 
-    /// Any command, to be changed before it is started.
+    /// Returns a command that the test can change before it starts it.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_deployer"));
+        self.isolated_command(Path::new(env!("CARGO_BIN_EXE_deployer")), args)
+    }
+
+    /// Returns the same command for the program that stops at a journal entry, such as `before:12` or `after:12`.
+    pub fn crashing_command(&self, args: &[&str], at: &str) -> Command {
+        let mut command = self.isolated_command(crashing_deployer(), args);
+        command.env(CRASH_AT, at);
+        command
+    }
+
+    fn isolated_command(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .envs(["PATH", "DOCKER_HOST"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .env("HOME", self.home())
             .env("DEPLOYER_STATE", &self.state)
             .env("NO_COLOR", "1")
-            // Wide, so that no message wraps by the length of a temporary name.
+            // Wide enough that the length of a temporary path never wraps a message.
             .env("COLUMNS", "400")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.home())
@@ -140,14 +152,14 @@ impl Deployer {
         command
     }
 
-    /// `deployer run SCRIPT --format json ...`, whose events are seen as they come.
+    /// Starts `deployer run SCRIPT --format json ...` and reads its events as they arrive.
     pub fn watch_run(&self, script: &str, rest: &[&str]) -> WatchedRun {
         let mut args = vec!["run", script, "--engine", self.engine, "--format", "json"];
         args.extend(rest);
         WatchedRun::start(self.command(&args))
     }
 
-    /// The entries of the latest run, oldest first.
+    /// Returns the journal entries of the latest run, oldest first.
     pub fn latest_run(&self) -> Vec<Value> {
         let runs = self.call(&["runs", "--format", "json"]).ok();
         let first: Value = serde_json::from_str(runs.stdout.lines().next().unwrap_or("null")).unwrap();
@@ -156,19 +168,19 @@ impl Deployer {
         shown.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The kinds of the effects of the latest run that were completed, in order.
+    /// Returns the kinds of the effects of the latest run, in order.
     pub fn latest_effects(&self) -> Vec<String> {
         let entries = self.latest_run();
         entries.iter().filter_map(|entry| Some(entry["intent"]["kind"].as_str()?.to_owned())).collect()
     }
 }
 
-/// Reads a pipe to its end, so that nothing the program says can block it.
+/// Reads a pipe to its end on a thread, so that the program never blocks on a full pipe.
 fn drain(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // A pipe that breaks ends the text; what came before is still worth having.
+        // A broken pipe ends the text. The part before it is still useful.
         let _ = pipe.read_to_end(&mut bytes);
         let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
     });
@@ -180,11 +192,11 @@ impl Running {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the command ends.
     #[track_caller]
     pub fn wait(mut self) -> Finished {
-        let status = until("the end of `deployer`", PATIENCE, || self.child.try_wait().unwrap());
-        // A process that it left running could hold the pipes open for ever.
+        let status = until("the end of `deployer`", TIMEOUT, || self.child.try_wait().unwrap());
+        // A child process that still runs could hold the pipes open forever.
         let text = |pipe: &mpsc::Receiver<String>| pipe.recv_timeout(Duration::from_secs(10)).unwrap_or_default();
         Finished { code: status.code().unwrap_or(-1), stdout: text(&self.stdout), stderr: text(&self.stderr) }
     }
@@ -196,7 +208,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // After a failed test; a process that has ended already does not mind.
+        // Only needed after a failed test. Killing a process that has ended does nothing.
         let _ = self.child.kill();
     }
 }
@@ -213,7 +225,7 @@ impl Finished {
         self
     }
 
-    /// Everything that it said.
+    /// The whole output: standard output, then standard error.
     pub fn said(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }

@@ -1,4 +1,4 @@
-//! The real Docker, for setting scenes and for looking: names of its own, everything removed when dropped.
+//! The real Docker engine, to prepare tests and to inspect results. Names are unique to a test; everything is removed on drop.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,63 +12,63 @@ use super::deadline::until;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// One test's corner of the engine.
+/// The objects of one test on the engine, recognised by a name prefix.
 pub struct Docker {
     prefix: String,
-    /// Another engine than that of `DOCKER_HOST`.
+    /// The address of the engine, if it is not the one of `DOCKER_HOST`.
     host: Option<String>,
 }
 
 impl Docker {
     /// # Panics
-    /// Without a daemon: `tests/run` starts one where none is.
+    /// Panics if no daemon answers. `tests/run` starts one if necessary.
     pub fn new() -> Self {
         static BASE: OnceLock<()> = OnceLock::new();
-        let docker = Self::corner(None);
-        BASE.get_or_init(|| docker.need_base());
+        let docker = Self::with_host(None);
+        BASE.get_or_init(|| docker.ensure_base_image());
         docker
     }
 
-    /// On the engine at this address.
+    /// Uses the engine at this address.
     pub fn at(host: String) -> Self {
-        let docker = Self::corner(Some(host));
-        docker.need_base();
+        let docker = Self::with_host(Some(host));
+        docker.ensure_base_image();
         docker
     }
 
-    fn corner(host: Option<String>) -> Self {
+    fn with_host(host: Option<String>) -> Self {
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         Self { prefix: format!("dt{}x{n}", std::process::id()), host }
     }
 
-    /// Makes sure that the image is there that the apps are built on.
-    fn need_base(&self) {
+    /// Makes sure that the base image of the apps exists.
+    fn ensure_base_image(&self) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/python-base");
-        let output = self.led(Command::new(script)).output().unwrap();
+        let output = self.with_docker_host(Command::new(script)).output().unwrap();
         let why = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "no Python base image (no Docker? `tests/run` starts one): {why}");
     }
 
-    fn led(&self, mut command: Command) -> Command {
+    fn with_docker_host(&self, mut command: Command) -> Command {
         command.envs(self.host.iter().map(|host| ("DOCKER_HOST", host)));
         command
     }
 
     fn program(&self) -> Command {
-        self.led(Command::new("docker"))
+        self.with_docker_host(Command::new("docker"))
     }
 
-    /// The address of an engine that is not the usual one.
+    /// The address of the engine, if it is not the one of `DOCKER_HOST`.
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()
     }
 
-    /// A name that only this test has.
+    /// Returns a name that is unique to this test.
     pub fn name(&self, name: &str) -> String {
         format!("{}-{name}", self.prefix)
     }
 
-    /// Runs the `docker` program.
+    /// Runs the `docker` program and returns its output.
     #[track_caller]
     pub fn cli(&self, args: &[&str]) -> String {
         let output = self.program().args(args).output().unwrap();
@@ -76,19 +76,19 @@ impl Docker {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// The same; none when it fails.
+    /// Runs the `docker` program and returns its output, or `None` if it fails.
     pub fn try_cli(&self, args: &[&str]) -> Option<String> {
         let output = self.program().args(args).output().unwrap();
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// An address of this machine that is not the loopback: the engine's own on its usual bridge.
+    /// Returns an address of this machine other than loopback: the gateway of the engine's default bridge.
     #[track_caller]
     pub fn bridge_address(&self) -> String {
         let format = "{{with index .IPAM.Config 0}}{{.Gateway}}|{{.Subnet}}{{end}}";
-        let told = self.cli(&["network", "inspect", "bridge", "--format", format]);
-        // A daemon at its first start names the subnet alone; the bridge has its first address.
-        match told.split_once('|').unwrap() {
+        let output = self.cli(&["network", "inspect", "bridge", "--format", format]);
+        // After its first start, a daemon reports only the subnet. The gateway is the first address in it.
+        match output.split_once('|').unwrap() {
             ("", subnet) => subnet.split_once(".0/").map(|(network, _)| format!("{network}.1")).unwrap(),
             (gateway, _) => gateway.to_owned(),
         }
@@ -112,7 +112,7 @@ impl Docker {
         image
     }
 
-    /// An image like `base` with more instructions: a release that is broken in some way.
+    /// Builds an image from `base` with more instructions, such as a release that is broken in some way.
     #[track_caller]
     pub fn derive(&self, base: &str, tag: &str, instructions: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
@@ -123,7 +123,7 @@ impl Docker {
         image
     }
 
-    /// Names of this test's containers, running ones only or all.
+    /// Returns the names of this test's containers: all of them, or only those that run.
     pub fn containers(&self, all: bool) -> Vec<String> {
         let filter = format!("name=^/?{}-", self.prefix);
         let mut args = vec!["ps", "--format", "{{.Names}}", "--filter", &filter];
@@ -133,29 +133,37 @@ impl Docker {
         names
     }
 
-    /// What `docker inspect` says of a container, image or volume.
+    /// Returns the names of all containers, without the stopped ones that are kept as previous releases.
+    pub fn current_containers(&self) -> Vec<String> {
+        let running = self.containers(false);
+        let mut all = self.containers(true);
+        all.retain(|name| !name.contains("-release-") || running.contains(name));
+        all
+    }
+
+    /// Returns the output of `docker inspect` for a container, image or volume.
     #[track_caller]
     pub fn inspect(&self, what: &str) -> Value {
         let mut list: Vec<Value> = serde_json::from_str(&self.cli(&["inspect", what])).unwrap();
         list.remove(0)
     }
 
-    /// The image that a running container was made from, by its id.
+    /// Returns the image id of a container.
     #[track_caller]
     pub fn image_of(&self, container: &str) -> String {
         self.inspect(container)["Image"].as_str().unwrap().to_owned()
     }
 
     #[track_caller]
-    pub fn wait_for(&self, what: &str, patience: Duration, look: impl Fn(&Self) -> bool) {
-        until(what, patience, || look(self).then_some(()));
+    pub fn wait_for(&self, what: &str, timeout: Duration, is_done: impl Fn(&Self) -> bool) {
+        until(what, timeout, || is_done(self).then_some(()));
     }
 
     fn remove(&self, list: &[&str], remove: &[&str]) {
         let listed = self.program().args(list).output().map(|output| output.stdout).unwrap_or_default();
         let names = String::from_utf8_lossy(&listed).lines().map(str::to_owned).collect::<Vec<_>>();
         if !names.is_empty() {
-            // What cannot be removed is seen by `tests/run`, which looks for leftovers.
+            // `tests/run` looks for leftovers at the end, so errors can be ignored here.
             let _ = self.program().args(remove).args(names).output();
         }
     }
@@ -163,7 +171,8 @@ impl Docker {
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        let name = format!("name={}", self.prefix);
+        // With the hyphen, because the prefix of this test may begin another one: `x1` and `x14`.
+        let name = format!("name={}-", self.prefix);
         let reference = format!("reference={}-*:*", self.prefix);
         self.remove(&["ps", "-aq", "--filter", &name], &["rm", "-fv"]);
         self.remove(&["network", "ls", "-q", "--filter", &name], &["network", "rm"]);

@@ -1,4 +1,4 @@
-"""Answers GET with its name, POST with the number of bytes, /slow?MS late, and echoes whatever an upgraded stream says."""
+"""Responds to GET with its name, to POST with the size of the body, to /slow?MS after a delay, and echoes upgraded streams."""
 
 import asyncio
 import base64
@@ -7,7 +7,7 @@ import os
 import signal
 
 NAME = os.environ["NAME"]
-# Of RFC 6455.
+# From RFC 6455.
 MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -33,8 +33,8 @@ async def serve(reader, writer):
                 accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
                 head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                 writer.write(f"{head}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode())
-                while said := await reader.read(65536):
-                    writer.write(said)
+                while data := await reader.read(65536):
+                    writer.write(data)
                     await writer.drain()
                 return
             body = await body_of(reader, headers)

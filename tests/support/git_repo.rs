@@ -1,4 +1,4 @@
-//! A real git repository in a folder that vanishes.
+//! A real git repository in a temporary folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ impl GitRepo {
         repo
     }
 
-    /// A repository whose first commit is a copy of `folder`.
+    /// Creates a repository whose first commit is a copy of `folder`.
     pub fn of(folder: &Path) -> Self {
         let repo = Self::new();
-        copy(folder, repo.path());
+        copy_folder(folder, repo.path());
         repo.commit("Begin");
         repo
     }
@@ -57,13 +57,13 @@ impl GitRepo {
     }
 }
 
-/// Copies a folder with everything in it.
-pub fn copy(from: &Path, to: &Path) {
+/// Copies a folder recursively.
+pub fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy(&entry.path(), &target);
+            copy_folder(&entry.path(), &target);
         } else {
             fs::copy(entry.path(), target).unwrap();
         }

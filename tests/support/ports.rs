@@ -1,34 +1,34 @@
-//! Ports that nobody listens on.
+//! Free ports.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Below the range that the kernel gives to outgoing connections, so that none of them takes a port in between.
-const FIRST: u16 = 12_000;
-/// More than one process ever asks for: a port that comes round again may be one that a service lets go of for a moment.
+/// Below the range of ephemeral ports, so that no outgoing connection takes a port in the meantime.
+const FIRST_PORT: u16 = 12_000;
+/// Ports per test process. Large enough that none is reused: a service may release its port for a moment.
 const BLOCK: u16 = 240;
 const BLOCKS: u16 = 80;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// A port that is free now, and that no other call in this process returns soon.
+/// Returns a free port, different from those of recent calls in this process.
 ///
 /// # Panics
-/// When all of this process's block are taken.
+/// Panics if all ports in the block of this process are in use.
 #[track_caller]
 pub fn free_port() -> u16 {
-    // Test binaries that run side by side begin in blocks of their own.
-    let block = FIRST + u16::try_from(std::process::id() % u32::from(BLOCKS)).unwrap() * BLOCK;
+    // Test programs that run at the same time use different blocks.
+    let block = FIRST_PORT + u16::try_from(std::process::id() % u32::from(BLOCKS)).unwrap() * BLOCK;
     (0..BLOCK)
         .map(|_| block + NEXT.fetch_add(1, Ordering::Relaxed) % BLOCK)
         .find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok())
         .unwrap_or_else(|| panic!("no free port from {block} on"))
 }
 
-/// The first of two ports in a row that are free now.
+/// Returns the first of two consecutive free ports.
 ///
 /// # Panics
-/// When there are none.
+/// Panics if there are none.
 #[track_caller]
 pub fn free_pair() -> u16 {
     let mut last = free_port();
@@ -39,5 +39,5 @@ pub fn free_pair() -> u16 {
         }
         last = next;
     }
-    panic!("no two free ports in a row")
+    panic!("no two consecutive free ports")
 }

@@ -1,4 +1,4 @@
-//! `deployer proxy run` as its own process, with its files in a folder of its own; ends with the value.
+//! `deployer proxy run` as a separate process with its own folder. It is killed on drop.
 
 use std::fs::File;
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::deadline::until;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct ProxyProcess {
     folder: tempfile::TempDir,
@@ -24,11 +24,12 @@ impl ProxyProcess {
         process
     }
 
+    /// Returns the path of its control socket.
     pub fn control(&self) -> PathBuf {
         self.folder.path().join("control.sock")
     }
 
-    /// The table of a script's configuration.
+    /// Returns the `[traffic]` table for the configuration of a script.
     pub fn table(&self) -> String {
         let control = self.control();
         format!(
@@ -48,7 +49,7 @@ impl ProxyProcess {
     }
 
     fn wait_ready(&self) {
-        until("the proxy", PATIENCE, || UnixStream::connect(self.control()).ok());
+        until("the proxy", TIMEOUT, || UnixStream::connect(self.control()).ok());
     }
 }
 
@@ -61,7 +62,7 @@ fn spawn(folder: &tempfile::TempDir) -> Child {
         .arg(file("state.json"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(File::options().create(true).append(true).open(file("talk")).unwrap())
+        .stderr(File::options().create(true).append(true).open(file("log")).unwrap())
         .spawn()
         .unwrap()
 }

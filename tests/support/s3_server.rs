@@ -1,5 +1,5 @@
-//! An S3 server in this process, on loopback: objects in memory, parts, lists, signatures and payload checksums
-//! verified as Amazon does it, and faults on request. Needs no runtime and no package.
+//! An S3 server in this process, on loopback. It keeps objects in memory, supports multipart uploads and lists, verifies
+//! signatures and payload checksums as Amazon does, and injects faults. It needs no runtime and no package.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,34 +11,34 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 pub use super::signature::{ACCESS_KEY, REGION, SECRET_KEY};
-use super::signature::{Signed, hex, verify};
+use super::signature::{SignedRequest, hex, verify};
 
 pub const BUCKET: &str = "backups";
 
 #[derive(Clone)]
-struct Kept {
+struct StoredObject {
     bytes: Vec<u8>,
     meta: BTreeMap<String, String>,
     modified: SystemTime,
 }
 
-/// What goes wrong with the next requests of a method.
+/// How the next request of a method fails.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
-    /// Answers 500.
+    /// Responds with status 500.
     Error,
-    /// Closes the connection without an answer, or in the middle of a body that it sends.
+    /// Closes the connection without a response. For `GET`, closes it in the middle of the body.
     Cut,
 }
 
 #[derive(Default)]
 struct State {
-    objects: Mutex<BTreeMap<String, Kept>>,
+    objects: Mutex<BTreeMap<String, StoredObject>>,
     uploads: Mutex<BTreeMap<String, BTreeMap<u32, Vec<u8>>>>,
     upload_meta: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
     faults: Mutex<Vec<(&'static str, Fault)>>,
-    /// Methods and paths of all requests.
-    asked: Mutex<Vec<String>>,
+    /// The methods and paths of all requests.
+    requests: Mutex<Vec<String>>,
     full: AtomicBool,
     stopped: AtomicBool,
     next: AtomicUsize,
@@ -49,7 +49,7 @@ pub struct S3Server {
     state: Arc<State>,
 }
 
-struct Asked {
+struct S3Request {
     method: String,
     path: String,
     query: BTreeMap<String, String>,
@@ -58,7 +58,7 @@ struct Asked {
     body: Vec<u8>,
 }
 
-struct Answer {
+struct S3Reply {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
@@ -66,7 +66,7 @@ struct Answer {
     cut: bool,
 }
 
-impl Answer {
+impl S3Reply {
     fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into(), length: None, cut: false }
     }
@@ -96,7 +96,7 @@ impl S3Server {
         Self { address, state }
     }
 
-    /// The `s3` option of a request, with the right keys in plain text.
+    /// Returns the `s3` option for requests, with valid keys in plain text.
     pub fn access(&self) -> serde_json::Value {
         serde_json::json!({
             "endpoint": format!("http://{}", self.address), "region": REGION,
@@ -104,12 +104,12 @@ impl S3Server {
         })
     }
 
-    /// The next requests of this method fail, one fault each.
+    /// Makes the next requests of this method fail, one for each fault.
     pub fn fail(&self, method: &'static str, faults: impl IntoIterator<Item = Fault>) {
         self.state.faults.lock().unwrap().extend(faults.into_iter().map(|fault| (method, fault)));
     }
 
-    /// From now on there is no room.
+    /// Rejects all further uploads with "insufficient storage".
     pub fn fill_up(&self) {
         self.state.full.store(true, Ordering::SeqCst);
     }
@@ -119,21 +119,22 @@ impl S3Server {
     }
 
     pub fn object(&self, key: &str) -> Option<Vec<u8>> {
-        self.state.objects.lock().unwrap().get(key).map(|kept| kept.bytes.clone())
+        self.state.objects.lock().unwrap().get(key).map(|object| object.bytes.clone())
     }
 
+    /// Flips a bit of a stored object.
     pub fn damage(&self, key: &str) {
         self.state.objects.lock().unwrap().get_mut(key).unwrap().bytes[0] ^= 1;
     }
 
-    /// Uploads in parts that were begun and neither completed nor aborted.
+    /// Counts the multipart uploads that were neither completed nor aborted.
     pub fn open_uploads(&self) -> usize {
         self.state.uploads.lock().unwrap().len()
     }
 
-    /// Requests so far whose method and path begin like this.
-    pub fn asked(&self, begin: &str) -> usize {
-        self.state.asked.lock().unwrap().iter().filter(|line| line.starts_with(begin)).count()
+    /// Counts the requests so far whose method and path start with `prefix`.
+    pub fn asked(&self, prefix: &str) -> usize {
+        self.state.requests.lock().unwrap().iter().filter(|line| line.starts_with(prefix)).count()
     }
 }
 
@@ -147,29 +148,29 @@ impl Drop for S3Server {
 fn serve(stream: TcpStream, state: &State) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut stream = stream;
-    while let Some(asked) = read(&mut reader, &mut stream) {
-        state.asked.lock().unwrap().push(format!("{} {}?{}", asked.method, asked.path, asked.raw_query));
+    while let Some(request) = read(&mut reader, &mut stream) {
+        state.requests.lock().unwrap().push(format!("{} {}?{}", request.method, request.path, request.raw_query));
         let fault = {
             let mut faults = state.faults.lock().unwrap();
-            let at = faults.iter().position(|(method, _)| *method == asked.method);
+            let at = faults.iter().position(|(method, _)| *method == request.method);
             at.map(|at| faults.remove(at).1)
         };
-        let answer = match fault {
-            Some(Fault::Error) => Answer::error(500, "InternalError"),
-            Some(Fault::Cut) if asked.method != "GET" => return,
+        let reply = match fault {
+            Some(Fault::Error) => S3Reply::error(500, "InternalError"),
+            Some(Fault::Cut) if request.method != "GET" => return,
             other => {
-                let mut answer = answer(state, &asked);
-                answer.cut = other == Some(Fault::Cut);
-                answer
+                let mut reply = respond(state, &request);
+                reply.cut = other == Some(Fault::Cut);
+                reply
             }
         };
-        if !write(&mut stream, &asked, &answer) {
+        if !write(&mut stream, &request, &reply) {
             return;
         }
     }
 }
 
-fn read(reader: &mut BufReader<TcpStream>, stream: &mut TcpStream) -> Option<Asked> {
+fn read(reader: &mut BufReader<TcpStream>, stream: &mut TcpStream) -> Option<S3Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
     let mut words = line.split_whitespace();
@@ -192,19 +193,19 @@ fn read(reader: &mut BufReader<TcpStream>, stream: &mut TcpStream) -> Option<Ask
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(key), decoded(value))
     });
-    Some(Asked { method, path: path.into(), query: query.collect(), raw_query: raw_query.into(), headers, body })
+    Some(S3Request { method, path: path.into(), query: query.collect(), raw_query: raw_query.into(), headers, body })
 }
 
-fn write(stream: &mut TcpStream, asked: &Asked, answer: &Answer) -> bool {
+fn write(stream: &mut TcpStream, request: &S3Request, reply: &S3Reply) -> bool {
     let mut head =
-        format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n", answer.status, answer.length.unwrap_or(answer.body.len()));
-    for (name, value) in &answer.headers {
+        format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n", reply.status, reply.length.unwrap_or(reply.body.len()));
+    for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
-    let end = if answer.cut { answer.body.len() / 2 } else { answer.body.len() };
-    let body = if asked.method == "HEAD" { &[][..] } else { &answer.body[..end] };
-    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).is_ok() && !answer.cut
+    let end = if reply.cut { reply.body.len() / 2 } else { reply.body.len() };
+    let body = if request.method == "HEAD" { &[][..] } else { &reply.body[..end] };
+    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).is_ok() && !reply.cut
 }
 
 fn decoded(text: &str) -> String {
@@ -223,39 +224,39 @@ fn decoded(text: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-fn answer(state: &State, asked: &Asked) -> Answer {
-    let Asked { method, path, raw_query: query, headers, body, .. } = asked;
-    if let Err(code) = verify(&Signed { method, path, query, headers, body }, "s3") {
-        return Answer::error(if code == "XAmzContentSHA256Mismatch" { 400 } else { 403 }, code);
+fn respond(state: &State, request: &S3Request) -> S3Reply {
+    let S3Request { method, path, raw_query: query, headers, body, .. } = request;
+    if let Err(code) = verify(&SignedRequest { method, path, query, headers, body }, "s3") {
+        return S3Reply::error(if code == "XAmzContentSHA256Mismatch" { 400 } else { 403 }, code);
     }
-    let path = decoded(&asked.path);
-    let Some(key) = path.strip_prefix(&format!("/{BUCKET}")) else { return Answer::error(404, "NoSuchBucket") };
+    let path = decoded(&request.path);
+    let Some(key) = path.strip_prefix(&format!("/{BUCKET}")) else { return S3Reply::error(404, "NoSuchBucket") };
     let key = key.trim_start_matches('/').to_owned();
-    let upload = asked.query.get("uploadId").cloned();
-    if matches!(asked.method.as_str(), "PUT" | "POST") && state.full.load(Ordering::SeqCst) {
-        return Answer::error(507, "InsufficientStorage");
+    let upload = request.query.get("uploadId").cloned();
+    if matches!(request.method.as_str(), "PUT" | "POST") && state.full.load(Ordering::SeqCst) {
+        return S3Reply::error(507, "InsufficientStorage");
     }
     let meta = || -> BTreeMap<String, String> {
-        asked
+        request
             .headers
             .iter()
             .filter(|(name, _)| name.starts_with("x-amz-meta-"))
             .map(|(a, b)| (a.clone(), b.clone()))
             .collect()
     };
-    let etag = |answer: Answer, bytes: &[u8]| {
-        let mut answer = answer;
-        answer.headers.push(("ETag".into(), format!("\"{}\"", &hex(&Sha256::digest(bytes))[..32])));
-        answer
+    let etag = |reply: S3Reply, bytes: &[u8]| {
+        let mut reply = reply;
+        reply.headers.push(("ETag".into(), format!("\"{}\"", &hex(&Sha256::digest(bytes))[..32])));
+        reply
     };
     let mut objects = state.objects.lock().unwrap();
     let mut uploads = state.uploads.lock().unwrap();
-    match (asked.method.as_str(), upload) {
-        ("POST", None) if asked.query.contains_key("uploads") => {
+    match (request.method.as_str(), upload) {
+        ("POST", None) if request.query.contains_key("uploads") => {
             let id = format!("upload-{}", state.next.fetch_add(1, Ordering::SeqCst));
             uploads.insert(id.clone(), BTreeMap::new());
             state.upload_meta.lock().unwrap().insert(id.clone(), meta());
-            Answer::new(
+            S3Reply::new(
                 200,
                 format!(
                     "<InitiateMultipartUploadResult><Bucket>{BUCKET}</Bucket><Key>{key}</Key><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
@@ -263,65 +264,66 @@ fn answer(state: &State, asked: &Asked) -> Answer {
             )
         }
         ("PUT", Some(id)) => {
-            let Some(parts) = uploads.get_mut(&id) else { return Answer::error(404, "NoSuchUpload") };
-            parts.insert(asked.query["partNumber"].parse().unwrap(), asked.body.clone());
-            etag(Answer::new(200, ""), &asked.body)
+            let Some(parts) = uploads.get_mut(&id) else { return S3Reply::error(404, "NoSuchUpload") };
+            parts.insert(request.query["partNumber"].parse().unwrap(), request.body.clone());
+            etag(S3Reply::new(200, ""), &request.body)
         }
         ("POST", Some(id)) => {
-            let Some(parts) = uploads.remove(&id) else { return Answer::error(404, "NoSuchUpload") };
+            let Some(parts) = uploads.remove(&id) else { return S3Reply::error(404, "NoSuchUpload") };
             let meta = state.upload_meta.lock().unwrap().remove(&id).unwrap_or_default();
             let bytes = parts.into_values().collect::<Vec<_>>().concat();
-            objects.insert(key, Kept { bytes, meta, modified: SystemTime::now() });
-            Answer::new(200, "<CompleteMultipartUploadResult><ETag>\"parts\"</ETag></CompleteMultipartUploadResult>")
+            objects.insert(key, StoredObject { bytes, meta, modified: SystemTime::now() });
+            S3Reply::new(200, "<CompleteMultipartUploadResult><ETag>\"parts\"</ETag></CompleteMultipartUploadResult>")
         }
         ("DELETE", Some(id)) => {
             uploads.remove(&id);
-            Answer::new(204, "")
+            S3Reply::new(204, "")
         }
         ("PUT", None) => {
-            objects.insert(key, Kept { bytes: asked.body.clone(), meta: meta(), modified: SystemTime::now() });
-            etag(Answer::new(200, ""), &asked.body)
+            objects
+                .insert(key, StoredObject { bytes: request.body.clone(), meta: meta(), modified: SystemTime::now() });
+            etag(S3Reply::new(200, ""), &request.body)
         }
         ("DELETE", None) => {
             objects.remove(&key);
-            Answer::new(204, "")
+            S3Reply::new(204, "")
         }
-        ("GET", None) if key.is_empty() => list(&objects, asked),
+        ("GET", None) if key.is_empty() => list(&objects, request),
         ("GET" | "HEAD", None) => {
-            let Some(kept) = objects.get(&key) else { return Answer::error(404, "NoSuchKey") };
-            let start = asked
+            let Some(object) = objects.get(&key) else { return S3Reply::error(404, "NoSuchKey") };
+            let start = request
                 .headers
                 .get("range")
                 .and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse().ok());
-            let bytes = kept.bytes[start.unwrap_or(0)..].to_vec();
-            let mut answer = Answer::new(if start.is_some() { 206 } else { 200 }, bytes);
+            let bytes = object.bytes[start.unwrap_or(0)..].to_vec();
+            let mut reply = S3Reply::new(if start.is_some() { 206 } else { 200 }, bytes);
             if let Some(start) = start {
-                let (end, whole) = (kept.bytes.len() - 1, kept.bytes.len());
-                answer.headers.push(("Content-Range".into(), format!("bytes {start}-{end}/{whole}")));
+                let (end, size) = (object.bytes.len() - 1, object.bytes.len());
+                reply.headers.push(("Content-Range".into(), format!("bytes {start}-{end}/{size}")));
             }
-            let modified = jiff::Timestamp::try_from(kept.modified).unwrap();
-            answer.headers.push(("Last-Modified".into(), modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()));
-            answer.headers.extend(kept.meta.clone());
-            etag(answer, &kept.bytes)
+            let modified = jiff::Timestamp::try_from(object.modified).unwrap();
+            reply.headers.push(("Last-Modified".into(), modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()));
+            reply.headers.extend(object.meta.clone());
+            etag(reply, &object.bytes)
         }
-        _ => Answer::error(405, "MethodNotAllowed"),
+        _ => S3Reply::error(405, "MethodNotAllowed"),
     }
 }
 
-fn list(objects: &BTreeMap<String, Kept>, asked: &Asked) -> Answer {
-    let prefix = asked.query.get("prefix").cloned().unwrap_or_default();
+fn list(objects: &BTreeMap<String, StoredObject>, request: &S3Request) -> S3Reply {
+    let prefix = request.query.get("prefix").cloned().unwrap_or_default();
     let contents: String = objects
         .iter()
         .filter(|(key, _)| key.starts_with(&prefix))
-        .map(|(key, kept)| {
-            let modified = jiff::Timestamp::try_from(kept.modified).unwrap();
+        .map(|(key, object)| {
+            let modified = jiff::Timestamp::try_from(object.modified).unwrap();
             format!(
                 "<Contents><Key>{key}</Key><LastModified>{modified:.3}</LastModified><ETag>\"x\"</ETag><Size>{}</Size></Contents>",
-                kept.bytes.len()
+                object.bytes.len()
             )
         })
         .collect();
-    Answer::new(
+    S3Reply::new(
         200,
         format!("<ListBucketResult><Name>{BUCKET}</Name><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>"),
     )

@@ -1,4 +1,4 @@
-//! Signatures of requests, version 4, verified as Amazon does it: with nothing of the library that makes them.
+//! Verifies AWS Signature Version 4. It shares no code with the library that signs the requests.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ pub const ACCESS_KEY: &str = "AKIDTEST";
 pub const SECRET_KEY: &str = "very-secret-key";
 pub const REGION: &str = "us-east-1";
 
-/// A request as it arrived; names of headers in lower case.
-pub struct Signed<'a> {
+/// A request as received. The names of its headers are in lower case.
+pub struct SignedRequest<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub query: &'a str,
@@ -17,9 +17,9 @@ pub struct Signed<'a> {
     pub body: &'a [u8],
 }
 
-/// The signature for a service, and the checksum of the payload; else the service's word for what is wrong.
-pub fn verify(asked: &Signed<'_>, service: &str) -> Result<(), &'static str> {
-    let authorization = asked.headers.get("authorization").ok_or("AccessDenied")?;
+/// Verifies the signature for a service, and the checksum of the payload. The error is the error code of the service.
+pub fn verify(request: &SignedRequest<'_>, service: &str) -> Result<(), &'static str> {
+    let authorization = request.headers.get("authorization").ok_or("AccessDenied")?;
     let field =
         |name: &str| authorization.split([' ', ',']).find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
     let credential = field("Credential").ok_or("AccessDenied")?;
@@ -31,24 +31,25 @@ pub fn verify(asked: &Signed<'_>, service: &str) -> Result<(), &'static str> {
     if !scope.ends_with(&format!("/{REGION}/{service}/aws4_request")) {
         return Err("SignatureDoesNotMatch");
     }
-    let payload = asked.headers.get("x-amz-content-sha256").ok_or("AccessDenied")?;
-    if payload != "UNSIGNED-PAYLOAD" && *payload != hex(&Sha256::digest(asked.body)) {
+    let payload = request.headers.get("x-amz-content-sha256").ok_or("AccessDenied")?;
+    if payload != "UNSIGNED-PAYLOAD" && *payload != hex(&Sha256::digest(request.body)) {
         return Err("XAmzContentSHA256Mismatch");
     }
     let signed = field("SignedHeaders").ok_or("AccessDenied")?;
     let headers: String = signed
         .split(';')
-        .map(|name| format!("{name}:{}\n", asked.headers.get(name).map_or("", String::as_str)))
+        .map(|name| format!("{name}:{}\n", request.headers.get(name).map_or("", String::as_str)))
         .collect();
-    let mut query: Vec<String> = asked
+    let mut query: Vec<String> = request
         .query
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") })
         .collect();
     query.sort();
-    let canonical = format!("{}\n{}\n{}\n{headers}\n{signed}\n{payload}", asked.method, asked.path, query.join("&"));
-    let date = asked.headers.get("x-amz-date").ok_or("AccessDenied")?;
+    let canonical =
+        format!("{}\n{}\n{}\n{headers}\n{signed}\n{payload}", request.method, request.path, query.join("&"));
+    let date = request.headers.get("x-amz-date").ok_or("AccessDenied")?;
     let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
     let mut key = format!("AWS4{SECRET_KEY}").into_bytes();
     for part in scope.split('/') {
@@ -66,7 +67,7 @@ fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
     let mut block = [0; BLOCK];
     let short = if key.len() > BLOCK { Sha256::digest(key).to_vec() } else { key.to_vec() };
     block[..short.len()].copy_from_slice(&short);
-    let pad = |byte: u8| block.map(|own| own ^ byte);
+    let pad = |byte: u8| block.map(|key_byte| key_byte ^ byte);
     let inner = Sha256::new().chain_update(pad(0x36)).chain_update(text).finalize();
     Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().to_vec()
 }

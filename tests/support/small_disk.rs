@@ -1,22 +1,21 @@
-//! A disk of one megabyte, to run full. Mounting it needs root.
+//! A disk of one megabyte, for tests of full disks. Mounting it needs root.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A file system of one megabyte, unmounted when dropped.
+/// A file system of one megabyte. It is unmounted on drop.
 pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
     pub fn mount(folder: &Path) -> Self {
         let path = folder.join("small");
         std::fs::create_dir(&path).unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&path).status().unwrap();
-        assert!(mounted.success(), "the tests run as root");
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&path).status().unwrap();
+        assert!(status.success(), "cannot mount a file system: run the tests as root");
         Self(path)
     }
 
-    /// Fills it to the last byte.
+    /// Fills the disk to the last byte.
     pub fn fill(&self) {
         let mut size = 1 << 20;
         let mut n = 0;
@@ -31,7 +30,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Whatever the test came to, the mount must not stay.
+        // Lazily, because a file may still be open.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }

@@ -1,4 +1,4 @@
-//! A real SMTP server on loopback, without TLS, that keeps the letters it was given. Needs no runtime.
+//! A real SMTP server on loopback, without TLS, that keeps the emails it receives. It needs no runtime.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// One letter as it arrived.
+/// An email as received.
 #[derive(Clone, Debug, Default)]
-pub struct Letter {
+pub struct Email {
     pub from: String,
     pub to: Vec<String>,
-    /// Headers and body, lines ended by `\n`, dots unstuffed.
+    /// Headers and body, with `\n` as line ending and without dot stuffing.
     pub text: String,
-    /// What came with `AUTH PLAIN`, decoded: NUL, name, NUL, password.
+    /// The decoded argument of `AUTH PLAIN`: NUL, name, NUL, password.
     pub credentials: Option<String>,
 }
 
-impl Letter {
+impl Email {
     pub fn headers(&self) -> &str {
         self.text.split("\n\n").next().unwrap_or_default()
     }
@@ -29,49 +29,49 @@ impl Letter {
 
 /// How the server behaves.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Manners {
-    /// Says no to every receiver.
-    pub refuses_receivers: bool,
-    /// Accepts connections and never says a word.
+pub struct SmtpBehaviour {
+    /// Rejects every recipient.
+    pub refuses_recipients: bool,
+    /// Accepts connections and never sends anything.
     pub is_silent: bool,
 }
 
 pub struct SmtpReceiver {
     pub address: SocketAddr,
-    letters: Arc<Mutex<Vec<Letter>>>,
+    emails: Arc<Mutex<Vec<Email>>>,
     stopped: Arc<AtomicBool>,
 }
 
 impl SmtpReceiver {
     pub fn start() -> Self {
-        Self::with(Manners::default())
+        Self::with(SmtpBehaviour::default())
     }
 
-    pub fn with(manners: Manners) -> Self {
+    pub fn with(behaviour: SmtpBehaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let letters = Arc::new(Mutex::new(Vec::new()));
+        let emails = Arc::new(Mutex::new(Vec::new()));
         let stopped = Arc::new(AtomicBool::new(false));
-        let (kept, stop) = (Arc::clone(&letters), Arc::clone(&stopped));
+        let (received, stop) = (Arc::clone(&emails), Arc::clone(&stopped));
         std::thread::spawn(move || {
             let mut silent = Vec::new();
             for stream in listener.incoming().flatten() {
                 if stop.load(Ordering::SeqCst) {
                     return;
                 }
-                if manners.is_silent {
+                if behaviour.is_silent {
                     silent.push(stream);
                     continue;
                 }
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || serve(stream, manners, &kept));
+                let received = Arc::clone(&received);
+                std::thread::spawn(move || serve(stream, behaviour, &received));
             }
         });
-        Self { address, letters, stopped }
+        Self { address, emails, stopped }
     }
 
-    pub fn letters(&self) -> Vec<Letter> {
-        self.letters.lock().unwrap().clone()
+    pub fn emails(&self) -> Vec<Email> {
+        self.emails.lock().unwrap().clone()
     }
 }
 
@@ -82,12 +82,12 @@ impl Drop for SmtpReceiver {
     }
 }
 
-fn serve(mut stream: TcpStream, manners: Manners, kept: &Mutex<Vec<Letter>>) -> std::io::Result<()> {
+fn serve(mut stream: TcpStream, behaviour: SmtpBehaviour, received: &Mutex<Vec<Email>>) -> std::io::Result<()> {
     use base64::Engine as _;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut say = |line: &str| stream.write_all(format!("{line}\r\n").as_bytes());
-    let mut letter = Letter::default();
+    let mut email = Email::default();
     say("220 receiver ready")?;
     loop {
         let mut line = String::new();
@@ -101,16 +101,16 @@ fn serve(mut stream: TcpStream, manners: Manners, kept: &Mutex<Vec<Letter>>) -> 
             "AUTH" => {
                 let coded = line.rsplit(' ').next().unwrap_or_default();
                 let decoded = base64::engine::general_purpose::STANDARD.decode(coded).unwrap_or_default();
-                letter.credentials = Some(String::from_utf8_lossy(&decoded).into_owned());
+                email.credentials = Some(String::from_utf8_lossy(&decoded).into_owned());
                 say("235 welcome")?;
             }
             "MAIL" => {
-                letter.from = address();
+                email.from = address();
                 say("250 ok")?;
             }
-            "RCPT" if manners.refuses_receivers => say("550 5.1.1 nobody of that name here")?,
+            "RCPT" if behaviour.refuses_recipients => say("550 5.1.1 no such mailbox")?,
             "RCPT" => {
-                letter.to.push(address());
+                email.to.push(address());
                 say("250 ok")?;
             }
             "DATA" => {
@@ -120,10 +120,10 @@ fn serve(mut stream: TcpStream, manners: Manners, kept: &Mutex<Vec<Letter>>) -> 
                     if reader.read_line(&mut line)? == 0 || line == ".\r\n" {
                         break;
                     }
-                    letter.text.push_str(line.strip_prefix('.').unwrap_or(&line).trim_end_matches(['\r', '\n']));
-                    letter.text.push('\n');
+                    email.text.push_str(line.strip_prefix('.').unwrap_or(&line).trim_end_matches(['\r', '\n']));
+                    email.text.push('\n');
                 }
-                kept.lock().unwrap().push(std::mem::take(&mut letter));
+                received.lock().unwrap().push(std::mem::take(&mut email));
                 say("250 kept")?;
             }
             "QUIT" => return say("221 bye"),

@@ -1,7 +1,7 @@
-//! Makes two runs' texts comparable: run ids, durations and whatever else the test knows to differ.
+//! Makes the output of two runs comparable: replaces run ids, durations and other texts that differ.
 
-/// Replaces run ids by `RUN`, container ids by `ID`, durations by `TIME`, and each `(value, name)` of `known` by `[name]`.
-pub fn normal(text: &str, known: &[(&str, &str)]) -> String {
+/// Replaces run ids with `RUN`, container ids with `ID`, durations with `TIME`, and each `value` of `known` with `[name]`.
+pub fn normalize(text: &str, known: &[(&str, &str)]) -> String {
     let mut text = text.to_owned();
     for (value, name) in known {
         text = text.replace(value, &format!("[{name}]"));
@@ -21,16 +21,16 @@ pub fn normal(text: &str, known: &[(&str, &str)]) -> String {
     }
     result.pop();
     let mut lines: Vec<_> = result.lines().map(str::trim_end).collect();
-    // How often an app that dies was started again is chance; so is how often it says the same.
+    // The number of restarts of a crashing app varies, and so does the number of equal lines in its log.
     lines.dedup();
     lines.join("\n").trim().to_owned()
 }
 
 fn placeholder(word: &str) -> Option<&'static str> {
-    let id = word.len() == 10
+    let is_run_id = word.len() == 10
         && word.bytes().any(|byte| byte.is_ascii_digit())
         && word.bytes().all(|byte| byte.is_ascii_digit() || (byte.is_ascii_lowercase() && !b"ilou".contains(&byte)));
-    if id {
+    if is_run_id {
         return Some("RUN");
     }
     if word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -1,30 +1,30 @@
-//! Deploys that are killed at one exact entry of their journal after another, and then resumed or aborted.
+//! Kills deploys at one journal entry after another, and then resumes or aborts them.
 
 use super::apps;
 use super::deployer::Deployer;
 use super::http;
-use super::logo::Logo;
-use super::scene::Scene;
-use super::visitor::Visitor;
+use super::logo_app::LogoApp;
+use super::manual_app::ManualApp;
+use super::steady_client::SteadyClient;
 use super::watched_run::WatchedRun;
 
-/// Something that is deployed in version after version.
-pub trait Subject {
+/// An app that is deployed in one version after another.
+pub trait DeployedApp {
     fn deployer(&self) -> &Deployer;
     fn script(&self) -> &'static str;
     fn port(&self) -> u16;
     fn health(&self) -> &'static str;
-    /// Makes the version ready to be deployed; returns the arguments of `deployer run SCRIPT`.
+    /// Prepares a version for its deploy, and returns the arguments for `deployer run SCRIPT`.
     fn prepare(&mut self, version: &str) -> Vec<String>;
-    /// Whether a visitor may see failures once the old one is stopped.
+    /// Whether requests may fail after the old container was stopped.
     fn may_fail(&self) -> bool {
         true
     }
-    /// Asserts that the service's container is the only one, and of this version.
+    /// Asserts that the container of the service is the only one, and that it has this version.
     fn serves_alone(&self, version: &str);
 }
 
-impl Subject for Scene {
+impl DeployedApp for ManualApp {
     fn deployer(&self) -> &Deployer {
         &self.deployer
     }
@@ -42,7 +42,7 @@ impl Subject for Scene {
     }
 
     fn prepare(&mut self, version: &str) -> Vec<String> {
-        let image = apps::manual(&self.docker, version);
+        let image = apps::manual_image(&self.docker, version);
         vec!["--config".into(), self.deployer.file("deploy.toml", &self.config(&image))]
     }
 
@@ -51,11 +51,11 @@ impl Subject for Scene {
     }
 
     fn serves_alone(&self, version: &str) {
-        Scene::serves_alone(self, version);
+        ManualApp::serves_alone(self, version);
     }
 }
 
-impl Subject for Logo {
+impl DeployedApp for LogoApp {
     fn deployer(&self) -> &Deployer {
         &self.deployer
     }
@@ -78,51 +78,52 @@ impl Subject for Logo {
     }
 
     fn serves_alone(&self, version: &str) {
-        Logo::serves_alone(self, version);
+        LogoApp::serves_alone(self, version);
     }
 }
 
-/// What is done with a killed run.
+/// How the sweep recovers a killed run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Recovery {
     Resume,
     Abort,
 }
 
-fn start(subject: &dyn Subject, args: &[String], halt_at: Option<&str>) -> WatchedRun {
-    let mut all = vec!["run", subject.script(), "--format", "json"];
+fn start(app: &dyn DeployedApp, args: &[String], crash_at: Option<&str>) -> WatchedRun {
+    let mut all = vec!["run", app.script(), "--format", "json"];
     all.extend(args.iter().map(String::as_str));
-    let mut command = subject.deployer().command(&all);
-    command.envs(halt_at.map(|at| ("DEPLOYER_HALT_AT_ENTRY", at)));
-    WatchedRun::start(command)
+    WatchedRun::start(match crash_at {
+        Some(at) => app.deployer().crashing_command(&all, at),
+        None => app.deployer().command(&all),
+    })
 }
 
-/// Entries of a deploy that nothing happens to.
-pub fn entries(subject: &mut dyn Subject, version: &str) -> u64 {
-    let args = subject.prepare(version);
-    let finished = start(subject, &args, None).wait().code(0);
-    let numbered = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["n"].as_u64();
-    finished.stdout.lines().filter_map(numbered).max().unwrap()
+/// Deploys a version without faults, and returns the number of its journal entries.
+pub fn count_entries(app: &mut dyn DeployedApp, version: &str) -> u64 {
+    let args = app.prepare(version);
+    let finished = start(app, &args, None).wait().code(0);
+    let number = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["n"].as_u64();
+    finished.stdout.lines().filter_map(number).max().unwrap()
 }
 
-/// Every point when `DEPLOYER_SWEEP=all`, else `few` of them, evenly spread.
-pub fn points(entries: u64, few: u64) -> Vec<String> {
-    let step = if std::env::var_os("DEPLOYER_SWEEP").is_some_and(|how| how == "all") { 1 } else { entries / few };
-    let every = (2..entries).step_by(usize::try_from(step.max(1)).unwrap());
-    // Neighbours differ in whether the effect that the entry tells of has happened.
-    every.enumerate().map(|(i, n)| format!("{}:{n}", if i % 2 == 0 { "after" } else { "before" })).collect()
+/// Returns every crash point with `DEPLOYER_SWEEP=all`, otherwise `sample` of them, evenly spread.
+pub fn crash_points(entries: u64, sample: u64) -> Vec<String> {
+    let step = if std::env::var_os("DEPLOYER_SWEEP").is_some_and(|how| how == "all") { 1 } else { entries / sample };
+    let numbers = (2..entries).step_by(usize::try_from(step.max(1)).unwrap());
+    // Alternates, so that the sweep crashes both before and after the effect of an entry.
+    numbers.enumerate().map(|(i, n)| format!("{}:{n}", if i % 2 == 0 { "after" } else { "before" })).collect()
 }
 
-/// Kills deploys at these points and goes on with each; returns how many there were.
-pub fn sweep(subject: &mut dyn Subject, way: Way, points: &[String], first: u32) -> usize {
+/// Kills deploys at these crash points and recovers each. Returns the number of killed deploys.
+pub fn sweep(app: &mut dyn DeployedApp, recovery: Recovery, points: &[String], first: u32) -> usize {
     let mut live = format!("v{first}");
     let mut killed = 0;
     for (number, point) in (first + 1..).zip(points) {
         let next = format!("v{number}");
-        let args = subject.prepare(&next);
-        println!("{way:?} at {point}");
-        let visitor = Visitor::start(subject.port(), subject.health(), 20);
-        let mut run = start(subject, &args, Some(point));
+        let args = app.prepare(&next);
+        println!("{recovery:?} at {point}");
+        let client = SteadyClient::start(app.port(), app.health(), 20);
+        let mut run = start(app, &args, Some(point));
         if !run.until_stopped() {
             run.wait().code(0);
             live = next;
@@ -132,30 +133,30 @@ pub fn sweep(subject: &mut dyn Subject, way: Way, points: &[String], first: u32)
         killed += 1;
         let seen = |what: &str| events.contains(what);
         if !seen("\"kind\":\"docker_stop\"") && !seen("\"kind\":\"docker_kill\"") {
-            let visit = visitor.look();
-            assert_eq!(visit.failed, 0, "{point}: before the old one was stopped: {:?}", visit.failures);
+            let report = client.report();
+            assert_eq!(report.failed, 0, "{point}: before the old container was stopped: {:?}", report.failures);
         }
-        let committed = match way {
-            Way::Resume => {
-                subject.deployer().call(&["resume"]).ok();
+        let committed = match recovery {
+            Recovery::Resume => {
+                app.deployer().call(&["resume"]).ok();
                 true
             }
-            Way::Abort => {
-                subject.deployer().call(&["abort"]).ok();
-                // From the journal: who is killed right after an entry has not told of it.
-                subject.deployer().latest_run().iter().any(|record| record["entry"] == "committed")
+            Recovery::Abort => {
+                app.deployer().call(&["abort"]).ok();
+                // From the journal, because a run killed right after an entry has not printed it.
+                app.deployer().latest_run().iter().any(|record| record["entry"] == "committed")
             }
         };
-        let visit = visitor.finish();
-        assert!(subject.may_fail() || visit.failed == 0, "{way:?} at {point}: {:?}", visit.failures);
+        let report = client.finish();
+        assert!(app.may_fail() || report.failed == 0, "{recovery:?} at {point}: {:?}", report.failures);
         let expected = if committed { &next } else { &live };
-        let answer = super::until("an answer", || http::get(subject.port(), subject.health()).ok());
-        assert_eq!(answer.version, *expected, "{way:?} at {point}");
-        // What an abort leaves after the point of no return goes with the next deploy.
-        if way == Way::Abort && committed {
-            start(subject, &args, None).wait().code(0);
+        let answer = super::until("a response", || http::get(app.port(), app.health()).ok());
+        assert_eq!(answer.version, *expected, "{recovery:?} at {point}");
+        // The next deploy removes what an abort leaves after the commit.
+        if recovery == Recovery::Abort && committed {
+            start(app, &args, None).wait().code(0);
         }
-        subject.serves_alone(expected);
+        app.serves_alone(expected);
         live = expected.clone();
     }
     killed

@@ -1,5 +1,5 @@
-//! A run in the background whose events are read as they come, so that a test acts at a moment of the run and not of
-//! the clock.
+//! A run in the background whose events are read as they arrive, so that a test can act at an event of the run instead
+//! of after a delay.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command};
@@ -14,13 +14,13 @@ use serde_json::Value;
 use super::deadline::until;
 use super::deployer::Finished;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub struct WatchedRun {
     child: Child,
     lines: mpsc::Receiver<String>,
     stderr: mpsc::Receiver<String>,
-    /// Every line of standard output so far.
+    /// The lines of standard output so far.
     pub seen: Vec<String>,
 }
 
@@ -40,46 +40,46 @@ impl WatchedRun {
         Self { child, lines, stderr, seen: Vec::new() }
     }
 
-    /// The next event; none when the output has ended.
+    /// Waits for the next event. Returns `None` at the end of the output.
     #[track_caller]
     pub fn next(&mut self) -> Option<Value> {
-        match self.lines.recv_timeout(PATIENCE) {
+        match self.lines.recv_timeout(TIMEOUT) {
             Ok(line) => {
-                let event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("no JSON: {error}: {line}"));
+                let event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("invalid JSON: {error}: {line}"));
                 self.seen.push(line);
                 Some(event)
             }
             Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => panic!("no event for {PATIENCE:?} after {:?}", self.seen.last()),
+            Err(RecvTimeoutError::Timeout) => panic!("no event for {TIMEOUT:?} after {:?}", self.seen.last()),
         }
     }
 
-    /// Reads on until an event is the one.
+    /// Reads events until one matches, and returns it.
     #[track_caller]
-    pub fn until(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn until(&mut self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + TIMEOUT;
         while let Some(event) = self.next() {
-            if is_it(&event) {
+            if matches(&event) {
                 return event;
             }
-            assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+            assert!(Instant::now() < deadline, "{what}: not within {TIMEOUT:?}");
         }
         panic!("the run ended before {what}: {:#?}", self.seen);
     }
 
-    /// Reads on until an effect of this kind is about to be performed.
+    /// Reads events until the intent of an effect of this kind, and returns it.
     #[track_caller]
     pub fn until_intended(&mut self, kind: &str) -> Value {
         self.until(kind, |event| event["intent"]["kind"] == kind)
     }
 
-    /// The run's id, once an event was seen.
+    /// Returns the run id. At least one event must have been read.
     pub fn id(&self) -> String {
         let first: Value = serde_json::from_str(self.seen.first().unwrap()).unwrap();
         first["run"].as_str().unwrap().to_owned()
     }
 
-    /// Waits until the process has stopped itself. False when it ended instead.
+    /// Waits until the process has stopped itself. Returns false if it ended instead.
     #[track_caller]
     pub fn until_stopped(&mut self) -> bool {
         until_stopped(&mut self.child)
@@ -89,9 +89,9 @@ impl WatchedRun {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
-    /// `kill -9`, and everything that it had said.
+    /// Kills the process with SIGKILL, and returns its output.
     pub fn kill(mut self) -> Finished {
-        // It may have ended by itself a moment ago.
+        // It may have just ended by itself.
         let _ = self.child.kill();
         self.finish()
     }
@@ -101,10 +101,10 @@ impl WatchedRun {
         self.finish()
     }
 
-    /// Sends a signal again and again until the run ends.
+    /// Sends a signal repeatedly until the run ends.
     #[track_caller]
     pub fn wait_signalling(mut self, signal: Signal) -> Finished {
-        until("the end of `deployer`", PATIENCE, || {
+        until("the end of `deployer`", TIMEOUT, || {
             self.signal(signal);
             self.child.try_wait().unwrap()
         });
@@ -112,19 +112,19 @@ impl WatchedRun {
     }
 
     fn finish(&mut self) -> Finished {
-        let status = until("the end of `deployer`", PATIENCE, || self.child.try_wait().unwrap());
+        let status = until("the end of `deployer`", TIMEOUT, || self.child.try_wait().unwrap());
         while self.next().is_some() {}
-        let stderr = self.stderr.recv_timeout(PATIENCE).unwrap_or_default();
+        let stderr = self.stderr.recv_timeout(TIMEOUT).unwrap_or_default();
         let stdout = self.seen.iter().map(|line| format!("{line}\n")).collect();
         Finished { code: status.code().unwrap_or(-1), stdout, stderr }
     }
 }
 
-/// Waits until a process has stopped itself. False when it ended instead.
+/// Waits until a process has stopped itself. Returns false if it ended instead.
 #[track_caller]
 pub fn until_stopped(child: &mut Child) -> bool {
     let stat = format!("/proc/{}/stat", child.id());
-    until("a stop", PATIENCE, || {
+    until("the process to stop", TIMEOUT, || {
         let ended = child.try_wait().unwrap().is_some();
         let state = std::fs::read_to_string(&stat).unwrap_or_default();
         let state = state.rsplit(") ").next().unwrap_or_default().to_owned();
@@ -134,7 +134,7 @@ pub fn until_stopped(child: &mut Child) -> bool {
 
 impl Drop for WatchedRun {
     fn drop(&mut self) {
-        // After a failed test; a process that has ended already does not mind.
+        // Only needed after a failed test. Killing a process that has ended does nothing.
         let _ = self.child.kill();
     }
 }

@@ -1,4 +1,5 @@
-//! A real HTTP server on loopback that keeps what it was sent and answers as the test says. Needs no runtime.
+//! A real HTTP server on loopback that keeps the requests it receives and responds as the test decides. It needs no
+//! runtime.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,15 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// One request as it arrived.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub method: String,
     pub path: String,
-    /// Names in lower case.
+    /// Headers, with names in lower case.
     pub headers: BTreeMap<String, String>,
     pub body: String,
-    /// From 1.
+    /// The number of the request, from 1.
     pub number: usize,
 }
 
@@ -25,17 +26,17 @@ impl Received {
     }
 }
 
-/// What the server answers.
+/// A response of the server.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct WebhookReply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Before it answers.
+    /// The time before the response is sent.
     pub delay: Duration,
 }
 
-impl Answer {
+impl WebhookReply {
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO }
     }
@@ -51,7 +52,7 @@ impl Answer {
     }
 }
 
-type Behaviour = dyn Fn(&Received) -> Answer + Send + Sync;
+type Behaviour = dyn Fn(&Received) -> WebhookReply + Send + Sync;
 
 pub struct WebhookReceiver {
     pub address: SocketAddr,
@@ -60,30 +61,31 @@ pub struct WebhookReceiver {
 }
 
 impl WebhookReceiver {
-    /// Answers everything with 200 and `ok`.
+    /// Starts a server that responds to everything with 200 and `ok`.
     pub fn start() -> Self {
-        Self::answering(|_| Answer::new(200, "ok"))
+        Self::answering(|_| WebhookReply::new(200, "ok"))
     }
 
-    pub fn answering(behaviour: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
+    /// Starts a server with this behaviour.
+    pub fn answering(behaviour: impl Fn(&Received) -> WebhookReply + Send + Sync + 'static) -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), behaviour)
     }
 
-    /// On a socket that the test has bound itself.
-    pub fn on(listener: TcpListener, behaviour: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
+    /// Starts a server on a socket that the test has bound.
+    pub fn on(listener: TcpListener, behaviour: impl Fn(&Received) -> WebhookReply + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let received = Arc::new(Mutex::new(Vec::new()));
         let stopped = Arc::new(AtomicBool::new(false));
         let behaviour: Arc<Behaviour> = Arc::new(behaviour);
-        let (kept, stop) = (Arc::clone(&received), Arc::clone(&stopped));
+        let (requests, stop) = (Arc::clone(&received), Arc::clone(&stopped));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if stop.load(Ordering::SeqCst) {
                     return;
                 }
-                let (kept, behaviour) = (Arc::clone(&kept), Arc::clone(&behaviour));
+                let (requests, behaviour) = (Arc::clone(&requests), Arc::clone(&behaviour));
                 if let Ok(stream) = stream {
-                    std::thread::spawn(move || serve(stream, &kept, behaviour.as_ref()));
+                    std::thread::spawn(move || serve(stream, &requests, behaviour.as_ref()));
                 }
             }
         });
@@ -98,7 +100,7 @@ impl WebhookReceiver {
         self.received.lock().unwrap().clone()
     }
 
-    /// The only request so far.
+    /// Asserts that there was exactly one request, and returns it.
     pub fn only(&self) -> Received {
         let mut received = self.received();
         assert_eq!(received.len(), 1, "{received:?}");
@@ -113,8 +115,8 @@ impl Drop for WebhookReceiver {
     }
 }
 
-/// One request, one answer, then the connection is closed.
-fn serve(stream: TcpStream, kept: &Mutex<Vec<Received>>, behaviour: &Behaviour) -> Option<()> {
+/// Reads a request, sends the response, and closes the connection.
+fn serve(stream: TcpStream, requests: &Mutex<Vec<Received>>, behaviour: &Behaviour) -> Option<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut line = String::new();
@@ -133,24 +135,24 @@ fn serve(stream: TcpStream, kept: &Mutex<Vec<Received>>, behaviour: &Behaviour) 
     reader.read_exact(&mut body).ok()?;
     let body = String::from_utf8_lossy(&body).into_owned();
     let request = {
-        let mut kept = kept.lock().unwrap();
-        let request = Received { method, path, headers, body, number: kept.len() + 1 };
-        kept.push(request.clone());
+        let mut requests = requests.lock().unwrap();
+        let request = Received { method, path, headers, body, number: requests.len() + 1 };
+        requests.push(request.clone());
         request
     };
-    let answer = behaviour(&request);
-    std::thread::sleep(answer.delay);
-    let mut head = format!("HTTP/1.1 {} {}\r\n", answer.status, name_of(answer.status));
-    for (name, value) in &answer.headers {
+    let reply = behaviour(&request);
+    std::thread::sleep(reply.delay);
+    let mut head = format!("HTTP/1.1 {} {}\r\n", reply.status, reason_phrase(reply.status));
+    for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    head.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", answer.body.len()));
+    head.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", reply.body.len()));
     let mut stream = stream;
     stream.write_all(head.as_bytes()).ok()?;
-    stream.write_all(&answer.body).ok()
+    stream.write_all(&reply.body).ok()
 }
 
-fn name_of(status: u16) -> &'static str {
+fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         204 => "No Content",
@@ -158,6 +160,6 @@ fn name_of(status: u16) -> &'static str {
         404 => "Not Found",
         500 => "Internal Server Error",
         503 => "Service Unavailable",
-        _ => "Whatever",
+        _ => "Unknown",
     }
 }

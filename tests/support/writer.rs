@@ -1,5 +1,4 @@
-//! Writers: rows posted to an app at a steady rate, each with a title of its own that is never posted twice, and which
-//! of them were acknowledged.
+//! Posts rows to an app at a steady rate, each with a unique title, and records which rows were acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,38 +11,38 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::http;
 
-/// Writers at once: one alone cannot keep the rate up while answers are slow.
-const WRITERS: u32 = 8;
+/// Threads. A single one cannot keep the rate while responses are slow.
+const THREADS: u32 = 8;
 const CREATED: u16 = 201;
-static NEXT: AtomicU64 = AtomicU64::new(1);
+static NEXT_ROW: AtomicU64 = AtomicU64::new(1);
 
 pub struct Writer {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Written>>,
 }
 
-/// What came of it.
+/// The results of a writer.
 #[derive(Clone, Debug, Default)]
 pub struct Written {
-    /// Titles of the rows that the app said it has.
+    /// Titles of the rows that the app acknowledged.
     pub acknowledged: Vec<String>,
-    /// Requests without such an answer.
+    /// Requests without an acknowledgement.
     pub failed: u64,
 }
 
 impl Writer {
-    /// Posts so many rows per second to `/api/manuals`.
+    /// Starts to post rows to `/api/manuals` at this rate.
     pub fn start(port: u16, per_second: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let pause = Duration::from_secs(1) * WRITERS / per_second;
+        let pause = Duration::from_secs(1) * THREADS / per_second;
         let thread = |_| {
             let stop = Arc::clone(&stop);
             thread::spawn(move || write(port, pause, &stop))
         };
-        Self { threads: (0..WRITERS).map(thread).collect(), stop }
+        Self { threads: (0..THREADS).map(thread).collect(), stop }
     }
 
-    /// Ends it, when every request has its answer.
+    /// Stops the writer, waits for the requests in flight, and returns the results.
     pub fn finish(self) -> Written {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Written::default();
@@ -60,9 +59,9 @@ fn write(port: u16, pause: Duration, stop: &AtomicBool) -> Written {
     let mut written = Written::default();
     let mut next = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        let title = format!("row {}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let answer = http::post(port, "/api/manuals", &format!("{{\"title\": \"{title}\"}}"));
-        if answer.is_ok_and(|answer| answer.status == CREATED) {
+        let title = format!("row {}", NEXT_ROW.fetch_add(1, Ordering::Relaxed));
+        let reply = http::post(port, "/api/manuals", &format!("{{\"title\": \"{title}\"}}"));
+        if reply.is_ok_and(|reply| reply.status == CREATED) {
             written.acknowledged.push(title);
         } else {
             written.failed += 1;
@@ -73,9 +72,9 @@ fn write(port: u16, pause: Duration, stop: &AtomicBool) -> Written {
     written
 }
 
-/// Asserts that the database is sound and has each of these rows exactly once; `what` says what was done to it.
+/// Asserts that the database is intact and has each of these rows exactly once. `what` describes the deploy.
 #[track_caller]
-pub fn assert_kept(database: &Path, acknowledged: &[String], what: &str) {
+pub fn assert_has_rows(database: &Path, acknowledged: &[String], what: &str) {
     let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
     connection.busy_timeout(Duration::from_secs(10)).unwrap();
     let check: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
@@ -91,16 +90,17 @@ pub fn assert_kept(database: &Path, acknowledged: &[String], what: &str) {
     assert!(wrong.is_empty(), "{what}: {} of {} rows: {:?}", wrong.len(), acknowledged.len(), wrong.first());
 }
 
-/// The title of every row of every database on the volumes whose names begin like this; `folder` is that of one of them.
-pub fn kept_titles(folder: &Path, begin: &str) -> BTreeSet<String> {
+/// Returns the titles of all rows in all databases on the volumes whose names start with `prefix`. `folder` is the folder
+/// of one of these volumes.
+pub fn titles_on_volumes(folder: &Path, prefix: &str) -> BTreeSet<String> {
     let volumes = std::fs::read_dir(folder.parent().unwrap().parent().unwrap()).unwrap().map(Result::unwrap);
     let mut titles = BTreeSet::new();
-    for volume in volumes.filter(|volume| volume.file_name().to_str().unwrap().starts_with(begin)) {
+    for volume in volumes.filter(|volume| volume.file_name().to_str().unwrap().starts_with(prefix)) {
         for file in std::fs::read_dir(volume.path().join("_data")).unwrap().map(|file| file.unwrap().path()) {
             let Ok(connection) = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE) else {
                 continue;
             };
-            // Most files are no database.
+            // Most files are not databases.
             let Ok(mut rows) = connection.prepare("SELECT title FROM manuals") else { continue };
             titles.extend(rows.query_map([], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap));
         }

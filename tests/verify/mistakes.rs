@@ -1,18 +1,18 @@
-//! Mistakes that people make, each put into a shipped script or a module of it. Runs nothing.
+//! Common mistakes, each as a change to a shipped script or to a module that it imports. Only defines them.
 
 use std::collections::BTreeMap;
 
 use deployer::script::source::STDLIB;
-use deployer::verify::subject::Subject;
+use deployer::verify::target::VerifyTarget;
 use serde_json::json;
 
-use crate::rig::{Replaced, shipped};
-use crate::scenes::{Scene, behind_a_route, bluegreen, composed, rollback, safe, scenes, with_blue};
+use crate::deploy_cases::{DeployCase, behind_a_route, bluegreen, composed, deploy_cases, rollback, safe, with_blue};
+use crate::fixture::{ModuleOverrides, shipped};
 
-/// One mistake: where it is, what stands there, and what somebody wrote in its place.
+/// One mistake: a file, a piece of its text, and the wrong text that replaces it.
 pub struct Mistake {
     pub name: &'static str,
-    scene: fn() -> Scene,
+    case: fn() -> DeployCase,
     /// The script itself, or a module such as `std/cutover`.
     file: &'static str,
     from: &'static str,
@@ -26,44 +26,43 @@ const CUTOVER: &str = "std/cutover";
 const RELEASE: &str = "std/release";
 const ROUTE: &str = "std/route";
 
-fn by_port() -> Scene {
+fn by_port() -> DeployCase {
     bluegreen("blue-green", with_blue("web:v1"), json!({}))
 }
 
-fn by_compose() -> Scene {
+fn by_compose() -> DeployCase {
     bluegreen("compose", composed(false), json!({"compose": {"file": "docker-compose.yml"}}))
 }
 
-fn routed() -> Scene {
+fn routed() -> DeployCase {
     bluegreen("routed", behind_a_route(with_blue("web:v1")), json!({"traffic": {"driver": "proxy", "keep_warm": "3s"}}))
 }
 
-fn rebuild() -> Scene {
-    let found = scenes().into_iter().find(|scene| scene.name == "safe: rebuild");
+fn rebuild() -> DeployCase {
+    let found = deploy_cases().into_iter().find(|case| case.name == "safe: rebuild");
     found.unwrap_or_else(|| safe("safe", with_blue("web:v1"), json!({})))
 }
 
 fn mistake(
     name: &'static str,
-    scene: fn() -> Scene,
+    case: fn() -> DeployCase,
     file: &'static str,
     from: &'static str,
     to: &'static str,
 ) -> Mistake {
-    Mistake { name, scene, file, from, to }
+    Mistake { name, case, file, from, to }
 }
 
 pub fn mistakes() -> Vec<Mistake> {
     let bake = "cutover::bake(live, p.health, p.container_port, p.bake);";
-    let commit = "commit(); // the point of no return: green is proved in blue's place";
     let stop = "if old != () { docker_stop(old, #{ grace: drain }); }";
     vec![
         mistake("no bake", by_port, BLUEGREEN, bake, ""),
         mistake("no bake: safe", rebuild, SAFE, bake, ""),
-        mistake("no bake: rollback", rollback, ROLLBACK, "cutover::bake(next, p.health, (), p.bake);", ""),
-        mistake("bake without a look", by_port, CUTOVER, "health_wait(container, check).attempts > 1", "false"),
+        mistake("no bake: rollback", rollback, ROLLBACK, "cutover::bake(next, health, (), p.bake);", ""),
+        mistake("bake without a health check", by_port, CUTOVER, "health_wait(container, check).attempts > 1", "false"),
         mistake(
-            "bake swallows what it sees",
+            "bake ignores failures",
             by_port,
             BLUEGREEN,
             bake,
@@ -83,7 +82,7 @@ pub fn mistakes() -> Vec<Mistake> {
             "step \"Cut over\" {",
             "step \"Cut over\" {\n    commit();",
         ),
-        mistake("commit first of all", by_port, BLUEGREEN, "let blue = ();", "commit();\nlet blue = ();"),
+        mistake("commit at the start", by_port, BLUEGREEN, "let blue = ();", "commit();\nlet blue = ();"),
         mistake(
             "commit before the bake: safe",
             rebuild,
@@ -106,20 +105,20 @@ pub fn mistakes() -> Vec<Mistake> {
             "if old != () { docker_stop(old, #{ grace: drain }); docker_remove(old); }",
         ),
         mistake(
-            "remove in place of stop",
+            "remove instead of stop",
             by_port,
             CUTOVER,
             stop,
             "if old != () { docker_remove(old, #{ force: true, disposable: true }); }",
         ),
         mistake(
-            "kill in place of stop",
+            "kill instead of stop",
             by_port,
             CUTOVER,
             stop,
             "if old != () { docker_kill(old, #{ signal: \"SIGKILL\" }); }",
         ),
-        mistake("no grace", by_port, CUTOVER, stop, "if old != () { docker_stop(old, #{ grace: \"0s\" }); }"),
+        mistake("no grace period", by_port, CUTOVER, stop, "if old != () { docker_stop(old, #{ grace: \"0s\" }); }"),
         mistake(
             "start before stop",
             by_port,
@@ -128,18 +127,18 @@ pub fn mistakes() -> Vec<Mistake> {
             "docker_start(next); if old != () { docker_stop(old, #{ grace: drain }); }",
         ),
         mistake(
-            "stop, then a rest",
+            "sleep after the stop",
             by_port,
             CUTOVER,
             stop,
             "if old != () { docker_stop(old, #{ grace: drain }); sleep(\"10s\"); }",
         ),
         mistake(
-            "stop before green is proved",
+            "stop before green is healthy",
             by_port,
             BLUEGREEN,
-            "step \"Prove green\" {",
-            "docker_stop(blue);\nstep \"Prove green\" {",
+            "step \"Check green\" {",
+            "docker_stop(blue);\nstep \"Check green\" {",
         ),
         mistake(
             "drain by SIGKILL",
@@ -149,7 +148,7 @@ pub fn mistakes() -> Vec<Mistake> {
             "docker_kill(old, #{ signal: \"SIGKILL\" });",
         ),
         mistake(
-            "end before drained",
+            "stop before drained",
             rebuild,
             CUTOVER,
             "docker_kill(old, #{ signal: \"SIGTERM\" });",
@@ -159,8 +158,8 @@ pub fn mistakes() -> Vec<Mistake> {
             "unbounded wait for health",
             by_port,
             CUTOVER,
-            "    health_wait(container, question(health, port));\n}",
-            "    loop { try { health_wait(container, question(health, port)); break; } catch { sleep(\"1s\"); } }\n}",
+            "    health_wait(container, health_check(health, port));\n}",
+            "    loop { try { health_wait(container, health_check(health, port)); break; } catch { sleep(\"1s\"); } }\n}",
         ),
         mistake(
             "unbounded wait in the bake",
@@ -170,45 +169,45 @@ pub fn mistakes() -> Vec<Mistake> {
             "        loop { try { health_wait(container, check); break; } catch { sleep(\"1s\"); } }\n        if false {",
         ),
         mistake(
-            "an error is swallowed at the start",
+            "an error of the start is ignored",
             by_port,
             CUTOVER,
-            "    docker_start(next)\n}\n\n/// As",
+            "    docker_start(next)\n}\n\n/// Like",
             "    try { docker_start(next); } catch {}\n    next\n}\n\n/// As",
         ),
         mistake(
-            "the live one does not come back",
+            "the live container has no restart policy",
             by_port,
             RELEASE,
             "if role != \"candidate\" { spec.restart = p.restart; }",
             "",
         ),
         mistake(
-            "green is forgotten",
+            "green is not removed",
             by_port,
             BLUEGREEN,
             "release::discard([service + \"-blue\", green]);",
             "release::discard([service + \"-blue\"]);",
         ),
         mistake(
-            "the wrong one is discarded",
+            "the live container is discarded",
             by_port,
             BLUEGREEN,
             "release::discard([service + \"-blue\", green]);",
             "release::discard([service + \"-blue\", live]);",
         ),
         mistake(
-            "a failed promotion is not told",
+            "a failed promotion is not reported",
             by_port,
             RELEASE,
-            "warn(`'${fresh.name}' serves, and gets the name '${service}' by the next deploy: ${error.message}`);",
+            "warn(`'${fresh.name}' serves, but was not renamed; the next deploy renames it to '${service}': ${error.message}`);",
             "",
         ),
         mistake(
-            "a failed clean-up is not told",
+            "a failed clean-up is not reported",
             by_port,
             RELEASE,
-            "warn(`'${name}' is left to the next deploy to remove: ${error.message}`);",
+            "warn(`'${name}' was not removed; the next deploy removes it: ${error.message}`);",
             "",
         ),
         mistake(
@@ -219,21 +218,21 @@ pub fn mistakes() -> Vec<Mistake> {
             "    try { cutover::healthy(green, p.health, p.container_port); } catch { docker_remove(green, #{ force: true, disposable: true }); return; }",
         ),
         mistake(
-            "compose: blue is removed and not set aside",
+            "compose: blue is removed instead of renamed",
             by_compose,
             BLUEGREEN,
             "docker_rename(blue, p.service + \"-blue\");",
             "docker_remove(blue);",
         ),
         mistake(
-            "compose: blue is removed for good",
+            "compose: blue is removed permanently",
             by_compose,
             BLUEGREEN,
             "docker_rename(blue, p.service + \"-blue\");",
             "docker_remove(blue, #{ disposable: true });",
         ),
         mistake(
-            "compose: blue is set aside and runs",
+            "compose: blue is renamed but not stopped",
             by_compose,
             BLUEGREEN,
             "docker_stop(blue, #{ grace: p.drain });",
@@ -254,45 +253,44 @@ pub fn mistakes() -> Vec<Mistake> {
             "        traffic_forget(service);\n        docker_stop(blue);\n        route::declare(p, ());\n        route::switch_to(service, green, p.container_port);\n        green",
         ),
         mistake(
-            "routed: green takes over with blue thrown out",
+            "routed: green replaces blue without a warm target",
             routed,
             ROUTE,
             "    traffic_set(service, targets);\n    traffic_switch(service, fresh);",
             "    traffic_set(service, [#{ container: fresh, port: port }]);\n    commit();",
         ),
         mistake(
-            "safe: the old one is left alone",
+            "safe: the old container is kept",
             rebuild,
             SAFE,
             "    release::promote(live, service, old);",
             "    docker_rename(live, service + \"-live\");",
         ),
-        mistake("safe: commit first of all", rebuild, SAFE, "let old = ();", "commit();\nlet old = ();"),
-        mistake("nothing is committed before blue goes", by_port, BLUEGREEN, commit, ""),
+        mistake("safe: commit at the start", rebuild, SAFE, "let old = ();", "commit();\nlet old = ();"),
     ]
 }
 
 impl Mistake {
-    fn text(&self, of: &str) -> String {
-        let text = match STDLIB.iter().find(|(name, _)| *name == of) {
+    fn text(&self, file: &str) -> String {
+        let text = match STDLIB.iter().find(|(name, _)| *name == file) {
             Some((_, text)) => *text,
-            None => shipped(of),
+            None => shipped(file),
         };
-        assert!(text.contains(self.from), "{}: `{}` is not in {of}", self.name, self.from);
+        assert!(text.contains(self.from), "{}: `{}` is not in {file}", self.name, self.from);
         text.replacen(self.from, self.to, 1)
     }
 
-    /// The scene of this mistake, with it.
-    pub fn scene(&self) -> Scene {
-        (self.scene)()
+    /// The deploy case that shows this mistake.
+    pub fn case(&self) -> DeployCase {
+        (self.case)()
     }
 
-    /// A scene of the same script, with the mistake in it.
-    pub fn within(&self, scene: &Scene) -> Subject {
+    /// The target of a case of the same script, with the mistake applied.
+    pub fn apply_to(&self, case: &DeployCase) -> VerifyTarget {
         let text = self.text(self.file);
         match self.file.starts_with("std/") {
-            true => scene.with(shipped(scene.script), Replaced(BTreeMap::from([(self.file.to_owned(), text)]))),
-            false => scene.with(&text, Replaced::default()),
+            true => case.with(shipped(case.script), ModuleOverrides(BTreeMap::from([(self.file.to_owned(), text)]))),
+            false => case.with(&text, ModuleOverrides::default()),
         }
     }
 }

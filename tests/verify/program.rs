@@ -1,4 +1,4 @@
-//! The program itself: what it prints and exits with, its files, and the cases of the examples.
+//! The program itself: output, exit codes, files, and the test cases of the examples.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -29,7 +29,7 @@ fn the_cases_of_the_examples_pass() {
 }
 
 #[test]
-fn a_case_that_expects_something_else_fails_with_its_story() {
+fn a_case_with_a_wrong_expectation_fails_with_a_timeline() {
     let folder = tempfile::tempdir().unwrap();
     let case = std::fs::read_to_string(example("cases/takes_over.toml")).unwrap();
     std::fs::write(folder.path().join("wrong.toml"), case.replace("serves = \"web:v2\"", "serves = \"web:v1\""))
@@ -40,36 +40,36 @@ fn a_case_that_expects_something_else_fails_with_its_story() {
 }
 
 #[test]
-fn a_violation_is_told_written_and_run_again() {
+fn a_violation_is_reported_saved_and_replayed() {
     let folder = tempfile::tempdir().unwrap();
     let (script, host) = (example("guides/logo_detection.rhai"), example("guides/logo_host.toml"));
     let args = ["verify", &script, "--scenario", &host, "--set", "image=logo:v2", "--junit", "result.xml"];
     let output = deployer(&folder, &args);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    assert!(text(&output).contains("violated: somebody healthy answers"), "{}", text(&output));
+    assert!(text(&output).contains("violated: the public address always answers"), "{}", text(&output));
     let junit = std::fs::read_to_string(folder.path().join("result.xml")).unwrap();
     assert!(junit.contains("<failure message="), "{junit}");
     let again = deployer(&folder, &["verify", "--replay", "violations/logo_detection-1.json"]);
     assert_eq!(again.status.code(), Some(1), "{}", text(&again));
-    assert!(text(&again).contains("nobody answers at the end"), "{}", text(&again));
+    assert!(text(&again).contains("there is no answer at the end"), "{}", text(&again));
 }
 
 #[test]
-fn a_script_that_holds_exits_with_0_and_tells_as_json_what_was_tried() {
+fn a_script_without_violations_exits_with_0_and_reports_as_json_what_was_tried() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("look.rhai"), "docker_list(#{ all: true });\n").unwrap();
     std::fs::write(folder.path().join("host.toml"), "seed = 3\n").unwrap();
     let output = deployer(&folder, &["verify", "look.rhai", "--scenario", "host.toml", "--format", "json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(told["holds"], true);
-    assert!(told["runs"].as_u64().unwrap() > 5, "{told}");
-    assert_eq!(told["tried"]["docker_list"]["refused"], 1);
-    assert_eq!(told["not_tried"], serde_json::json!([]));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["holds"], true);
+    assert!(report["runs"].as_u64().unwrap() > 5, "{report}");
+    assert_eq!(report["tried"]["docker_list"]["refused"], 1);
+    assert_eq!(report["not_tried"], serde_json::json!([]));
 }
 
 #[test]
-fn what_the_script_expects_is_asked_at_every_change() {
+fn expectations_of_the_script_are_checked_at_every_change() {
     let folder = tempfile::tempdir().unwrap();
     let script = "expect(\"web is never gone\", || docker_inspect(\"web\", #{ missing_ok: true }) != ());\n\
                   docker_rename(\"web\", \"other\");\ndocker_rename(\"other\", \"web\");\n";
@@ -78,5 +78,5 @@ fn what_the_script_expects_is_asked_at_every_change() {
     std::fs::write(folder.path().join("host.toml"), host).unwrap();
     let output = deployer(&folder, &["verify", "away.rhai", "--scenario", "host.toml", "--no-files"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    assert!(text(&output).contains("not so: web is never gone"), "{}", text(&output));
+    assert!(text(&output).contains("violated: web is never gone"), "{}", text(&output));
 }

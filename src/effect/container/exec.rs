@@ -1,7 +1,6 @@
 //! `docker_exec` and `docker_wait`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,33 +10,38 @@ use crate::base::container_ref::ContainerRef;
 use crate::base::duration_text::DurationText;
 use crate::base::text::Text;
 use crate::effect::exec::{self, DEFAULT_OUTPUT_LIMIT, ProgramResult};
-use crate::effect::facts::GRACE;
-use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Verdict};
+use crate::effect::request::request;
+use crate::effect::{Effect, Observation, Outcome, PendingEffect};
 
 /// `docker_exec`: runs a program inside a running container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExecInContainer {
+    /// The container.
     pub container: ContainerRef,
+    /// The program and its arguments.
     pub command: Vec<Text>,
+    /// Environment variables to set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, Text>,
+    /// The user to run as. Default: the container's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// The working directory. Default: the container's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
     /// Default 60 s.
     #[serde(default = "default_exec_timeout")]
     pub timeout: DurationText,
-    /// Fails when the program ends with another code than 0. Default true.
+    /// Fails if the program exits with a code other than 0. Default true.
     #[serde(default = "yes")]
     pub check: bool,
-    /// Bytes kept of each stream; the end is kept. Default 64 KiB.
+    /// Bytes kept of each stream, from its end. Default 64 KiB.
     #[serde(default = "default_output_limit")]
     pub output_limit: ByteSize,
-    /// States that doing it twice does no harm: a run that was killed meanwhile does it again.
+    /// States that running it twice does no harm: a resumed run runs it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idempotent: bool,
-    /// A command that ends with 0 once this one was done: what a run that was killed meanwhile asks.
+    /// A command that exits with 0 once this one was done; a resumed run runs it to find out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub done_when: Vec<Text>,
 }
@@ -54,58 +58,45 @@ fn default_output_limit() -> ByteSize {
     DEFAULT_OUTPUT_LIMIT
 }
 
-impl Facts for ExecInContainer {
-    fn access(&self) -> Access {
-        Access::Write
+request! {
+    ExecInContainer {
+        kind: "docker_exec",
+        reply: ProgramResult,
+        access: Write,
+        recovery: |exec| exec::program_recovery(exec.idempotent, &exec.done_when),
+        deadline: timeout,
+        interruptible: true,
+        subject: |exec| format!("{}: {}", exec.container, exec::command_line(&exec.command)),
+        evidence: Self::check_when_done,
+        observe: Self::observe_from,
+        assumed_outcome: |_| Some(Self::assumed_success()),
+    }
+}
+
+impl ExecInContainer {
+    fn assumed_success() -> Outcome {
+        Outcome::Container(ContainerOutcome::Exec(ProgramResult::default()))
     }
 
-    fn recovery(&self) -> Recovery {
-        match (self.idempotent, self.done_when.is_empty()) {
-            (true, _) => Recovery::Repeat,
-            (false, false) => Recovery::Observe,
-            (false, true) => Recovery::Ask,
-        }
-    }
-
-    fn evidence(&self) -> Option<Effect> {
+    fn check_when_done(&self) -> Option<Effect> {
         let check = Self { command: self.done_when.clone(), check: false, done_when: Vec::new(), ..self.clone() };
         (!self.done_when.is_empty()).then(|| check.into())
     }
 
-    fn verdict(&self, _: Trace<'_>, evidence: &Outcome) -> Verdict {
+    fn observe_from(&self, _: PendingEffect<'_>, evidence: &Outcome) -> Observation {
         match evidence {
             Outcome::Container(ContainerOutcome::Exec(result)) if result.exit_code == 0 => {
-                self.taken_as_done().map_or(Verdict::Not, Verdict::happened)
+                Observation::done(Self::assumed_success())
             }
-            _ => Verdict::Not,
+            _ => Observation::NotDone,
         }
     }
-
-    fn taken_as_done(&self) -> Option<Outcome> {
-        Some(Outcome::Container(ContainerOutcome::Exec(ProgramResult::default())))
-    }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn interruptible(&self) -> bool {
-        true
-    }
-
-    fn subject(&self) -> String {
-        format!("{}: {}", self.container, exec::command_line(&self.command))
-    }
 }
 
-impl Request for ExecInContainer {
-    const KIND: &'static str = "docker_exec";
-    type Reply = ProgramResult;
-}
-
-/// `docker_wait`: waits until a container ends.
+/// `docker_wait`: waits until a container exits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WaitContainer {
+    /// The container.
     pub container: ContainerRef,
     /// Default 5 min.
     #[serde(default = "default_wait_timeout")]
@@ -116,27 +107,19 @@ fn default_wait_timeout() -> DurationText {
     DurationText::secs(300)
 }
 
-impl Facts for WaitContainer {
-    fn access(&self) -> Access {
-        Access::Read
+request! {
+    WaitContainer {
+        kind: "docker_wait",
+        reply: Ended,
+        access: Read,
+        deadline: timeout,
+        subject: container,
     }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn subject(&self) -> String {
-        self.container.to_string()
-    }
-}
-
-impl Request for WaitContainer {
-    const KIND: &'static str = "docker_wait";
-    type Reply = Ended;
 }
 
 /// How a container ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
+    /// The exit code of its main process.
     pub exit_code: i64,
 }

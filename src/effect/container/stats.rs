@@ -1,49 +1,48 @@
-//! `docker_stats`: what a container uses of the machine.
+//! `docker_stats`: the resources that a container uses.
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::container_ref::ContainerRef;
-use crate::effect::{Access, Facts, Request};
+use crate::effect::request::request;
 
-/// `docker_stats`: what a running container uses, measured over a moment.
+/// `docker_stats`: measures what a running container uses over a moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReadStats {
+    /// The container.
     pub container: ContainerRef,
 }
 
-impl Facts for ReadStats {
-    fn access(&self) -> Access {
-        Access::Read
-    }
-
-    fn subject(&self) -> String {
-        self.container.to_string()
+request! {
+    ReadStats {
+        kind: "docker_stats",
+        reply: Stats,
+        access: Read,
+        subject: container,
     }
 }
 
-impl Request for ReadStats {
-    const KIND: &'static str = "docker_stats";
-    type Reply = Stats;
-}
-
-/// What a container uses.
+/// The resources that a container uses.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
-    /// 100 is one processor.
+    /// CPU usage; 100 is one processor.
     pub cpu_percent: f64,
-    /// Bytes, without what the kernel keeps of files and gives back when asked.
+    /// Memory in bytes, without reclaimable page cache.
     pub memory: u64,
-    /// Bytes; none when there is no limit.
+    /// The memory limit in bytes, if there is one.
     #[serde(default)]
     pub memory_limit: Option<u64>,
+    /// The number of processes.
     pub processes: u64,
-    /// Bytes since its start; none where they cannot be told apart from others'.
+    /// Bytes received since its start; missing if the traffic cannot be attributed to this container.
     #[serde(default)]
     pub network_in: Option<u64>,
+    /// Bytes sent since its start, as `network_in`.
     #[serde(default)]
     pub network_out: Option<u64>,
+    /// Bytes read from disk since its start.
     #[serde(default)]
     pub disk_read: Option<u64>,
+    /// Bytes written to disk since its start.
     #[serde(default)]
     pub disk_written: Option<u64>,
 }

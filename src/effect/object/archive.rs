@@ -1,6 +1,4 @@
-//! `container_archive`: the log of a container and how it fared, kept before it goes.
-
-use std::time::Duration;
+//! `container_archive`: stores the log and the state of a container before it is removed.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,19 +6,22 @@ use super::{S3Access, transfer_timeout};
 use crate::base::container_ref::ContainerRef;
 use crate::base::duration_text::DurationText;
 use crate::base::log_url::LogUrl;
-use crate::effect::facts::GRACE;
-use crate::effect::{Access, Facts, Recovery, Request};
+use crate::effect::request::request;
 
-/// `container_archive`: stores the whole log of a container, and what the engine knows of it, with its stats while it
-/// runs, as `.json` beside it.
+/// `container_archive`: stores the whole log of a container, and beside it, as `.json`, what the engine knows of the
+/// container, with its stats if it is running.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArchiveContainer {
+    /// The container.
     pub container: ContainerRef,
-    /// The log's address; with a slash at the end a folder or a log group, in which it is named after container and run.
+    /// The address of the log. With a slash at the end, a folder or log group in which the log is named after
+    /// container and run.
     pub to: LogUrl,
+    /// How to reach the storage.
     #[serde(default, skip_serializing_if = "S3Access::is_default")]
     pub s3: S3Access,
-    /// Replaces what is there, which is gone then. Default: that fails; a log stream is added to.
+    /// Replaces an existing object, which is lost. Default: an existing object is an error, and a log stream is
+    /// appended to.
     #[serde(default)]
     pub overwrite: bool,
     /// Default 15 min.
@@ -28,45 +29,31 @@ pub struct ArchiveContainer {
     pub timeout: DurationText,
 }
 
-/// At the end of the name of the facts that belong to a log.
+/// The suffix of the name of the facts that belong to a log.
 pub const FACTS: &str = ".json";
 
-impl Facts for ArchiveContainer {
-    fn access(&self) -> Access {
-        Access::Write
-    }
-
-    /// In a folder or group the run's own archive is found again and made anew; a single object that is there is refused.
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn interruptible(&self) -> bool {
-        true
-    }
-
-    fn subject(&self) -> String {
-        format!("{} -> {}", self.container, self.to)
+request! {
+    ArchiveContainer {
+        kind: "container_archive",
+        reply: Archived,
+        access: Write,
+        // In a folder or group the archive of this run is found and replaced; a single object that exists is refused.
+        recovery: Repeat,
+        deadline: timeout,
+        interruptible: true,
+        subject: |request| format!("{} -> {}", request.container, request.to),
     }
 }
 
-impl Request for ArchiveContainer {
-    const KIND: &'static str = "container_archive";
-    type Reply = Archived;
-}
-
-/// What was stored.
+/// The archive of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archived {
-    /// The log.
+    /// The address of the log.
     pub url: LogUrl,
-    /// What the engine knows of the container.
+    /// The address of what the engine knows of the container.
     pub facts: LogUrl,
     /// Bytes of the log.
     pub size: u64,
+    /// SHA-256 of the log, in hexadecimal.
     pub sha256: String,
 }

@@ -1,68 +1,56 @@
 //! `object_prune`: retention by count and age.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
-use super::{Object, S3Access, ask_timeout};
+use super::{Object, S3Access, read_timeout};
 use crate::base::duration_text::DurationText;
 use crate::base::object_url::ObjectUrl;
-use crate::effect::facts::GRACE;
-use crate::effect::{Access, Facts, Recovery, Request};
+use crate::effect::request::request;
 
-/// `object_prune`: deletes the old ones of a row of objects, such as backups.
+/// `object_prune`: deletes the oldest of a series of objects, such as backups.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PruneObjects {
-    /// How their addresses begin; what is in folders below is left alone.
+    /// The beginning of their addresses. Subfolders are left alone.
     pub prefix: ObjectUrl,
+    /// How to reach the storage.
     #[serde(default, skip_serializing_if = "S3Access::is_default")]
     pub s3: S3Access,
-    /// The newest so many always stay.
+    /// The number of newest objects that are always kept.
     pub keep: usize,
-    /// Of the others only those that are older are deleted. Default: all of them.
+    /// Deletes only those that are older than this. Default: all but the kept ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older_than: Option<DurationText>,
     /// Default 60 s.
-    #[serde(default = "ask_timeout")]
+    #[serde(default = "read_timeout")]
     pub timeout: DurationText,
 }
 
-impl Facts for PruneObjects {
-    fn access(&self) -> Access {
-        Access::Write
-    }
-
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn subject(&self) -> String {
-        self.prefix.to_string()
+request! {
+    PruneObjects {
+        kind: "object_prune",
+        reply: Pruned,
+        access: Write,
+        recovery: Repeat,
+        deadline: timeout,
+        subject: prefix,
     }
 }
 
-impl Request for PruneObjects {
-    const KIND: &'static str = "object_prune";
-    type Reply = Pruned;
-}
-
-/// What was deleted and what is left.
+/// The result of pruning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pruned {
+    /// The deleted objects.
     pub deleted: Vec<ObjectUrl>,
+    /// The number of objects that are left.
     pub kept: usize,
 }
 
 impl PruneObjects {
-    /// Which of these are to go at this instant, the oldest first.
+    /// Returns the objects to delete at this time, oldest first.
     pub fn surplus(&self, mut objects: Vec<Object>, now_ms: i64) -> Vec<Object> {
         let folder = self.prefix.folder();
         objects.retain(|object| object.url.folder() == folder);
-        // The name decides between objects of one instant, so that everybody decides alike.
+        // Objects of the same time are ordered by name, so that every world decides alike.
         objects.sort_by(|a, b| (b.modified_ms, &b.name).cmp(&(a.modified_ms, &a.name)));
         let oldest = self.older_than.map(|age| i64::try_from(age.0.as_millis()).unwrap_or(i64::MAX));
         let mut surplus: Vec<Object> = objects
@@ -90,7 +78,7 @@ mod tests {
             s3: S3Access::default(),
             keep,
             older_than: older_than.map(DurationText::millis),
-            timeout: ask_timeout(),
+            timeout: read_timeout(),
         };
         let objects = vec![
             object("s3://b/backups/app-2", 20),

@@ -1,30 +1,24 @@
 //! `object_put` and `object_get`.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
-use super::{S3Access, delete_again, is_there, look, transfer_timeout};
+use super::{S3Access, contains, delete_created, list_exactly, transfer_timeout};
 use crate::base::duration_text::DurationText;
 use crate::base::object_url::ObjectUrl;
-use crate::effect::facts::{GRACE, Trace, Verdict};
-use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+use crate::effect::request::request;
+use crate::effect::{Observation, Outcome, PendingEffect, Recovery, Undo};
 
-/// What is there now and was not before is deleted and made again: its digest is known then.
-fn partly_if(trace: Trace<'_>, is_there: bool) -> Verdict {
-    if is_there && trace.undo.is_some() { Verdict::Partly } else { Verdict::Not }
-}
-
-/// `object_put`: stores a file under a name that is free.
+/// `object_put`: stores a file as a new object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PutObject {
-    /// A file of this machine.
+    /// A file on this machine.
     pub path: String,
-    /// With a slash at the end: a folder; the object is named like the file.
+    /// The object's address. With a slash at the end, a folder in which the object is named like the file.
     pub to: ObjectUrl,
+    /// How to reach the storage.
     #[serde(default, skip_serializing_if = "S3Access::is_default")]
     pub s3: S3Access,
-    /// Replaces what is there, which is gone then. Default: that fails.
+    /// Replaces an existing object, which is lost. Default: an existing object is an error.
     #[serde(default)]
     pub overwrite: bool,
     /// Default 15 min.
@@ -33,7 +27,7 @@ pub struct PutObject {
 }
 
 impl PutObject {
-    /// Where it goes, with the name in it.
+    /// Returns the object's address, with its name.
     pub fn target(&self) -> ObjectUrl {
         if !self.to.is_folder() {
             return self.to.clone();
@@ -42,68 +36,51 @@ impl PutObject {
     }
 }
 
-impl Facts for PutObject {
-    fn access(&self) -> Access {
-        Access::Write
+request! {
+    PutObject {
+        kind: "object_put",
+        reply: Stored,
+        access: Write,
+        recovery: |request| if request.overwrite { Recovery::Repeat } else { Recovery::Observe },
+        deadline: timeout,
+        interruptible: true,
+        subject: |request| format!("{} -> {}", request.path, request.to),
+        prior: |request| Some(list_exactly(&request.target(), &request.s3)),
+        undo: Self::undo_from,
+        evidence: |request| Some(list_exactly(&request.target(), &request.s3)),
+        observe: |request, pending, evidence| observe_object(pending, evidence, &request.target()),
     }
+}
 
-    fn recovery(&self) -> Recovery {
-        if self.overwrite { Recovery::Repeat } else { Recovery::Observe }
-    }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn interruptible(&self) -> bool {
-        true
-    }
-
-    fn prior(&self) -> Option<Effect> {
-        Some(look(&self.target(), &self.s3))
-    }
-
-    fn evidence(&self) -> Option<Effect> {
-        self.prior()
-    }
-
-    fn verdict(&self, trace: Trace<'_>, evidence: &Outcome) -> Verdict {
-        partly_if(trace, is_there(Some(evidence), &self.target()))
-    }
-
-    fn undo(&self, prior: Option<&Outcome>) -> Undo {
+impl PutObject {
+    fn undo_from(&self, prior: Option<&Outcome>) -> Undo {
         let url = self.target();
-        if is_there(prior, &url) { Undo::Nothing } else { delete_again(url, self.s3.clone()) }
-    }
-
-    fn subject(&self) -> String {
-        format!("{} -> {}", self.path, self.to)
+        if contains(prior, &url) { Undo::Nothing } else { delete_created(url, self.s3.clone()) }
     }
 }
 
-impl Request for PutObject {
-    const KIND: &'static str = "object_put";
-    type Reply = Stored;
-}
-
-/// What was transferred.
+/// The object that was transferred.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
+    /// Its address.
     pub url: ObjectUrl,
     /// Bytes.
     pub size: u64,
+    /// SHA-256, in hexadecimal.
     pub sha256: String,
 }
 
-/// `object_get`: fetches an object into a file.
+/// `object_get`: downloads an object to a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GetObject {
+    /// The object's address.
     pub url: ObjectUrl,
-    /// A file of this machine; its folder must be there.
+    /// A file on this machine; its folder must exist.
     pub path: String,
+    /// How to reach the storage.
     #[serde(default, skip_serializing_if = "S3Access::is_default")]
     pub s3: S3Access,
-    /// Replaces the file, which is gone then. Default: that fails.
+    /// Replaces an existing file, which is lost. Default: an existing file is an error.
     #[serde(default)]
     pub overwrite: bool,
     /// Default 15 min.
@@ -117,46 +94,30 @@ impl GetObject {
     }
 }
 
-impl Facts for GetObject {
-    fn access(&self) -> Access {
-        Access::Write
-    }
-
-    fn recovery(&self) -> Recovery {
-        if self.overwrite { Recovery::Repeat } else { Recovery::Observe }
-    }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn interruptible(&self) -> bool {
-        true
-    }
-
-    fn prior(&self) -> Option<Effect> {
-        Some(look(&self.file(), &S3Access::default()))
-    }
-
-    fn evidence(&self) -> Option<Effect> {
-        self.prior()
-    }
-
-    fn verdict(&self, trace: Trace<'_>, evidence: &Outcome) -> Verdict {
-        partly_if(trace, is_there(Some(evidence), &self.file()))
-    }
-
-    fn undo(&self, prior: Option<&Outcome>) -> Undo {
-        let file = self.file();
-        if is_there(prior, &file) { Undo::Nothing } else { delete_again(file, S3Access::default()) }
-    }
-
-    fn subject(&self) -> String {
-        format!("{} -> {}", self.url, self.path)
+request! {
+    GetObject {
+        kind: "object_get",
+        reply: Stored,
+        access: Write,
+        recovery: |request| if request.overwrite { Recovery::Repeat } else { Recovery::Observe },
+        deadline: timeout,
+        interruptible: true,
+        subject: |request| format!("{} -> {}", request.url, request.path),
+        prior: |request| Some(list_exactly(&request.file(), &S3Access::default())),
+        undo: Self::undo_from,
+        evidence: |request| Some(list_exactly(&request.file(), &S3Access::default())),
+        observe: |request, pending, evidence| observe_object(pending, evidence, &request.file()),
     }
 }
 
-impl Request for GetObject {
-    const KIND: &'static str = "object_get";
-    type Reply = Stored;
+impl GetObject {
+    fn undo_from(&self, prior: Option<&Outcome>) -> Undo {
+        let file = self.file();
+        if contains(prior, &file) { Undo::Nothing } else { delete_created(file, S3Access::default()) }
+    }
+}
+
+/// An object that exists now and did not before is deleted and transferred again: that also yields its digest.
+fn observe_object(pending: PendingEffect<'_>, evidence: &Outcome, url: &ObjectUrl) -> Observation {
+    if pending.undo.is_some() && contains(Some(evidence), url) { Observation::Partial } else { Observation::NotDone }
 }

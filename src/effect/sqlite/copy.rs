@@ -1,33 +1,39 @@
 //! `sqlite_backup` and `sqlite_restore`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DatabasePlace, FindUsers, SqliteOutcome, copy_timeout};
+use super::{DatabaseLocation, FindUsers, SqliteOutcome, copy_timeout};
 use crate::base::duration_text::DurationText;
 use crate::base::object_url::ObjectUrl;
-use crate::effect::facts::GRACE;
 use crate::effect::object::S3Access;
-use crate::effect::{Access, Effect, EffectError, ErrorKind, Facts, Outcome, Recovery, Request, Undo};
+use crate::effect::request::request;
+use crate::effect::volume::path_outside_volume;
+use crate::effect::{Effect, EffectError, Outcome, Undo};
 
-/// `sqlite_backup`: a consistent copy of a database that may be in use, checked before it gets its name.
+/// `sqlite_backup`: makes a consistent copy of a database that may be in use. The copy is checked before it is given its
+/// name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackUpSqlite {
+    /// The database.
     #[serde(flatten)]
-    pub place: DatabasePlace,
-    /// A file or object; with a slash at the end a folder, in which the copy is named after database, time and run.
+    pub location: DatabaseLocation,
+    /// A file or object. With a slash at the end, a folder in which the copy is named after database, time and run.
     pub to: ObjectUrl,
     /// The named volume that `to` is a path in. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_volume: Option<String>,
+    /// In a folder, the beginning of the copy's name. Default: the name of the database without its extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How to reach the storage.
     #[serde(default, skip_serializing_if = "S3Access::is_default")]
     pub s3: S3Access,
-    /// Replaces what is at `to`. Default: that fails.
+    /// Replaces what exists at `to`. Default: that is an error.
     #[serde(default)]
     pub overwrite: bool,
-    /// `integrity_check` of the copy instead of `quick_check`.
+    /// Checks the copy with `integrity_check` instead of `quick_check`.
     #[serde(default)]
     pub full: bool,
     /// Default 15 min.
@@ -36,78 +42,84 @@ pub struct BackUpSqlite {
 }
 
 impl BackUpSqlite {
-    /// Where the copy goes when the volume that it is for has this folder.
+    /// Returns the beginning of the copy's name in a folder.
     ///
     /// # Errors
-    /// When `to` is no path inside a volume.
-    pub fn inside(&self, folder: &str) -> Result<ObjectUrl, EffectError> {
+    /// Fails if it is empty or has a slash.
+    pub fn name_in_folder(&self) -> Result<&str, EffectError> {
+        match &self.name {
+            None => Ok(self.location.stem()),
+            Some(name) if name.is_empty() || name.contains('/') => {
+                Err(EffectError::invalid(format!("`name` must be part of a file's name, and is `{name}`")))
+            }
+            Some(name) => Ok(name),
+        }
+    }
+
+    /// Returns the address of the copy in the volume that has this folder.
+    ///
+    /// # Errors
+    /// Fails if `to` is not a path inside a volume.
+    pub fn address_in_volume(&self, folder: &str) -> Result<ObjectUrl, EffectError> {
         let path = match &self.to {
             ObjectUrl::File { path } => path.strip_prefix('/').unwrap_or(path),
             ObjectUrl::S3 { .. } => "..",
         };
         if path.split('/').any(|part| part == "..") {
-            let message = format!("`{}` is not a path inside a volume", self.to);
-            return Err(EffectError::new(ErrorKind::Invalid, message)
-                .hint("for example: `to: \"backups/\"`")
-                .not_applied());
+            return Err(path_outside_volume(&self.to).hint("for example: `to: \"backups/\"`"));
         }
         Ok(ObjectUrl::File { path: format!("{}/{path}", folder.trim_end_matches('/')) })
     }
 }
 
-impl Facts for BackUpSqlite {
-    fn access(&self) -> Access {
-        Access::Write
+request! {
+    BackUpSqlite {
+        kind: "sqlite_backup",
+        reply: BackedUp,
+        access: Write,
+        // In a folder the copy of this run is found and replaced; a single name that is taken is refused.
+        recovery: Repeat,
+        deadline: timeout,
+        interruptible: true,
+        subject: Self::source_and_target,
     }
+}
 
-    /// In a folder the run's own copy is found again and made anew; a single name that is taken is refused.
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn interruptible(&self) -> bool {
-        true
-    }
-
-    fn subject(&self) -> String {
+impl BackUpSqlite {
+    fn source_and_target(&self) -> String {
         match &self.to_volume {
-            Some(volume) => format!("{} -> {volume}:{}", self.place, self.to.key()),
-            None => format!("{} -> {}", self.place, self.to),
+            Some(volume) => format!("{} -> {volume}:{}", self.location, self.to.key()),
+            None => format!("{} -> {}", self.location, self.to),
         }
     }
 }
 
-impl Request for BackUpSqlite {
-    const KIND: &'static str = "sqlite_backup";
-    type Reply = BackedUp;
-}
-
-/// A copy that was checked.
+/// A copy that passed the check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackedUp {
+    /// The address of the copy.
     pub url: ObjectUrl,
     /// Bytes.
     pub size: u64,
+    /// SHA-256, in hexadecimal.
     pub sha256: String,
-    /// Rows of every table of the copy.
+    /// The number of rows of every table of the copy.
     pub tables: BTreeMap<String, u64>,
 }
 
-/// `sqlite_restore`: puts a copy in the place of a database that nobody uses. What was there is kept beside it.
+/// `sqlite_restore`: replaces a database that is not in use with a copy. The replaced database is kept beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RestoreSqlite {
+    /// The database to replace.
     #[serde(flatten)]
-    pub place: DatabasePlace,
+    pub location: DatabaseLocation,
     /// The copy: a file or an object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<ObjectUrl>,
+    /// How to reach the storage.
     #[serde(default, skip_serializing_if = "S3Access::is_default")]
     pub s3: S3Access,
-    /// Puts the database with this id back that a restore replaced; empty: there was none. What the undo asks for.
+    /// Puts back the database with this id that a restore replaced. Empty: there was none. Used by the undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub put_back: Option<String>,
     /// Default 15 min.
@@ -115,28 +127,35 @@ pub struct RestoreSqlite {
     pub timeout: DurationText,
 }
 
-impl Facts for RestoreSqlite {
-    fn access(&self) -> Access {
-        Access::Write
+request! {
+    RestoreSqlite {
+        kind: "sqlite_restore",
+        reply: Restored,
+        access: Write,
+        recovery: Repeat,
+        deadline: timeout,
+        subject: Self::source_and_target,
+        prior: |restore| restore.put_back.is_none().then(|| restore.find_users()),
+        undo: Self::undo_from,
+    }
+}
+
+impl RestoreSqlite {
+    fn source_and_target(&self) -> String {
+        match &self.from {
+            Some(from) => format!("{from} -> {}", self.location),
+            None => self.location.to_string(),
+        }
     }
 
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
+    fn find_users(&self) -> Effect {
+        FindUsers { location: self.location.clone(), timeout: self.timeout }.into()
     }
 
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn prior(&self) -> Option<Effect> {
-        let find = || FindUsers { place: self.place.clone(), timeout: self.timeout };
-        self.put_back.is_none().then(|| find().into())
-    }
-
-    fn undo(&self, prior: Option<&Outcome>) -> Undo {
+    fn undo_from(&self, prior: Option<&Outcome>) -> Undo {
         match prior {
             Some(Outcome::Sqlite(SqliteOutcome::Users(users))) => Undo::by(Self {
-                place: self.place.clone(),
+                location: self.location.clone(),
                 from: None,
                 s3: S3Access::default(),
                 put_back: Some(users.id.clone().unwrap_or_default()),
@@ -145,27 +164,15 @@ impl Facts for RestoreSqlite {
             _ => Undo::Nothing,
         }
     }
-
-    fn subject(&self) -> String {
-        match &self.from {
-            Some(from) => format!("{from} -> {}", self.place),
-            None => self.place.to_string(),
-        }
-    }
 }
 
-impl Request for RestoreSqlite {
-    const KIND: &'static str = "sqlite_restore";
-    type Reply = Restored;
-}
-
-/// A database that was put in place.
+/// A database that was put in location.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {
-    /// Where the database is that was there before; none when there was none.
+    /// Where the replaced database is kept; missing if there was none.
     #[serde(default)]
     pub kept: Option<String>,
-    /// Rows of every table.
+    /// The number of rows of every table.
     pub tables: BTreeMap<String, u64>,
     /// Bytes.
     pub size: u64,

@@ -1,38 +1,40 @@
-//! `sqlite_migrate_dry_run`: what a migration would do, tried on a copy.
+//! `sqlite_migrate_dry_run`: a migration on a copy of a database.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DatabasePlace, SchemaDiff, copy_timeout};
+use super::{DatabaseLocation, SchemaDiff, copy_timeout};
 use crate::base::duration_text::DurationText;
 use crate::base::text::Text;
-use crate::effect::facts::GRACE;
-use crate::effect::{Access, Facts, Recovery, Request};
+use crate::effect::request::request;
 
-/// `sqlite_migrate_dry_run`: runs a migration on a copy of a database, in a container that is thrown away, or from SQL.
+/// `sqlite_migrate_dry_run`: runs a migration on a copy of a database: SQL, or the command of an image in a temporary
+/// container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DryRunMigration {
+    /// The database.
     #[serde(flatten)]
-    pub place: DatabasePlace,
-    /// The image whose migration it is.
+    pub location: DatabaseLocation,
+    /// The image that contains the migration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// The app's own migration command.
+    /// The migration command of the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// The folder inside the container that holds the database's volume. Default: as `container` has it.
+    /// The folder inside the container where the database's volume is mounted. Default: as in `container`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Environment variables of the command.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, Text>,
+    /// The user that runs the command. Default: the image's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Statements in place of an image's command.
+    /// SQL statements, instead of an image's command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<String>,
-    /// A file of this machine with statements.
+    /// A file on this machine with SQL statements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Default 15 min.
@@ -40,51 +42,39 @@ pub struct DryRunMigration {
     pub timeout: DurationText,
 }
 
-impl Facts for DryRunMigration {
-    fn access(&self) -> Access {
-        Access::Write
-    }
-
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn interruptible(&self) -> bool {
-        true
-    }
-
-    fn subject(&self) -> String {
-        self.place.to_string()
+request! {
+    DryRunMigration {
+        kind: "sqlite_migrate_dry_run",
+        reply: DryRun,
+        access: Write,
+        recovery: Repeat,
+        deadline: timeout,
+        interruptible: true,
+        subject: location,
     }
 }
 
-impl Request for DryRunMigration {
-    const KIND: &'static str = "sqlite_migrate_dry_run";
-    type Reply = DryRun;
-}
-
-/// What the migration did to the copy. A migration that failed is an error.
+/// What the migration did to the copy. A migration that fails is an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DryRun {
+    /// What changed in the schema.
     pub diff: SchemaDiff,
     /// Tables whose number of rows changed.
     pub rows: BTreeMap<String, RowChange>,
-    /// Of the migration alone.
+    /// How long the migration alone took, in milliseconds.
     pub elapsed_ms: u64,
-    /// Whether a table of before has fewer rows than before, or a change is destructive.
+    /// Whether a table has fewer rows than before, or a schema change is destructive.
     pub destructive: bool,
     /// The last lines that the migration wrote.
     #[serde(default)]
     pub output: Vec<String>,
 }
 
-/// Rows of one table.
+/// The number of rows of one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowChange {
+    /// Before the migration.
     pub before: u64,
+    /// After the migration.
     pub after: u64,
 }

@@ -1,55 +1,49 @@
-//! `sqlite_schema`: what a database is made of.
+//! `sqlite_schema`: the schema of a database.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DatabasePlace, read_timeout};
+use super::{DatabaseLocation, read_timeout};
 use crate::base::duration_text::DurationText;
-use crate::effect::facts::GRACE;
-use crate::effect::{Access, Facts, Request};
+use crate::effect::request::request;
 
-/// `sqlite_schema`: tables, indexes, triggers and views.
+/// `sqlite_schema`: reads the tables, indexes, triggers and views of a database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReadSchema {
+    /// The database.
     #[serde(flatten)]
-    pub place: DatabasePlace,
+    pub location: DatabaseLocation,
     /// Default 5 min.
     #[serde(default = "read_timeout")]
     pub timeout: DurationText,
 }
 
-impl Facts for ReadSchema {
-    fn access(&self) -> Access {
-        Access::Read
-    }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn subject(&self) -> String {
-        self.place.to_string()
+request! {
+    ReadSchema {
+        kind: "sqlite_schema",
+        reply: Schema,
+        access: Read,
+        deadline: timeout,
+        subject: location,
     }
 }
 
-impl Request for ReadSchema {
-    const KIND: &'static str = "sqlite_schema";
-    type Reply = Schema;
-}
-
-/// What a database is made of, by name. SQLite's own tables and indexes are left out.
+/// The schema of a database, by name, without SQLite's own tables and indexes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
+    /// The tables.
     pub tables: BTreeMap<String, Table>,
+    /// The indexes.
     #[serde(default)]
     pub indexes: BTreeMap<String, Index>,
+    /// The triggers.
     #[serde(default)]
     pub triggers: BTreeMap<String, Trigger>,
+    /// The views.
     #[serde(default)]
     pub views: BTreeMap<String, View>,
-    /// `PRAGMA user_version`, which many apps count their migrations in.
+    /// `PRAGMA user_version`, in which many apps count their migrations.
     #[serde(default)]
     pub user_version: i64,
 }
@@ -57,9 +51,9 @@ pub struct Schema {
 /// A table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
-    /// In their order.
+    /// The columns, in their order.
     pub columns: Vec<Column>,
-    /// The statement that makes it.
+    /// The statement that creates it.
     #[serde(default)]
     pub sql: String,
 }
@@ -67,29 +61,34 @@ pub struct Table {
 /// A column.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
+    /// Its name.
     pub name: String,
-    /// As it was declared; may be empty.
+    /// The type as it was declared; may be empty.
     #[serde(default, rename = "type")]
     pub kind: String,
+    /// Whether NULL is forbidden.
     #[serde(default)]
     pub not_null: bool,
     /// The SQL of its default value.
     #[serde(default)]
     pub default: Option<String>,
-    /// Its place in the primary key, from 1; 0 when it is not in it.
+    /// Its position in the primary key, from 1; 0 if it is not in it.
     #[serde(default)]
     pub primary_key: u32,
-    /// Computed from others.
+    /// Whether it is computed from other columns.
     #[serde(default)]
     pub generated: bool,
 }
 
-/// An index that a statement made.
+/// An index that a statement created.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Index {
+    /// The table.
     pub table: String,
+    /// Whether duplicates are forbidden.
     #[serde(default)]
     pub unique: bool,
+    /// The statement that creates it.
     #[serde(default)]
     pub sql: String,
 }
@@ -99,6 +98,7 @@ pub struct Index {
 pub struct Trigger {
     /// The table or view that it watches.
     pub table: String,
+    /// The statement that creates it.
     #[serde(default)]
     pub sql: String,
 }
@@ -106,6 +106,7 @@ pub struct Trigger {
 /// A view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
+    /// The statement that creates it.
     #[serde(default)]
     pub sql: String,
 }

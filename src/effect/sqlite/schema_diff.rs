@@ -1,99 +1,106 @@
-//! `sqlite_schema_diff`: what changed between two schemas, and what that may do to rows and to the version that runs.
+//! `sqlite_schema_diff`: what changed between two schemas, and whether that may harm rows or the live version.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Column, DatabasePlace, Schema, Table, read_timeout};
+use super::{Column, DatabaseLocation, Schema, Table, read_timeout};
 use crate::base::duration_text::DurationText;
-use crate::effect::facts::GRACE;
-use crate::effect::{Access, Facts, Request};
+use crate::effect::request::request;
 
 /// `sqlite_schema_diff`: compares two schemas or two databases.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DiffSchema {
+    /// The schema before.
     pub before: SchemaSource,
+    /// The schema after.
     pub after: SchemaSource,
     /// Default 5 min.
     #[serde(default = "read_timeout")]
     pub timeout: DurationText,
 }
 
-/// A schema, or a database that has it.
+/// A schema, or a database to read it from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(
     untagged,
     expecting = "expected a schema from `sqlite_schema`, a path, or a map with `path` and `volume` or `container`"
 )]
 pub enum SchemaSource {
+    /// A schema from `sqlite_schema`.
     Schema(Schema),
-    Place(DatabasePlace),
+    /// A database.
+    Location(DatabaseLocation),
+    /// The path of a database on this machine.
     Path(String),
 }
 
 impl SchemaSource {
-    /// The database to read it from, where it is not given.
-    pub fn place(&self) -> Option<DatabasePlace> {
+    /// Returns the database to read the schema from, unless the schema is given.
+    pub fn location(&self) -> Option<DatabaseLocation> {
         match self {
             Self::Schema(_) => None,
-            Self::Place(place) => Some(place.clone()),
-            Self::Path(path) => Some(DatabasePlace::on_host(path)),
+            Self::Location(location) => Some(location.clone()),
+            Self::Path(path) => Some(DatabaseLocation::on_host(path)),
         }
     }
 }
 
-impl Facts for DiffSchema {
-    fn access(&self) -> Access {
-        Access::Read
+request! {
+    DiffSchema {
+        kind: "sqlite_schema_diff",
+        reply: SchemaDiff,
+        access: Read,
+        deadline: timeout,
+        subject: Self::both_sources,
     }
+}
 
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn subject(&self) -> String {
-        let name = |source: &SchemaSource| source.place().map_or("schema".into(), |place| place.to_string());
+impl DiffSchema {
+    fn both_sources(&self) -> String {
+        let name = |source: &SchemaSource| source.location().map_or("schema".into(), |location| location.to_string());
         format!("{} -> {}", name(&self.before), name(&self.after))
     }
 }
 
-impl Request for DiffSchema {
-    const KIND: &'static str = "sqlite_schema_diff";
-    type Reply = SchemaDiff;
-}
-
-/// What changed.
+/// The differences between two schemas.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaDiff {
+    /// The differences.
     pub changes: Vec<SchemaChange>,
-    /// Whether a change may lose values that are stored.
+    /// Whether a change may lose stored values.
     pub destructive: bool,
-    /// Whether a version that knows the schema of before may fail on the schema of after.
+    /// Whether a version that expects the schema before may fail on the schema after.
     pub breaking: bool,
 }
 
-/// One change.
+/// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaChange {
+    /// What changed.
     pub change: ChangeKind,
     /// The table, index, trigger or view.
     pub name: String,
+    /// The column, if one changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
+    /// Whether it may lose stored values.
     pub destructive: bool,
+    /// Whether a version that expects the schema before may fail.
     pub breaking: bool,
-    /// Why it is destructive or breaking; empty when it is neither.
+    /// Why it is destructive or breaking; empty if it is neither.
     #[serde(default)]
     pub why: String,
 }
 
+/// What changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it all")]
 pub enum ChangeKind {
     TableAdded,
     TableRemoved,
-    /// Something of its statement that is no column: a constraint, STRICT, WITHOUT ROWID.
+    /// A part of its statement other than a column: a constraint, STRICT, WITHOUT ROWID.
     TableChanged,
     ColumnAdded,
     ColumnRemoved,
@@ -109,28 +116,28 @@ pub enum ChangeKind {
     ViewChanged,
 }
 
-/// What a change does, and why.
+/// The effect of a change, and why.
 #[derive(Clone, Copy)]
-enum Weight {
+enum Impact {
     Harmless,
     Breaking(&'static str),
     Destructive(&'static str),
 }
 
-use Weight::{Breaking, Destructive, Harmless};
+use Impact::{Breaking, Destructive, Harmless};
 
 impl SchemaDiff {
-    /// What leads from one schema to the other.
+    /// Compares two schemas.
     pub fn between(before: &Schema, after: &Schema) -> Self {
         let mut diff = Self::default();
-        diff.tables(before, after);
-        diff.things(
+        diff.compare_tables(before, after);
+        diff.compare_objects(
             &before.indexes,
             &after.indexes,
-            |index| same(&index.sql),
+            |index| normalized(&index.sql),
             |old, new| {
                 use ChangeKind::{IndexAdded, IndexChanged, IndexRemoved};
-                let unique = "rows that were allowed are refused now";
+                let unique = "rows that were allowed are now refused";
                 match (old, new) {
                     (Some(_), None) => (IndexRemoved, Harmless),
                     (None, Some(new)) if new.unique && before.tables.contains_key(&new.table) => {
@@ -142,41 +149,41 @@ impl SchemaDiff {
                 }
             },
         );
-        diff.things(
+        diff.compare_objects(
             &before.triggers,
             &after.triggers,
-            |trigger| same(&trigger.sql),
+            |trigger| normalized(&trigger.sql),
             |old, new| {
                 use ChangeKind::{TriggerAdded, TriggerChanged, TriggerRemoved};
                 let known = |table: &str| before.tables.contains_key(table) || before.views.contains_key(table);
                 match (old, new) {
-                    (Some(_), None) => (TriggerRemoved, Breaking("what it did on every write is not done any more")),
+                    (Some(_), None) => (TriggerRemoved, Breaking("its action on every write is not done any more")),
                     (None, Some(new)) if known(&new.table) => {
                         (TriggerAdded, Breaking("it may refuse or change writes"))
                     }
                     (None, _) => (TriggerAdded, Harmless),
-                    (Some(_), Some(_)) => (TriggerChanged, Breaking("writes do something else from now on")),
+                    (Some(_), Some(_)) => (TriggerChanged, Breaking("writes now have another effect")),
                 }
             },
         );
-        diff.things(
+        diff.compare_objects(
             &before.views,
             &after.views,
-            |view| same(&view.sql),
+            |view| normalized(&view.sql),
             |old, new| {
                 use ChangeKind::{ViewAdded, ViewChanged, ViewRemoved};
                 match (old, new) {
                     (Some(_), None) => (ViewRemoved, Breaking("queries of it fail")),
                     (None, _) => (ViewAdded, Harmless),
-                    (Some(_), Some(_)) => (ViewChanged, Breaking("queries of it may fail or find something else")),
+                    (Some(_), Some(_)) => (ViewChanged, Breaking("queries of it may fail or return other rows")),
                 }
             },
         );
         diff
     }
 
-    fn note(&mut self, change: ChangeKind, name: &str, column: Option<&str>, weight: Weight) {
-        let (destructive, breaking, why) = match weight {
+    fn add(&mut self, change: ChangeKind, name: &str, column: Option<&str>, impact: Impact) {
+        let (destructive, breaking, why) = match impact {
             Harmless => (false, false, ""),
             Breaking(why) => (false, true, why),
             Destructive(why) => (true, true, why),
@@ -187,86 +194,83 @@ impl SchemaDiff {
         self.changes.push(SchemaChange { change, name, column, destructive, breaking, why });
     }
 
-    fn things<T>(
+    fn compare_objects<T>(
         &mut self,
         before: &BTreeMap<String, T>,
         after: &BTreeMap<String, T>,
         key: impl Fn(&T) -> String,
-        judge: impl Fn(Option<&T>, Option<&T>) -> (ChangeKind, Weight),
+        judge: impl Fn(Option<&T>, Option<&T>) -> (ChangeKind, Impact),
     ) {
         for (name, old) in before {
             let new = after.get(name);
             if new.is_none_or(|new| key(new) != key(old)) {
-                let (change, weight) = judge(Some(old), new);
-                self.note(change, name, None, weight);
+                let (change, impact) = judge(Some(old), new);
+                self.add(change, name, None, impact);
             }
         }
         for (name, new) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
-            let (change, weight) = judge(None, Some(new));
-            self.note(change, name, None, weight);
+            let (change, impact) = judge(None, Some(new));
+            self.add(change, name, None, impact);
         }
     }
 
-    fn tables(&mut self, before: &Schema, after: &Schema) {
+    fn compare_tables(&mut self, before: &Schema, after: &Schema) {
         for (name, old) in &before.tables {
             match after.tables.get(name) {
-                None => self.note(ChangeKind::TableRemoved, name, None, Destructive("its rows are gone")),
-                Some(new) if same(&new.sql) == same(&old.sql) && new.columns == old.columns => {}
-                Some(new) => self.columns(name, old, new),
+                None => self.add(ChangeKind::TableRemoved, name, None, Destructive("its rows are lost")),
+                Some(new) if normalized(&new.sql) == normalized(&old.sql) && new.columns == old.columns => {}
+                Some(new) => self.compare_columns(name, old, new),
             }
         }
         for name in after.tables.keys().filter(|name| !before.tables.contains_key(*name)) {
-            self.note(ChangeKind::TableAdded, name, None, Harmless);
+            self.add(ChangeKind::TableAdded, name, None, Harmless);
         }
     }
 
-    fn columns(&mut self, table: &str, old: &Table, new: &Table) {
+    fn compare_columns(&mut self, table: &str, old: &Table, new: &Table) {
         let count = self.changes.len();
         let find = |table: &Table, name: &str| table.columns.iter().find(|column| column.name == name).cloned();
         for column in &old.columns {
             let name = Some(column.name.as_str());
             match find(new, &column.name) {
                 None if column.generated => {
-                    self.note(ChangeKind::ColumnRemoved, table, name, Breaking("queries that name it fail"));
+                    self.add(ChangeKind::ColumnRemoved, table, name, Breaking("queries that name it fail"));
                 }
-                None => self.note(ChangeKind::ColumnRemoved, table, name, Destructive("its values are gone")),
+                None => self.add(ChangeKind::ColumnRemoved, table, name, Destructive("its values are lost")),
                 Some(after) if after == *column => {}
-                Some(after) => self.note(ChangeKind::ColumnChanged, table, name, judged(column, &after)),
+                Some(after) => self.add(ChangeKind::ColumnChanged, table, name, column_impact(column, &after)),
             }
         }
         for column in new.columns.iter().filter(|column| find(old, &column.name).is_none()) {
             let needs_value = column.not_null && column.default.is_none() && !column.generated;
-            let weight = if needs_value {
-                Breaking("NOT NULL without a default: inserts that do not know it fail")
-            } else {
-                Harmless
-            };
-            self.note(ChangeKind::ColumnAdded, table, Some(&column.name), weight);
+            let impact =
+                if needs_value { Breaking("NOT NULL without a default: inserts that omit it fail") } else { Harmless };
+            self.add(ChangeKind::ColumnAdded, table, Some(&column.name), impact);
         }
         if self.changes.len() == count || constraints(&new.sql) > constraints(&old.sql) {
-            let why = "a constraint or option of the table is another: writes that were allowed may be refused";
-            self.note(ChangeKind::TableChanged, table, None, Breaking(why));
+            let why = "a constraint or option of the table changed: writes that were allowed may be refused";
+            self.add(ChangeKind::TableChanged, table, None, Breaking(why));
         }
     }
 }
 
-fn judged(old: &Column, new: &Column) -> Weight {
+fn column_impact(old: &Column, new: &Column) -> Impact {
     if affinity(&old.kind) != affinity(&new.kind) {
-        Destructive("its type is another: values may be converted, or not fit")
+        Destructive("its type changed: values may be converted, or not fit")
     } else if old.primary_key != new.primary_key {
-        Breaking("the primary key is another: writes that were allowed may be refused")
+        Breaking("the primary key changed: writes that were allowed may be refused")
     } else if new.not_null && !old.not_null {
-        Breaking("NOT NULL now: writes that leave it out fail")
+        Breaking("now NOT NULL: writes that omit it fail")
     } else if old.generated != new.generated {
-        Destructive("it is computed now, or was before")
+        Destructive("it is now computed, or no longer computed")
     } else if old.default.is_some() && new.default.is_none() && new.not_null {
-        Breaking("without its default, inserts that leave it out fail")
+        Breaking("without its default, inserts that omit it fail")
     } else {
         Harmless
     }
 }
 
-/// What a declared type means to SQLite (datatypes, section 3.1).
+/// Returns the affinity of a declared type (SQLite's datatypes, section 3.1).
 fn affinity(kind: &str) -> &'static str {
     let kind = kind.to_ascii_uppercase();
     let has = |word: &str| kind.contains(word);
@@ -279,14 +283,14 @@ fn affinity(kind: &str) -> &'static str {
     }
 }
 
-/// Words of a table's statement that forbid rows.
+/// Counts the keywords of a table's statement that forbid rows.
 fn constraints(sql: &str) -> usize {
     let sql = sql.to_ascii_uppercase();
     ["CHECK", "UNIQUE", "STRICT", "WITHOUT"].iter().map(|word| sql.matches(word).count()).sum()
 }
 
-/// A statement less what changes nothing: blanks, and the quotes that ALTER TABLE RENAME puts around names.
-fn same(sql: &str) -> String {
+/// Removes what has no meaning from a statement: blanks, and the quotes that ALTER TABLE RENAME puts around names.
+fn normalized(sql: &str) -> String {
     let mut text = String::with_capacity(sql.len());
     let mut is_value = false;
     for letter in sql.chars() {

@@ -1,24 +1,23 @@
-//! `sqlite_seed`: the first rows of a database.
+//! `sqlite_seed`: initial rows of a database.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DatabasePlace, read_timeout};
+use super::{DatabaseLocation, read_timeout};
 use crate::base::duration_text::DurationText;
-use crate::effect::facts::GRACE;
-use crate::effect::{Access, Facts, Recovery, Request};
+use crate::effect::request::request;
 
-/// `sqlite_seed`: runs SQL in one transaction, only in a database without a row. One that is missing is made.
+/// `sqlite_seed`: runs SQL in one transaction, only if the database has no rows. A missing database is created.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeedSqlite {
+    /// The database.
     #[serde(flatten)]
-    pub place: DatabasePlace,
-    /// The statements.
+    pub location: DatabaseLocation,
+    /// The SQL statements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<String>,
-    /// A file of this machine with the statements, such as `sqlite3 app.db .dump` writes it.
+    /// A file on this machine with the statements, such as `sqlite3 app.db .dump` writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Default 5 min.
@@ -26,35 +25,23 @@ pub struct SeedSqlite {
     pub timeout: DurationText,
 }
 
-impl Facts for SeedSqlite {
-    fn access(&self) -> Access {
-        Access::Write
-    }
-
-    /// The second time it is not empty any more.
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn subject(&self) -> String {
-        self.place.to_string()
+request! {
+    SeedSqlite {
+        kind: "sqlite_seed",
+        reply: Seeded,
+        access: Write,
+        // The second time the database has rows, so nothing is done.
+        recovery: Repeat,
+        deadline: timeout,
+        subject: location,
     }
 }
 
-impl Request for SeedSqlite {
-    const KIND: &'static str = "sqlite_seed";
-    type Reply = Seeded;
-}
-
-/// What became of it.
+/// The result of seeding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seeded {
-    /// False when there were rows already, and nothing was done.
+    /// False if the database had rows already, so that nothing was done.
     pub seeded: bool,
-    /// Rows of every table afterwards.
+    /// The number of rows of every table afterwards.
     pub tables: BTreeMap<String, u64>,
 }

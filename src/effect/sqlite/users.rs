@@ -1,63 +1,49 @@
-//! `sqlite_writers`: who has a database.
-
-use std::time::Duration;
+//! `sqlite_writers`: the users of a database.
 
 use serde::{Deserialize, Serialize};
 
-use super::{DatabasePlace, read_timeout};
+use super::{DatabaseLocation, read_timeout};
 use crate::base::duration_text::DurationText;
-use crate::effect::facts::GRACE;
-use crate::effect::{Access, Facts, Request};
+use crate::effect::request::request;
 
-/// `sqlite_writers`: which containers and processes have a database, or could write to it.
+/// `sqlite_writers`: finds the containers and processes that use a database, or could write to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FindUsers {
+    /// The database.
     #[serde(flatten)]
-    pub place: DatabasePlace,
+    pub location: DatabaseLocation,
     /// Default 5 min.
     #[serde(default = "read_timeout")]
     pub timeout: DurationText,
 }
 
-impl Facts for FindUsers {
-    fn access(&self) -> Access {
-        Access::Read
-    }
-
-    fn patience(&self) -> Duration {
-        self.timeout.0 + GRACE
-    }
-
-    fn is_safety_check(&self) -> bool {
-        true
-    }
-
-    fn subject(&self) -> String {
-        self.place.to_string()
+request! {
+    FindUsers {
+        kind: "sqlite_writers",
+        reply: DatabaseUsers,
+        access: Read,
+        deadline: timeout,
+        is_safety_check: true,
+        subject: location,
     }
 }
 
-impl Request for FindUsers {
-    const KIND: &'static str = "sqlite_writers";
-    type Reply = DatabaseUsers;
-}
-
-/// Who has a database.
+/// The users of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseUsers {
-    /// Tells this file from every other one that is or was in its place; none when there is no file.
+    /// Identifies this file among all that are or were at this path; missing if there is no file.
     #[serde(default)]
     pub id: Option<String>,
-    /// Whether anybody has it open, or runs and could write to it.
+    /// Whether a process has it open, or a running container could write to it.
     pub in_use: bool,
     /// Containers whose mounts hold the file.
     pub containers: Vec<MountUser>,
-    /// Processes that have it open, where the machine's processes can be seen.
+    /// Processes that have it open, if the machine's processes can be seen.
     pub processes: Vec<FileUser>,
 }
 
 impl DatabaseUsers {
-    /// Those that it is in use by, for people.
+    /// Describes the users for people.
     pub fn names(&self) -> Vec<String> {
         let containers = self.containers.iter().filter(|user| user.running && !user.read_only);
         let containers = containers.map(|user| format!("container `{}`", user.name));
@@ -66,19 +52,25 @@ impl DatabaseUsers {
     }
 }
 
-/// A container that has the file on one of its mounts.
+/// A container with the file on one of its mounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountUser {
+    /// The container's name.
     pub name: String,
+    /// The container's id.
     pub id: String,
+    /// Whether it is running.
     pub running: bool,
+    /// Whether it can only read the file.
     pub read_only: bool,
 }
 
-/// A process that has the file open.
+/// A process with the file open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileUser {
+    /// The process id.
     pub pid: u32,
+    /// Its command.
     pub command: String,
     /// The container that it runs in.
     #[serde(default)]

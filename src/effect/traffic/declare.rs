@@ -2,46 +2,48 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::change::RouteChange;
-use super::look::{ShowRoute, Standing};
 use super::route::TargetCheck;
-use super::{Driver, Route, standing};
+use super::show::RouteStatus;
+use super::{Driver, Route, TrafficOutcome, route_status, show_route};
 use crate::effect::container::Removed;
-use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Undo};
+use crate::effect::request::request;
+use crate::effect::{Observation, Outcome, PendingEffect, Recovery, Request, Undo};
 
-/// `traffic_route`: declares where a service is reached and which program owns that address. Targets that the route
-/// has stay.
+/// `traffic_route`: declares where a service is reached and which program owns that address. The route keeps its
+/// targets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeclareRoute {
+    /// The service.
     pub service: String,
     /// The public address, such as `0.0.0.0:80`.
     pub address: String,
+    /// Further public addresses that answer the same, such as one with TLS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
+    /// Only requests for this host. Default: every host that no other route names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Only requests below this path, in whole segments; the longest prefix wins. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_prefix: Option<String>,
+    /// How the targets are checked.
     #[serde(default)]
     pub check: TargetCheck,
+    /// The program that owns the address. Default: the proxy.
     #[serde(default)]
     pub driver: Driver,
-    /// Where the public side is asked after each change. Default: `http://ADDRESS` with the path of `check`.
+    /// The address that is requested after each change to check the public side. Default: `http://ADDRESS` with the path
+    /// of `check`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<String>,
-    /// Forgets the targets that it has: what the undo of the first step asks for.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub anew: bool,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-fn is_false(truth: &bool) -> bool {
-    !truth
+    /// Removes the targets of the route. Used by the undo of the first step.
+    #[serde(default, alias = "anew", skip_serializing_if = "std::ops::Not::not")]
+    pub forget_targets: bool,
 }
 
 impl DeclareRoute {
-    /// What the driver is told.
+    /// Returns the route for the driver.
     pub fn route(&self) -> Route {
         Route {
             service: self.service.clone(),
@@ -53,9 +55,9 @@ impl DeclareRoute {
         }
     }
 
-    /// Asks for the route as it was.
-    pub fn again(former: &Standing) -> Self {
-        let route = former.view.route.clone();
+    /// Returns the request that declares a previous route again.
+    pub fn again(previous: &RouteStatus) -> Self {
+        let route = previous.view.route.clone();
         Self {
             service: route.service,
             address: route.address,
@@ -63,112 +65,101 @@ impl DeclareRoute {
             host: route.host,
             path_prefix: route.path_prefix,
             check: route.check,
-            driver: former.driver.clone(),
-            probe: former.probe.clone(),
-            anew: false,
+            driver: previous.driver.clone(),
+            probe: previous.probe.clone(),
+            forget_targets: false,
         }
     }
 }
 
-impl RouteChange for DeclareRoute {
-    fn of(&self) -> &str {
-        &self.service
+request! {
+    DeclareRoute {
+        kind: "traffic_route",
+        reply: RouteStatus,
+        access: Write,
+        recovery: Repeat,
+        subject: |request| format!("{} on {} by {}", request.service, request.address, request.driver),
+        service: |request| Some(&request.service),
+        prior: |request| Some(show_route(&request.service)),
+        undo: Self::undo_from,
     }
+}
 
-    fn taken_back(&self, former: Option<&Standing>) -> Undo {
-        match former {
-            Some(former) => Undo::by(Self::again(former)),
+impl DeclareRoute {
+    fn undo_from(&self, prior: Option<&Outcome>) -> Undo {
+        match route_status(prior) {
+            Some(previous) => Undo::by(Self::again(previous)),
             None => Undo::by(ForgetRoute { service: self.service.clone(), missing_ok: true, driver_gone: false }),
         }
     }
-
-    fn about(&self) -> String {
-        format!("{} on {} by {}", self.service, self.address, self.driver)
-    }
 }
 
-impl Request for DeclareRoute {
-    const KIND: &'static str = "traffic_route";
-    type Reply = Standing;
-}
-
-/// `traffic_forget`: takes a route away; nobody answers at its address any more.
+/// `traffic_forget`: removes a route. Its address does not answer any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ForgetRoute {
+    /// The service.
     pub service: String,
+    /// Succeeds if the route does not exist.
     #[serde(default)]
     pub missing_ok: bool,
-    /// Nobody will ask the driver again: what this host notes of the route goes, whatever the driver says. Includes
-    /// `missing_ok`.
+    /// States that the driver will never be asked again: what this host recorded of the route is removed, whatever the
+    /// driver has. Implies `missing_ok`.
     #[serde(default)]
     pub driver_gone: bool,
 }
 
 impl ForgetRoute {
-    /// What to type where the driver of a route will never answer again.
-    pub fn of_gone_driver(service: &str) -> String {
+    /// Returns the script line that forgets a route whose driver will never answer again.
+    pub fn script_for_gone_driver(service: &str) -> String {
         format!("{}(\"{service}\", #{{driver_gone: true}})", Self::KIND)
     }
 }
 
-impl Facts for ForgetRoute {
-    fn access(&self) -> Access {
-        Access::Write
+request! {
+    ForgetRoute {
+        kind: "traffic_forget",
+        reply: Removed,
+        access: Write,
+        recovery: |forget| match forget.missing_ok || forget.driver_gone {
+            true => Recovery::Repeat,
+            false => Recovery::Observe,
+        },
+        subject: service,
+        service: |request| Some(&request.service),
+        // A driver that is gone cannot answer.
+        prior: |forget| (!forget.driver_gone).then(|| show_route(&forget.service)),
+        undo: Self::undo_from,
+        evidence: |forget| (!forget.driver_gone).then(|| show_route(&forget.service)),
+        observe: Self::observe_from,
     }
+}
 
-    fn recovery(&self) -> Recovery {
-        if self.missing_ok || self.driver_gone { Recovery::Repeat } else { Recovery::Observe }
-    }
-
-    fn prior(&self) -> Option<Effect> {
-        // Whoever is gone tells nothing.
-        (!self.driver_gone).then(|| ShowRoute { service: self.service.clone(), missing_ok: true }.into())
-    }
-
-    fn undo(&self, prior: Option<&Outcome>) -> Undo {
+impl ForgetRoute {
+    fn undo_from(&self, prior: Option<&Outcome>) -> Undo {
         if self.driver_gone {
             let service = &self.service;
             return Undo::Impossible(format!(
                 "the route of `{service}` was forgotten; declare it with `traffic_route`"
             ));
         }
-        // Route and targets are two effects; the targets would be lost.
-        standing(prior).map_or(Undo::Nothing, |former| {
+        // Route and targets are two effects, and an undo can only be one: the targets would be lost.
+        route_status(prior).map_or(Undo::Nothing, |previous| {
             let targets: Vec<String> =
-                former.view.targets.iter().map(|target| format!("{} (weight {})", target.address, target.weight)).collect();
+                previous.view.targets.iter().map(|target| format!("{} (weight {})", target.address, target.weight)).collect();
             Undo::Impossible(format!(
-                "the route of `{}` on {} was taken away; declare it again with `traffic_route` and `traffic_set`; its targets were: {}",
+                "the route of `{}` on {} was removed; declare it again with `traffic_route` and `traffic_set`; its targets were: {}",
                 self.service,
-                former.view.route.address,
+                previous.view.route.address,
                 targets.join(", ")
             ))
         })
     }
 
-    fn evidence(&self) -> Option<Effect> {
-        self.prior()
-    }
-
-    fn verdict(&self, _: crate::effect::Trace<'_>, evidence: &Outcome) -> crate::effect::Verdict {
-        match standing(Some(evidence)) {
-            Some(_) => crate::effect::Verdict::Not,
-            None => crate::effect::Verdict::happened(Outcome::Traffic(super::TrafficOutcome::Forget(Removed {
-                removed: true,
-            }))),
+    fn observe_from(&self, _: PendingEffect<'_>, evidence: &Outcome) -> Observation {
+        match route_status(Some(evidence)) {
+            Some(_) => Observation::NotDone,
+            None => Observation::done(Outcome::Traffic(TrafficOutcome::Forget(Removed { removed: true }))),
         }
     }
-
-    fn service(&self) -> Option<&str> {
-        Some(&self.service)
-    }
-
-    fn subject(&self) -> String {
-        self.service.clone()
-    }
-}
-
-impl Request for ForgetRoute {
-    const KIND: &'static str = "traffic_forget";
-    type Reply = Removed;
 }

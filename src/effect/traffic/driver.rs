@@ -1,21 +1,25 @@
-//! Which program owns a public address, and how it is reached.
+//! Drivers: the program that owns a public address, and how to reach it.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Where `deployer proxy run` has its control socket when nothing else is said.
+/// The default control socket of `deployer proxy run`.
 pub const PROXY_CONTROL: &str = "/run/deployer/proxy.sock";
 /// Caddy's own default.
 const CADDY_ADMIN: &str = "http://127.0.0.1:2019";
 
-/// The driver of a route: its kind alone takes the defaults.
+/// The driver of a route. Its kind alone means the defaults.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Driver {
+    /// `deployer proxy run`.
     Proxy(ProxyDriver),
+    /// nginx.
     Nginx(NginxDriver),
+    /// HAProxy.
     Haproxy(HaproxyDriver),
+    /// Caddy.
     Caddy(CaddyDriver),
 }
 
@@ -28,41 +32,41 @@ pub struct ProxyDriver {
     pub control: String,
 }
 
-/// nginx that runs on this machine and includes a file of ours in its `http` block.
+/// nginx on this machine, whose `http` block includes a file that deployer writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NginxDriver {
-    /// The file that is written, and no other. Default `/etc/nginx/conf.d/deployer-SERVICE.conf`.
+    /// The file to write; no other file is written. Default `/etc/nginx/conf.d/deployer-SERVICE.conf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub include: Option<String>,
-    /// Tests the configuration. Default `nginx -t`.
+    /// The command that tests the configuration. Default `nginx -t`.
     #[serde(default = "default_nginx_test")]
     pub test: Vec<String>,
-    /// Takes it into use. Default `nginx -s reload`.
+    /// The command that applies it. Default `nginx -s reload`.
     #[serde(default = "default_nginx_reload")]
     pub reload: Vec<String>,
 }
 
-/// HAProxy with a runtime socket of level `admin`, and a backend whose servers have addresses to be set.
+/// HAProxy with a runtime socket of level `admin` and a backend whose servers' addresses can be set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HaproxyDriver {
     /// The runtime socket. Default `/run/haproxy/admin.sock`.
     #[serde(default = "default_haproxy_socket")]
     pub socket: String,
-    /// Default: the service's name.
+    /// The backend. Default: the service's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<String>,
-    /// The file of `server-state-file`, written after each change so that a reload keeps it. Default: none.
+    /// The file of `server-state-file`, written after each change so that a reload keeps the change. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_file: Option<String>,
 }
 
-/// Caddy with its admin API.
+/// Caddy, through its admin API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaddyDriver {
-    /// Default `http://127.0.0.1:2019`.
+    /// The address of the admin API. Default `http://127.0.0.1:2019`.
     #[serde(default = "default_caddy_admin")]
     pub admin: String,
 }
@@ -94,6 +98,7 @@ impl Default for Driver {
 }
 
 impl Driver {
+    /// Returns its kind, such as `nginx`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Proxy(_) => "proxy",
@@ -132,7 +137,7 @@ impl<'de> Deserialize<'de> for Driver {
         };
         if map.get("kind").is_some_and(|kind| kind == "port") {
             return Err(serde::de::Error::custom(
-                "`port` is no driver of a route: the container itself owns the public port; cut over with `std/cutover`",
+                "`port` is not a driver: the container itself publishes the port; cut over with `std/cutover`",
             ));
         }
         Known::deserialize(serde_json::Value::Object(map)).map_err(serde::de::Error::custom).map(|known| match known {
@@ -151,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_alone_takes_the_defaults() {
+    fn a_kind_alone_means_the_defaults() {
         let proxy: Driver = serde_json::from_value(json!("proxy")).unwrap();
         assert_eq!(proxy, Driver::default());
         let back: Driver = serde_json::from_value(serde_json::to_value(&proxy).unwrap()).unwrap();
@@ -162,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_driver_is_refused() {
+    fn unknown_drivers_are_refused() {
         for wrong in [json!("port"), json!("apache"), json!({"kind": "proxy", "colour": "blue"}), json!(7)] {
             serde_json::from_value::<Driver>(wrong.clone()).expect_err(&wrong.to_string());
         }

@@ -1,129 +1,61 @@
-//! `traffic_drain`, `traffic_hold` and `traffic_release`: what lets a target end without cutting a request.
-
-use std::time::Duration;
+//! `traffic_hold` and `traffic_release`: requests wait while no version can answer.
 
 use serde::{Deserialize, Serialize};
 
-use super::change::RouteChange;
-use super::look::Standing;
-use super::targets::named;
-use super::{Drained, Released};
+use super::{Released, RouteStatus};
 use crate::base::duration_text::DurationText;
-use crate::effect::facts::GRACE;
-use crate::effect::{Access, Facts, Outcome, Recovery, Request, Undo};
+use crate::effect::Undo;
+use crate::effect::request::request;
 
-/// `traffic_drain`: no new requests to this target; waits until it has none left, and cuts those at the deadline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DrainTarget {
-    pub service: String,
-    #[serde(deserialize_with = "named")]
-    pub target: String,
-    /// Default 30 s.
-    #[serde(default = "default_deadline")]
-    pub deadline: DurationText,
-    /// Of upgraded streams (WebSocket). Default: the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub streams_deadline: Option<DurationText>,
-}
-
-fn default_deadline() -> DurationText {
-    DurationText::secs(30)
-}
-
-impl RouteChange for DrainTarget {
-    fn of(&self) -> &str {
-        &self.service
-    }
-
-    fn lasts(&self) -> Duration {
-        self.streams_deadline.map_or(self.deadline.0, |streams| streams.0.max(self.deadline.0)) + GRACE
-    }
-
-    fn taken_back(&self, former: Option<&Standing>) -> Undo {
-        super::steer::former_step(former)
-    }
-
-    fn about(&self) -> String {
-        format!("{}: {}", self.service, self.target)
-    }
-}
-
-impl Request for DrainTarget {
-    const KIND: &'static str = "traffic_drain";
-    type Reply = Drained;
-}
-
-/// `traffic_hold`: new requests wait until `traffic_release`, for `max_wait` at the most.
+/// `traffic_hold`: makes new requests wait until `traffic_release`, for at most `max_wait`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HoldTraffic {
+    /// The service.
     pub service: String,
-    /// That many wait; the others are turned away with 503. Default 1000.
-    #[serde(default = "default_held")]
+    /// The number of requests that may wait; others are refused with 503. Default 1000.
+    #[serde(default = "default_max_requests")]
     pub max_requests: u64,
-    /// After that it ends by itself: those who wait get 503, new ones go on. Default 30 s.
-    #[serde(default = "default_deadline")]
+    /// After that the hold ends by itself: waiting requests get 503, new ones pass. Default 30 s.
+    #[serde(default = "default_max_wait")]
     pub max_wait: DurationText,
 }
 
-fn default_held() -> u64 {
+fn default_max_requests() -> u64 {
     1_000
 }
 
-impl Facts for HoldTraffic {
-    fn access(&self) -> Access {
-        Access::Write
-    }
+fn default_max_wait() -> DurationText {
+    DurationText::secs(30)
+}
 
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn undo(&self, _: Option<&Outcome>) -> Undo {
-        Undo::by(ReleaseTraffic { service: self.service.clone() })
-    }
-
-    fn service(&self) -> Option<&str> {
-        Some(&self.service)
-    }
-
-    fn subject(&self) -> String {
-        self.service.clone()
+request! {
+    HoldTraffic {
+        kind: "traffic_hold",
+        reply: RouteStatus,
+        access: Write,
+        recovery: Repeat,
+        subject: service,
+        service: |hold| Some(&hold.service),
+        undo: |hold, _| Undo::by(ReleaseTraffic { service: hold.service.clone() }),
     }
 }
 
-impl Request for HoldTraffic {
-    const KIND: &'static str = "traffic_hold";
-    type Reply = Standing;
-}
-
-/// `traffic_release`: those who wait go on, and new ones too. Nothing happens when nothing is held.
+/// `traffic_release`: lets waiting and new requests pass. Does nothing if no requests are held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseTraffic {
+    /// The service.
     pub service: String,
 }
 
-impl Facts for ReleaseTraffic {
-    fn access(&self) -> Access {
-        Access::Write
+request! {
+    ReleaseTraffic {
+        kind: "traffic_release",
+        reply: Released,
+        access: Write,
+        recovery: Repeat,
+        subject: service,
+        service: |release| Some(&release.service),
     }
-
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn service(&self) -> Option<&str> {
-        Some(&self.service)
-    }
-
-    fn subject(&self) -> String {
-        self.service.clone()
-    }
-}
-
-impl Request for ReleaseTraffic {
-    const KIND: &'static str = "traffic_release";
-    type Reply = Released;
 }

@@ -1,4 +1,4 @@
-//! A route: where a service is reached, how its targets are watched, and how it is now.
+//! A route: where a service is reached, how its targets are checked, and its current state.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,37 +6,39 @@ use super::targets::{CanaryRule, Target, Targets, target_name};
 use crate::base::duration_text::DurationText;
 use crate::effect::container::Container;
 
-/// Where a service is reached, and how its targets are watched.
+/// Where a service is reached, and how its targets are checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
+    /// The service.
     pub service: String,
     /// The public address that answers, such as `0.0.0.0:80`.
     pub address: String,
-    /// Further public addresses that answer the same, such as the one with TLS.
+    /// Further public addresses that answer the same, such as one with TLS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
-    /// Requests for this host alone. Default: for every host that no other route names.
+    /// Only requests for this host. Default: every host that no other route names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// Requests below this path alone; whole segments, the longest wins. Default: all.
+    /// Only requests below this path, in whole segments; the longest prefix wins. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_prefix: Option<String>,
+    /// How the targets are checked.
     #[serde(default)]
     pub check: TargetCheck,
 }
 
-/// How the targets of a route are watched, before the switch and after it.
+/// How the targets of a route are checked, before and after a switch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetCheck {
-    /// Asked with `GET`; a status below 400 is healthy. Default: that a connection opens.
+    /// The path of a `GET` request; a status below 400 is healthy. Default: a TCP connection is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Default 1 s.
+    /// The time between two checks. Default 1 s.
     #[serde(default = "default_interval")]
     pub interval: DurationText,
-    /// Of one check. Default 2 s.
+    /// The timeout of one check. Default 2 s.
     #[serde(default = "default_timeout")]
     pub timeout: DurationText,
     /// Failures in a row that make it unhealthy. Default 3.
@@ -75,49 +77,58 @@ impl Default for TargetCheck {
     }
 }
 
-/// How it goes with one target.
+/// The current state of one target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetView {
+    /// Its name.
     pub name: String,
+    /// `HOST:PORT`, as the driver reaches it.
     pub address: String,
+    /// Its share.
     pub weight: u32,
+    /// Whether its checks succeed.
     pub healthy: bool,
-    /// It gets no new requests any more.
+    /// Whether it gets no new requests any more.
     pub draining: bool,
     /// Requests that it has not answered to the end.
     pub in_flight: u64,
     /// Upgraded streams that are open.
     pub streams: u64,
-    /// Requests that it was given so far: grows as long as the driver runs. None where the driver does not count.
+    /// Requests that it was given since the driver started. Missing if the driver does not count.
     #[serde(default)]
     pub served: Option<u64>,
 }
 
-/// A route as it is.
+/// The current state of a route.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteView {
+    /// The route as it was declared.
     pub route: Route,
-    /// Whoever commands with an older one is refused.
+    /// The epoch of the newest command; commands with an older one are refused.
     pub epoch: u64,
+    /// The targets.
     pub targets: Vec<TargetView>,
+    /// Whether a client stays on its target.
     #[serde(default)]
     pub sticky: bool,
+    /// The rule for marked requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryRule>,
+    /// Where copies are sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<Mirror>,
-    /// Requests that wait, when they are held.
+    /// The number of requests that wait, if requests are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<u64>,
 }
 
-/// Copies of safe requests without a body go to this target too; its answers are dropped.
+/// Sends copies of safe requests without a body to another address, and drops its answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mirror {
     /// `HOST:PORT`.
     pub address: String,
-    /// Of a hundred requests. Default 100.
+    /// The percentage of requests to copy. Default 100.
     #[serde(default = "default_percent")]
     pub percent: u32,
 }
@@ -127,33 +138,37 @@ fn default_percent() -> u32 {
 }
 
 impl TargetView {
-    /// Whether the target is this container: by the name that a container's target has, else by where it is reached.
+    /// Returns whether the target is this container, by its name or else by its address. A stopped container has no
+    /// address: another one may have its port now.
     pub fn is_at(&self, container: &Container) -> bool {
         if self.name == target_name(&container.id) {
             return true;
         }
+        if !container.is_running() {
+            return false;
+        }
         let Some((host, port)) = self.address.rsplit_once(':') else { return false };
         let host = host.trim_matches(['[', ']']);
-        if container.networks.values().any(|own| own == host) {
+        if container.networks.values().any(|address| address == host) {
             return true;
         }
-        // Any address of the host: which ones it has is not known for sure.
+        // The addresses of the host are not known for certain, so a published port is enough.
         port.parse().is_ok_and(|port: u16| container.ports.iter().any(|published| published.host_port == port))
     }
 }
 
 impl RouteView {
-    /// Who gets the most requests; none when nobody gets any.
+    /// Returns the target with the most requests, if any target gets requests.
     pub fn leader(&self) -> Option<&TargetView> {
         self.targets.iter().filter(|target| target.weight > 0).max_by_key(|target| target.weight)
     }
 
-    /// The target of that name.
+    /// Returns the target of that name.
     pub fn target(&self, name: &str) -> Option<&TargetView> {
         self.targets.iter().find(|target| target.name == name)
     }
 
-    /// What [`super::SetTargets`] asks for to have it like this again.
+    /// Returns the targets as a step, to restore them.
     pub fn step(&self) -> Targets {
         let targets = self.targets.iter().map(|target| Target {
             name: target.name.clone(),

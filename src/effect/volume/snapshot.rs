@@ -1,32 +1,37 @@
-//! Snapshots of volumes: keep, put back, throw away. A snapshot is a volume with labels that say of what and when.
+//! Snapshots of volumes: create, restore, prune. A snapshot is a volume with labels for its origin and time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::copy::{Content, CopyWay, WhileWritten, copy_patience, copy_timeout, yes};
+use super::copy::{Content, CopyMethod, WhileWritten, copy_deadline, copy_timeout, yes};
 use super::{ListVolumes, Volume, VolumeOutcome};
 use crate::base::duration_text::DurationText;
 use crate::base::labels;
-use crate::effect::{Access, Effect, Facts, Outcome, Recovery, Request, Trace, Undo, Verdict};
+use crate::effect::request::request;
+use crate::effect::{Effect, Observation, Outcome, PendingEffect, Recovery, Undo};
 
-/// Between a volume's name and the instant of its snapshot.
+/// Separates a volume's name from the time of its snapshot.
 const AT: &str = ".at-";
-/// Between a volume's name and the snapshot that replaced what is kept under this name.
+/// Separates a volume's name from the snapshot whose restore replaced the content that is kept under this name.
 const BEFORE: &str = ".before-";
 
-/// `volume_snapshot`: keeps a copy of a volume, as `VOLUME.at-YYYYMMDD-HHMMSS-MMM`.
+/// `volume_snapshot`: copies a volume into a new one, `VOLUME.at-YYYYMMDD-HHMMSS-MMM`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotVolume {
+    /// The volume to copy.
     pub volume: String,
+    /// What to do if a running container can write to the volume. Default `refuse`.
     #[serde(default)]
     pub while_written: WhileWritten,
+    /// How the bytes are copied. Default `auto`.
     #[serde(default)]
-    pub way: CopyWay,
-    /// Reads the copy back and compares it.
+    pub way: CopyMethod,
+    /// Reads the copy back and compares it. Default true.
     #[serde(default = "yes")]
     pub verify: bool,
+    /// Labels to set, besides deployer's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Default 1 h.
@@ -34,99 +39,89 @@ pub struct SnapshotVolume {
     pub timeout: DurationText,
 }
 
-impl Facts for SnapshotVolume {
-    fn access(&self) -> Access {
-        Access::Write
-    }
-
-    /// A whole snapshot of this very effect is found again, and a half one is made anew.
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn patience(&self) -> Duration {
-        copy_patience(self.timeout)
-    }
-
-    fn interruptible(&self) -> bool {
-        true
-    }
-
-    /// A whole snapshot stays, for it is what a person turns to when a run went wrong. A half one goes.
-    fn undo(&self, _: Option<&Outcome>) -> Undo {
-        Undo::by(PruneVolumes { volume: Some(self.volume.clone()), only_own: true, ..PruneVolumes::default() })
-    }
-
-    fn subject(&self) -> String {
-        self.volume.clone()
+request! {
+    SnapshotVolume {
+        kind: "volume_snapshot",
+        reply: Snapshot,
+        access: Write,
+        // A complete snapshot of this very effect is found again, and an incomplete one is replaced.
+        recovery: Repeat,
+        deadline: |request| copy_deadline(request.timeout),
+        interruptible: true,
+        subject: volume,
+        // A complete snapshot is kept: an operator may need it after a failed run. An incomplete one is removed.
+        undo: |snapshot, _| Undo::by(PruneVolumes {
+            volume: Some(snapshot.volume.clone()),
+            only_own: true,
+            ..PruneVolumes::default()
+        }),
     }
 }
 
-impl Request for SnapshotVolume {
-    const KIND: &'static str = "volume_snapshot";
-    type Reply = Snapshot;
-}
-
-/// A snapshot that is whole.
+/// A complete snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The volume that holds it.
+    /// The volume that holds the snapshot.
     pub name: String,
+    /// The volume that it is a snapshot of.
     pub of: String,
-    /// RFC 3339, UTC.
+    /// When it was taken, as RFC 3339 in UTC.
     pub at: String,
+    /// What was copied.
     #[serde(flatten)]
     pub content: Content,
 }
 
-/// `volume_restore`: what a volume holds is replaced by a copy of a snapshot, and kept as a snapshot itself.
+/// `volume_restore`: replaces the content of a volume with a copy of a snapshot. The replaced content is kept as a
+/// snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RestoreVolume {
-    /// Any volume: a snapshot, or a clone.
+    /// The volume to restore from: a snapshot, a clone or any other.
     pub snapshot: String,
-    /// The volume; default: the one that the snapshot is of.
+    /// The volume to restore. Default: the one that the snapshot is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// How the bytes are copied. Default `auto`.
     #[serde(default)]
-    pub way: CopyWay,
-    /// Reads the copies back and compares them.
+    pub way: CopyMethod,
+    /// Reads the copies back and compares them. Default true.
     #[serde(default = "yes")]
     pub verify: bool,
     /// Default 1 h.
     #[serde(default = "copy_timeout")]
     pub timeout: DurationText,
-    /// Only if this very run made the snapshot, which is gone afterwards; what the undo asks for.
+    /// Restores only if this very run made the snapshot, which is removed afterwards. Used by the undo.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_own: bool,
 }
 
 impl RestoreVolume {
-    /// The volume whose content is replaced; none when neither the request nor the snapshot's name says.
+    /// Returns the volume whose content is replaced, unless neither the request nor the snapshot's name tells.
     pub fn volume(&self) -> Option<&str> {
-        let named = || [AT, BEFORE].into_iter().find_map(|mark| Some(self.snapshot.rsplit_once(mark)?.0));
+        let named = || [AT, BEFORE].into_iter().find_map(|separator| Some(self.snapshot.rsplit_once(separator)?.0));
         self.to.as_deref().or_else(named)
     }
 
-    /// The name under which the replaced content is kept: the first that is free beside what there is.
-    pub fn keeps(&self, volume: &str, there: &[Volume]) -> String {
-        let stamp = [AT, BEFORE].into_iter().find_map(|mark| Some(self.snapshot.rsplit_once(mark)?.1));
+    /// Returns the name under which the replaced content is kept: the first that none of the `existing` volumes has.
+    pub fn backup_name(&self, volume: &str, existing: &[Volume]) -> String {
+        let stamp = [AT, BEFORE].into_iter().find_map(|separator| Some(self.snapshot.rsplit_once(separator)?.1));
         let name = format!("{volume}{BEFORE}{}", stamp.unwrap_or(&self.snapshot));
-        let free = |name: &String| there.iter().all(|volume| volume.name != *name);
+        let free = |name: &String| existing.iter().all(|volume| volume.name != *name);
         let mut numbered = (2u32..).map(|number| format!("{name}-{number}"));
         if free(&name) { name.clone() } else { numbered.find(free).unwrap_or(name.clone()) }
     }
 }
 
-/// The role of snapshots.
+/// The value of the label `deployer.role` on snapshots.
 const ROLE: &str = "snapshot";
 
-/// What a snapshot carries besides the labels of its making.
+/// Returns the labels of a snapshot, besides those of the effect that created it.
 pub fn snapshot_labels(of: &str, at: &str) -> [(String, String); 3] {
     [(labels::ROLE, ROLE), (labels::SNAPSHOT_OF, of), (labels::SNAPSHOT_AT, at)]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
 }
 
-/// The volume that something with these labels is a snapshot of, and its age; none for what is no snapshot.
+/// Returns the volume that a volume with these labels is a snapshot of, and its age, if it is a snapshot.
 pub fn snapshot_age(all: &BTreeMap<String, String>, now_ms: i64) -> Option<(String, Duration)> {
     all.get(labels::ROLE).filter(|role| *role == ROLE)?;
     let at: jiff::Timestamp = all.get(labels::SNAPSHOT_AT)?.parse().ok()?;
@@ -134,52 +129,43 @@ pub fn snapshot_age(all: &BTreeMap<String, String>, now_ms: i64) -> Option<(Stri
     Some((all.get(labels::SNAPSHOT_OF)?.clone(), Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
 }
 
-/// The name of a snapshot that is taken at an instant, and the instant as its label has it.
+/// Returns the name of a snapshot that is taken at this time, and the time as its label has it.
 pub fn snapshot_name(volume: &str, unix_ms: i64) -> (String, String) {
     let at = jiff::Timestamp::from_millisecond(unix_ms).unwrap_or_default();
     (format!("{volume}{AT}{}", at.strftime("%Y%m%d-%H%M%S-%3f")), format!("{at:.3}"))
 }
 
-/// The snapshots of a volume.
+/// Returns the read of the snapshots of a volume.
 pub fn snapshots_of(volume: &str) -> ListVolumes {
     ListVolumes { name: None, labels: BTreeMap::from([(labels::SNAPSHOT_OF.into(), volume.into())]) }
 }
 
-impl Facts for RestoreVolume {
-    fn access(&self) -> Access {
-        Access::Write
+request! {
+    RestoreVolume {
+        kind: "volume_restore",
+        reply: Restored,
+        access: Write,
+        recovery: |request| if request.only_own { Recovery::Repeat } else { Recovery::Observe },
+        deadline: |request| copy_deadline(request.timeout),
+        subject: snapshot,
+        prior: Self::list_snapshots,
+        undo: Self::undo_from,
+        evidence: Self::list_snapshots,
+        // Once the previous content is kept, any part of the volume may have been replaced.
+        observe: Self::observe_from,
     }
+}
 
-    fn patience(&self) -> Duration {
-        copy_patience(self.timeout)
-    }
-
-    fn recovery(&self) -> Recovery {
-        if self.only_own { Recovery::Repeat } else { Recovery::Observe }
-    }
-
-    fn prior(&self) -> Option<Effect> {
+impl RestoreVolume {
+    fn list_snapshots(&self) -> Option<Effect> {
         let volume = self.volume().filter(|_| !self.only_own)?;
         Some(snapshots_of(volume).into())
     }
 
-    fn evidence(&self) -> Option<Effect> {
-        self.prior()
-    }
-
-    /// Once the former content is kept, the volume may have been replaced by any part.
-    fn verdict(&self, trace: Trace<'_>, evidence: &Outcome) -> Verdict {
-        let is_own = |kept: &Volume| kept.labels.get(labels::EFFECT).is_some_and(|id| id == trace.effect_id);
-        match evidence {
-            Outcome::Volume(VolumeOutcome::List(there)) if there.iter().any(is_own) => Verdict::Partly,
-            _ => Verdict::Not,
-        }
-    }
-
-    fn undo(&self, prior: Option<&Outcome>) -> Undo {
+    fn undo_from(&self, prior: Option<&Outcome>) -> Undo {
         match (self.volume(), prior) {
-            (Some(volume), Some(Outcome::Volume(VolumeOutcome::List(there)))) => Undo::by(Self {
-                snapshot: self.keeps(volume, there),
+            (Some(volume), Some(Outcome::Volume(VolumeOutcome::List(existing)))) => Undo::by(Self {
+                snapshot: self.backup_name(volume, existing),
                 to: Some(volume.to_owned()),
                 only_own: true,
                 ..self.clone()
@@ -188,49 +174,52 @@ impl Facts for RestoreVolume {
         }
     }
 
-    fn subject(&self) -> String {
-        self.snapshot.clone()
+    fn observe_from(&self, pending: PendingEffect<'_>, evidence: &Outcome) -> Observation {
+        let is_own = |kept: &Volume| kept.labels.get(labels::EFFECT).is_some_and(|id| id == pending.effect_id);
+        match evidence {
+            Outcome::Volume(VolumeOutcome::List(existing)) if existing.iter().any(is_own) => Observation::Partial,
+            _ => Observation::NotDone,
+        }
     }
 }
 
-impl Request for RestoreVolume {
-    const KIND: &'static str = "volume_restore";
-    type Reply = Restored;
-}
-
-/// A volume whose content was replaced.
+/// The result of a restore.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {
+    /// The volume whose content was replaced.
     pub volume: String,
+    /// The snapshot that was restored.
     pub snapshot: String,
-    /// The snapshot that holds what was replaced; none when an undo had nothing to keep.
+    /// The snapshot that holds the replaced content; missing if an undo had nothing to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
-    /// False when an undo found nothing to take back.
+    /// False if an undo found nothing to undo.
     pub restored: bool,
+    /// What was copied.
     #[serde(flatten)]
     pub content: Content,
 }
 
-/// `volume_prune`: removes old snapshots, and what killed runs left half copied.
+/// `volume_prune`: removes old snapshots, and incomplete copies that interrupted runs left.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PruneVolumes {
-    /// Snapshots of this volume; default: of every volume, each counted by itself.
+    /// The volume whose snapshots are pruned. Default: every volume, each counted by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
-    /// The newest that stay, whatever their age.
+    /// The number of newest snapshots to keep, whatever their age.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<u32>,
-    /// Only those that are older than this go.
+    /// Removes only those that are older than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older_than: Option<DurationText>,
-    /// Only what this very run left half copied; what the undo of `volume_snapshot` asks for.
+    /// Removes only what this very run left incomplete. Used by the undo of `volume_snapshot`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_own: bool,
 }
 
 impl PruneVolumes {
-    /// Those of one volume's snapshots that are to go. `snapshots` holds age and whatever stands for each.
+    /// Returns which of one volume's snapshots to remove. `snapshots` pairs the age of each with a value that the caller
+    /// chooses.
     pub fn outdated<T>(&self, mut snapshots: Vec<(Duration, T)>) -> Vec<T> {
         if self.only_own || (self.keep.is_none() && self.older_than.is_none()) {
             return Vec::new();
@@ -242,39 +231,28 @@ impl PruneVolumes {
     }
 }
 
-/// Removing many large volumes takes the disk a while.
-const PRUNE_PATIENCE: Duration = Duration::from_secs(600);
+/// Removing many large volumes takes a while.
+const PRUNE_DEADLINE: Duration = Duration::from_secs(600);
 
-impl Facts for PruneVolumes {
-    fn access(&self) -> Access {
-        Access::Write
-    }
-
-    fn recovery(&self) -> Recovery {
-        Recovery::Repeat
-    }
-
-    fn patience(&self) -> Duration {
-        PRUNE_PATIENCE
-    }
-
-    fn subject(&self) -> String {
-        self.volume.clone().unwrap_or_default()
+request! {
+    PruneVolumes {
+        kind: "volume_prune",
+        reply: Pruned,
+        access: Write,
+        recovery: Repeat,
+        deadline: |_| PRUNE_DEADLINE,
+        subject: |request| request.volume.clone().unwrap_or_default(),
     }
 }
 
-impl Request for PruneVolumes {
-    const KIND: &'static str = "volume_prune";
-    type Reply = Pruned;
-}
-
-/// What went and what stayed, by name.
+/// The volumes that were removed and those that were kept, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pruned {
+    /// The snapshots that were removed.
     pub removed: Vec<String>,
-    /// Half copies of runs that were killed.
+    /// The incomplete copies of interrupted runs that were removed.
     pub unfinished: Vec<String>,
-    /// Due, but a container uses them.
+    /// Due to be removed, but in use by a container.
     pub in_use: Vec<String>,
 }
 
@@ -294,17 +272,17 @@ mod tests {
         assert_eq!(prune(None, Some(20)), ["old"]);
         assert_eq!(prune(Some(1), Some(25)), ["old"]);
         assert_eq!(prune(Some(3), Some(1)), [""; 0]);
-        assert_eq!(prune(None, None), [""; 0], "without either only half copies go");
+        assert_eq!(prune(None, None), [""; 0], "without either, only incomplete copies are removed");
     }
 
     #[test]
-    fn a_snapshot_says_what_it_is_of() {
+    fn a_snapshot_names_its_volume() {
         let restore = |snapshot: &str| -> RestoreVolume {
             serde_json::from_value(serde_json::json!({ "snapshot": snapshot })).unwrap()
         };
         assert_eq!(restore("data.at-20260101-000000-000").volume(), Some("data"));
         assert_eq!(restore("data.before-20260101-000000-000").volume(), Some("data"));
         assert_eq!(restore("clone").volume(), None);
-        assert_eq!(restore("data.at-1").keeps("data", &[]), "data.before-1");
+        assert_eq!(restore("data.at-1").backup_name("data", &[]), "data.before-1");
     }
 }

@@ -1,50 +1,54 @@
-//! How strongly counts speak against a claim about two rates, however often one has looked. Arithmetic; knows no canary.
+//! Strength of evidence against a claim about two rates, valid under repeated checking. Pure arithmetic.
 //!
-//! The measure is an e-value: under the claim, whatever the true rates are, the chance that it *ever* reaches `1/alpha`,
-//! over all looks together, is at most `alpha` (Ville's inequality). So one may look after each request, and stop when
-//! one likes: the level holds, other than for tests that are made for one look.
+//! The measure is an e-value. If the claim is true, the probability that the e-value *ever* reaches `1/alpha` is at most
+//! `alpha`, whatever the true rates are (Ville's inequality). It is valid to check after every request and to stop at any
+//! time, unlike with tests designed for a single check.
 //!
-//! For one stream of yes and no, the likelihood mixed over all rates (with the weights of Jeffreys and of Krichevsky and
-//! Trofimov, Beta(1/2, 1/2)), divided by the likelihood of the true rate, is a martingale that begins at 1. The product
-//! of the two streams' is one too. The claim allows many pairs of rates; the e-value is the least of them all.
+//! For one stream of binary outcomes, take the likelihood mixed over all rates (with the Beta(1/2, 1/2) weights of
+//! Jeffreys and of Krichevsky and Trofimov) and divide it by the likelihood of the true rate. The result is a martingale
+//! that starts at 1, and so is the product for two streams. The claim allows many pairs of rates; the e-value is the
+//! minimum over all of them.
 //!
 //! - J. Ville, *Étude critique de la notion de collectif*, 1939.
-//! - H. Robbins, *Statistical methods related to the law of the iterated logarithm*, 1970: mixtures, for ever valid.
+//! - H. Robbins, *Statistical methods related to the law of the iterated logarithm*, 1970: mixtures that are valid at all times.
 //! - R. Johari, P. Koomen, L. Pekelis, D. Walsh, *Always valid inference: continuous monitoring of A/B tests*,
-//!   Operations Research 70(3), 2022: the same for experiments that are watched.
+//!   Operations Research 70(3), 2022: the same for monitored experiments.
 //! - S. R. Howard, A. Ramdas, J. McAuliffe, J. Sekhon, *Time-uniform, nonparametric, nonasymptotic confidence
 //!   sequences*, Annals of Statistics 49(2), 2021.
 //! - V. Vovk, R. Wang, *E-values: calibration, combination and applications*, Annals of Statistics 49(3), 2021: the mean
-//!   of e-values is one, however they depend on each other.
+//!   of e-values is an e-value, however they depend on each other.
 //!
-//! What it takes for granted: that requests are independent of each other. A burst of errors that hits both versions
-//! cancels out in the comparison; one that by chance hits the new one alone does not.
+//! Assumption: requests are independent of each other. A burst of errors that hits both versions cancels out in the
+//! comparison; one that happens to hit only the new version does not.
 
-/// So many of so many.
+/// A count out of a total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Share {
+    /// The count.
     pub hits: u64,
+    /// The total.
     pub of: u64,
 }
 
-/// Rates stay this far away from never and always.
+/// Minimum distance of a rate from 0 and 1.
 const EDGE: f64 = 1e-12;
-/// Halvings of the interval in which the least is looked for.
-const SEARCH: usize = 80;
-/// From here on Stirling's series is exact to the last digits.
+/// Iterations of the search for the minimum.
+const SEARCH_STEPS: usize = 80;
+/// From this value on, Stirling's series is exact to the last digits.
 const STIRLING: f64 = 10.0;
 
 impl Share {
+    /// Creates a share; `hits` is limited to `of`.
     pub fn new(hits: u64, of: u64) -> Self {
         Self { hits: hits.min(of), of }
     }
 
-    /// None of nothing.
+    /// Returns the rate; `None` if the total is 0.
     pub fn rate(self) -> Option<f64> {
         (self.of > 0).then(|| self.hits as f64 / self.of as f64)
     }
 
-    /// The logarithm of the martingale of this stream, if its rate were `rate`.
+    /// Returns the logarithm of the martingale of this stream for the true rate `rate`.
     fn against(self, rate: f64) -> f64 {
         let (hits, misses) = (self.hits as f64, (self.of - self.hits) as f64);
         let rate = rate.clamp(EDGE, 1.0 - EDGE);
@@ -53,28 +57,28 @@ impl Share {
     }
 }
 
-/// The logarithm of the e-value against: the second's rate is at most the first's plus `allowance`.
+/// Returns the logarithm of the e-value against: the second rate is at most the first plus `allowance`.
 pub fn against_not_greater(first: Share, second: Share, allowance: f64) -> f64 {
     let rates = first.rate().zip(second.rate());
     let Some((low, high)) = rates.filter(|(low, high)| *high > low + allowance) else {
-        // What was seen fits the claim best where it is most likely: no evidence.
+        // The observed rates fit the claim: no evidence.
         let likeliest = |share: Share| share.rate().map_or(0.0, |rate| share.against(rate));
         return (likeliest(first) + likeliest(second)).min(0.0);
     };
-    // Elsewhere the claim comes closest where it only just holds. Convex there: the interval can be narrowed.
+    // Otherwise the minimum is on the boundary of the claim, where the function is convex: a ternary search finds it.
     let at = |rate: f64| first.against(rate) + second.against(rate + allowance);
     if allowance == 0.0 {
         return at(Share::new(first.hits + second.hits, first.of + second.of).rate().unwrap_or_default());
     }
     let (mut from, mut to) = (low.min(1.0 - allowance), (high - allowance).max(0.0));
-    for _ in 0..SEARCH {
+    for _ in 0..SEARCH_STEPS {
         let third = (to - from) / 3.0;
         if at(from + third) < at(to - third) { to -= third } else { from += third }
     }
     at((from + to) / 2.0)
 }
 
-/// The logarithm of the e-value against: the rate is at most `limit`.
+/// Returns the logarithm of the e-value against: the rate is at most `limit`.
 pub fn against_limit(share: Share, limit: f64) -> f64 {
     match share.rate() {
         Some(rate) if rate > limit => share.against(limit),
@@ -83,13 +87,13 @@ pub fn against_limit(share: Share, limit: f64) -> f64 {
     }
 }
 
-/// The logarithm of the mean of e-values, from theirs.
+/// Returns the logarithm of the mean of e-values, given their logarithms.
 pub fn mean(logarithms: &[f64]) -> f64 {
     let most = logarithms.iter().copied().reduce(f64::max).unwrap_or_default();
     if most == f64::NEG_INFINITY {
         return most;
     }
-    let sum: f64 = logarithms.iter().map(|one| (one - most).exp()).sum();
+    let sum: f64 = logarithms.iter().map(|logarithm| (logarithm - most).exp()).sum();
     most + (sum / logarithms.len() as f64).ln()
 }
 
@@ -97,7 +101,7 @@ fn ln_beta(a: f64, b: f64) -> f64 {
     ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b)
 }
 
-/// Stirling's series, for numbers above 0.
+/// Returns the logarithm of the gamma function of a positive number, by Stirling's series.
 fn ln_gamma(x: f64) -> f64 {
     let (mut x, mut shift) = (x, 0.0);
     while x < STIRLING {
@@ -122,23 +126,23 @@ mod tests {
         }
     }
 
-    /// The mean over all that can happen is 1: what makes it fair.
+    /// The expected value over all outcomes is 1, as a martingale requires.
     #[test]
-    fn a_martingale_begins_at_one_and_stays_there() {
+    fn the_martingale_has_expectation_one() {
         for rate in [0.01, 0.3, 0.9] {
             let of = 30_u64;
-            let chance = |hits: u64| {
+            let probability = |hits: u64| {
                 let choose =
                     ln_gamma(of as f64 + 1.0) - ln_gamma(hits as f64 + 1.0) - ln_gamma((of - hits) as f64 + 1.0);
                 choose + hits as f64 * f64::ln(rate) + (of - hits) as f64 * f64::ln(1.0 - rate)
             };
-            let mean: f64 = (0..=of).map(|hits| (chance(hits) + Share::new(hits, of).against(rate)).exp()).sum();
+            let mean: f64 = (0..=of).map(|hits| (probability(hits) + Share::new(hits, of).against(rate)).exp()).sum();
             assert!((mean - 1.0).abs() < 1e-9, "{rate}: {mean}");
         }
     }
 
     #[test]
-    fn the_least_is_found() {
+    fn the_minimum_is_found() {
         let (first, second) = (Share::new(3, 400), Share::new(30, 300));
         let found = against_not_greater(first, second, 0.01);
         let least = (0..=9_900)
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_seen_is_no_evidence() {
+    fn no_data_is_no_evidence() {
         let nothing = Share::default();
         assert_eq!(against_not_greater(nothing, nothing, 0.0), 0.0);
         assert_eq!(against_limit(nothing, 0.1), 0.0);
@@ -160,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mean_of_great_numbers_does_not_overflow() {
+    fn the_mean_of_large_numbers_does_not_overflow() {
         assert!((mean(&[1_000.0, 1_000.0]) - 1_000.0).abs() < 1e-9);
         assert!((mean(&[0.0, f64::MIN / 2.0]) + 2_f64.ln()).abs() < 1e-9);
     }

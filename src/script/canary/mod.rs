@@ -1,5 +1,5 @@
-//! What a script asks of a canary's figures: `canary_since` and `canary_judge`. Functions of their arguments alone: no
-//! effects, nothing in the journal, the same answer in every replay.
+//! `canary_since` and `canary_judge`. Pure functions: they perform no effect, write no journal entry and return the same
+//! result in every replay.
 
 mod evidence;
 mod judge;
@@ -14,14 +14,14 @@ use super::functions::Functions;
 use super::host::Rhai;
 use super::value::{from_json, to_json};
 use crate::base::suggest::did_you_mean;
-use crate::effect::traffic::Totals;
+use crate::effect::traffic::TargetTotals;
 use crate::effect::{EffectError, ErrorKind};
-use judge::{Allowed, judge};
+use judge::{CanaryLimits, judge};
 
-/// What is taken of a target's figures.
+/// The part of a target's statistics that is used.
 #[derive(Deserialize)]
-struct Figures {
-    total: Totals,
+struct TargetStats {
+    total: TargetTotals,
 }
 
 const OPTIONS: [&str; 6] =
@@ -30,9 +30,9 @@ const OPTIONS: [&str; 6] =
 /// Registers both functions.
 pub fn register(module: &mut Module) {
     module.add("canary_since", |context: NativeCallContext, later: Dynamic, earlier: Dynamic| -> Rhai<Dynamic> {
-        let wrong = |why: String| thrown("canary_since", why, context.call_position());
-        let Some(later) = totals(&later).map_err(wrong)? else { return Ok(Dynamic::UNIT) };
-        let since = match totals(&earlier).map_err(wrong)? {
+        let invalid_call = |why: String| invalid("canary_since", why, context.call_position());
+        let Some(later) = totals(&later).map_err(invalid_call)? else { return Ok(Dynamic::UNIT) };
+        let since = match totals(&earlier).map_err(invalid_call)? {
             Some(earlier) => difference(later, &earlier),
             None => later,
         };
@@ -42,45 +42,45 @@ pub fn register(module: &mut Module) {
     module.add(
         "canary_judge",
         |context: NativeCallContext, baseline: Dynamic, candidate: Dynamic, options: Map| -> Rhai<Dynamic> {
-            let wrong = |why: String| thrown("canary_judge", why, context.call_position());
-            let allowed = allowed(options).map_err(wrong)?;
-            let (old, new) = (totals(&baseline).map_err(wrong)?, totals(&candidate).map_err(wrong)?);
-            let judgement = judge(old.as_ref(), new.as_ref(), &allowed);
-            let value = serde_json::to_value(judgement).map_err(|error| wrong(error.to_string()))?;
+            let invalid_call = |why: String| invalid("canary_judge", why, context.call_position());
+            let limits = limits(options).map_err(invalid_call)?;
+            let (old, new) = (totals(&baseline).map_err(invalid_call)?, totals(&candidate).map_err(invalid_call)?);
+            let judgement = judge(old.as_ref(), new.as_ref(), &limits);
+            let value = serde_json::to_value(judgement).map_err(|error| invalid_call(error.to_string()))?;
             Ok(from_json(value))
         },
     );
 }
 
-fn thrown(name: &str, why: String, position: Position) -> Box<EvalAltResult> {
+fn invalid(name: &str, why: String, position: Position) -> Box<EvalAltResult> {
     let error = EffectError::new(ErrorKind::Invalid, format!("`{name}`: {why}")).not_applied();
     EvalAltResult::ErrorRuntime(error_value(name, &error), position).into()
 }
 
-/// The totals of a target of `traffic_stats`; none of `()`.
-fn totals(figures: &Dynamic) -> Result<Option<Totals>, String> {
-    if figures.is_unit() {
+/// Returns the totals of a target from `traffic_stats`; `None` for `()`.
+fn totals(stats: &Dynamic) -> Result<Option<TargetTotals>, String> {
+    if stats.is_unit() {
         return Ok(None);
     }
-    let figures: Figures = serde_json::from_value(to_json(figures)?)
-        .map_err(|error| format!("these are not the figures of a target from `traffic_stats`: {error}"))?;
-    Ok(Some(figures.total))
+    let stats: TargetStats = serde_json::from_value(to_json(stats)?)
+        .map_err(|error| format!("not the statistics of a target from `traffic_stats`: {error}"))?;
+    Ok(Some(stats.total))
 }
 
-fn allowed(options: Map) -> Result<Allowed, String> {
+fn limits(options: Map) -> Result<CanaryLimits, String> {
     if let Some(unknown) = options.keys().find(|key| !OPTIONS.contains(&key.as_str())) {
-        let hint = did_you_mean(unknown, OPTIONS).unwrap_or_else(|| format!("it takes {}", OPTIONS.join(", ")));
+        let hint = did_you_mean(unknown, OPTIONS).unwrap_or_else(|| format!("its options are {}", OPTIONS.join(", ")));
         return Err(format!("there is no option `{unknown}`; {hint}"));
     }
     let given = options.into_iter().filter(|(_, value)| !value.is_unit()).collect();
-    let allowed: Allowed =
+    let limits: CanaryLimits =
         serde_json::from_value(to_json(&Dynamic::from_map(given))?).map_err(|error| error.to_string())?;
-    allowed.check()?;
-    Ok(allowed)
+    limits.check()?;
+    Ok(limits)
 }
 
-/// What happened after `earlier`. A proxy that was replaced meanwhile began to count anew.
-fn difference(mut later: Totals, earlier: &Totals) -> Totals {
+/// Returns what happened after `earlier`. If the counters went down, the proxy was restarted and `later` is complete.
+fn difference(mut later: TargetTotals, earlier: &TargetTotals) -> TargetTotals {
     let before = |step: u16| earlier.latencies.iter().find(|(known, _)| *known == step).map_or(0, |(_, count)| *count);
     let shrank = later.judged < earlier.judged
         || later.failed < earlier.failed

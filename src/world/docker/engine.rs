@@ -1,48 +1,104 @@
-//! What the shared services ask of the containers of this world.
+//! The engine as the shared services use it, with one struct per category of effects.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
-use bollard::models::PortSummaryTypeEnum;
-use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use futures_util::future::BoxFuture;
 
-use super::error::{About, ask, found};
-use super::{DockerEngine, NAME, names};
+use super::NAME;
+use super::client::EngineClient;
+use super::container::Containers;
+use super::error::{Subject, await_reply, none_if_missing};
+use super::image::Images;
+use super::lock::Locks;
+use super::network::Networks;
+use super::port::Ports;
+use super::route_records::RouteRecords;
+use super::volume::Volumes;
+use super::volume_api::VolumeApi;
+use super::volume_claim::VolumeClaims;
 use crate::base::container_ref::ContainerRef;
-use crate::base::port_mapping::Protocol;
-use crate::effect::container::{Container, ListContainers, PublishedPort, Stats};
+use crate::effect::EffectError;
+use crate::effect::container::{Container, ListContainers, Stats};
 use crate::effect::host::Memory;
-use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
-use crate::world::engine::{Engine, RouteNote, VolumeFile};
+use crate::world::clock::Clock;
+use crate::world::engine::{Engine, RouteRecord, VolumeFile};
 
 const MIB: u64 = 1 << 20;
-/// Time to find the address of the engine's machine.
-const LOOKUP: Duration = Duration::from_secs(5);
-/// The network on which a container has the machine's own ports.
-const HOST_NETWORK: &str = "host";
+
+/// A Docker Engine, with one field per category of effects.
+pub struct DockerEngine {
+    client: Arc<EngineClient>,
+    pub(super) containers: Containers,
+    pub(super) images: Images,
+    pub(super) volumes: Volumes,
+    pub(super) networks: Networks,
+    pub(super) locks: Locks,
+    ports: Ports,
+    routes: RouteRecords,
+}
+
+impl DockerEngine {
+    pub(super) fn new(client: Arc<EngineClient>) -> Self {
+        let api = VolumeApi::new(Arc::clone(&client));
+        let claims = VolumeClaims::new(Arc::clone(&client), api.clone());
+        let images = Images::new(Arc::clone(&client));
+        let volumes = Volumes::new(Arc::clone(&client), api.clone(), claims.clone());
+        let ports = Ports::new(Arc::clone(&client));
+        let containers = Containers::new(Arc::clone(&client), images.clone(), volumes.clone(), ports.clone());
+        let networks = Networks::new(Arc::clone(&client), containers.clone(), claims.clone());
+        let locks = Locks::new(Arc::clone(&client), volumes.clone(), api.clone(), claims.clone());
+        let routes = RouteRecords::new(volumes.clone(), api, claims);
+        Self { client, containers, images, volumes, networks, locks, ports, routes }
+    }
+
+    /// Returns the address at which other programs on this machine reach the engine.
+    pub fn address(&self) -> &str {
+        &self.client.address
+    }
+
+    /// Returns the id that the engine gave itself, which is the same at each of its addresses; empty when it tells none.
+    pub async fn id(&self) -> String {
+        let info = await_reply(Subject::Engine, self.client.docker.info()).await;
+        info.ok().and_then(|info| info.id).unwrap_or_default()
+    }
+
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.client.clock) as Arc<dyn Clock>
+    }
+}
+
+impl fmt::Debug for DockerEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DockerEngine").field("address", &self.client.address).finish_non_exhaustive()
+    }
+}
 
 impl Engine for DockerEngine {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn look<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Option<Container>, EffectError>> {
-        Box::pin(async move { found(self.container_of(container).await) })
+    fn find_container<'a>(
+        &'a self,
+        container: &'a ContainerRef,
+    ) -> BoxFuture<'a, Result<Option<Container>, EffectError>> {
+        Box::pin(async move { none_if_missing(self.containers.get(container).await) })
     }
 
     fn containers(&self) -> BoxFuture<'_, Result<Vec<Container>, EffectError>> {
-        Box::pin(async move { self.list(&ListContainers { all: true, ..ListContainers::default() }).await })
+        Box::pin(async move { self.containers.list(&ListContainers { all: true, ..ListContainers::default() }).await })
     }
 
     fn stats<'a>(&'a self, container: &'a ContainerRef) -> BoxFuture<'a, Result<Stats, EffectError>> {
-        Box::pin(self.read_stats(container))
+        Box::pin(self.containers.stats(container))
     }
 
     fn save_log<'a>(&'a self, container: &'a ContainerRef, to: &'a Path) -> BoxFuture<'a, Result<(), EffectError>> {
-        Box::pin(self.write_log(container, to))
+        Box::pin(self.containers.write_log(container, to))
     }
 
     fn endpoint<'a>(
@@ -50,170 +106,62 @@ impl Engine for DockerEngine {
         container: &'a Container,
         port: Option<u16>,
     ) -> BoxFuture<'a, Result<SocketAddr, EffectError>> {
-        Box::pin(self.find_endpoint(container, port))
+        Box::pin(self.ports.endpoint(container, port))
     }
 
-    fn last_lines<'a>(&'a self, container: &'a ContainerRef, lines: u64) -> BoxFuture<'a, Vec<String>> {
-        Box::pin(async move { self.log_lines(container, lines).await.unwrap_or_default() })
+    fn last_log_lines<'a>(&'a self, container: &'a ContainerRef, lines: u64) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(async move { self.containers.log_lines(container, lines).await.unwrap_or_default() })
     }
 
     fn volume_file<'a>(&'a self, volume: &'a str, path: &'a str) -> BoxFuture<'a, Result<VolumeFile, EffectError>> {
-        Box::pin(self.find_volume_file(volume, path))
+        Box::pin(self.volumes.file(volume, path))
     }
 
-    fn port_holder(&self, port: u16) -> BoxFuture<'_, Result<Option<String>, EffectError>> {
-        Box::pin(self.publisher(port))
+    fn port_publisher(&self, port: u16) -> BoxFuture<'_, Result<Option<String>, EffectError>> {
+        Box::pin(self.ports.publisher(port))
     }
 
     fn memory(&self) -> BoxFuture<'_, Result<Memory, EffectError>> {
         Box::pin(async move {
-            if self.is_here()
+            if self.client.is_on_this_host()
                 && let Some(memory) = std::fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(meminfo)
             {
                 return Ok(memory);
             }
-            let info = ask(About::Engine, self.docker.info()).await?;
+            let info = await_reply(Subject::Engine, self.client.docker.info()).await?;
             let total = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default();
             Ok(Memory { total_mb: total / MIB, available_mb: None })
         })
     }
 
-    fn is_here(&self) -> bool {
-        self.remote_host.is_none()
+    fn is_on_this_host(&self) -> bool {
+        self.client.is_on_this_host()
     }
 
     fn compose_environment(&self) -> Option<Vec<(String, String)>> {
-        Some(vec![("DOCKER_HOST".into(), self.address.clone())])
+        Some(vec![("DOCKER_HOST".into(), self.client.address.clone())])
     }
 
-    fn keep_route<'a>(&'a self, call: &'a Call, note: &'a RouteNote) -> BoxFuture<'a, Result<(), EffectError>> {
-        Box::pin(self.keep_route_note(call, note))
+    fn record_route<'a>(&'a self, call: &'a Call, route: &'a RouteRecord) -> BoxFuture<'a, Result<(), EffectError>> {
+        Box::pin(self.routes.record(call, route))
     }
 
-    fn drop_route<'a>(&'a self, service: &'a str) -> BoxFuture<'a, Result<(), EffectError>> {
-        Box::pin(self.drop_route_note(service))
+    fn remove_route<'a>(&'a self, service: &'a str) -> BoxFuture<'a, Result<(), EffectError>> {
+        Box::pin(self.routes.remove(service))
     }
 
-    fn routes(&self) -> BoxFuture<'_, Result<Vec<RouteNote>, EffectError>> {
-        Box::pin(self.route_notes())
-    }
-}
-
-impl DockerEngine {
-    /// The running container that publishes this TCP port of the engine's machine.
-    pub(super) async fn publisher(&self, port: u16) -> Result<Option<String>, EffectError> {
-        let options = ListContainersOptionsBuilder::new().build();
-        let running = ask(About::Engine, self.docker.list_containers(Some(options))).await?;
-        let holder =
-            running.into_iter().find(|container| {
-                container.ports.iter().flatten().any(|published| {
-                    published.public_port == Some(port) && published.typ == Some(PortSummaryTypeEnum::TCP)
-                })
-            });
-        Ok(holder.and_then(|holder| Some(holder.names?.first()?.trim_start_matches('/').to_owned())))
-    }
-
-    async fn find_endpoint(&self, container: &Container, port: Option<u16>) -> Result<SocketAddr, EffectError> {
-        let name = &container.name;
-        let published: Vec<&PublishedPort> = container
-            .ports
-            .iter()
-            .filter(|published| published.protocol == Protocol::Tcp)
-            .filter(|published| port.is_none_or(|port| port == published.container_port))
-            .collect();
-        let several = |which: &str| {
-            EffectError::new(ErrorKind::Invalid, format!("container `{name}` {which} several ports"))
-                .hint("say which one is meant with the option `port`")
-                .not_applied()
-        };
-        if port.is_none() && published.iter().any(|other| other.container_port != published[0].container_port) {
-            return Err(several("publishes"));
-        }
-        if let Some(published) = published.first() {
-            let address = self.published_address(name, &published.address).await?;
-            return Ok(SocketAddr::new(address, published.host_port));
-        }
-        let port = match (port, self.exposed_ports(container).await?.as_slice()) {
-            (Some(port), _) | (None, &[port]) => port,
-            (None, []) => {
-                return Err(EffectError::new(
-                    ErrorKind::Invalid,
-                    format!("container `{name}` publishes and exposes no port"),
-                )
-                .hint("publish one with the option `ports`, such as `ports: [\"8080:5000\"]`")
-                .not_applied());
-            }
-            (None, _) => return Err(several("exposes")),
-        };
-        if container.networks.contains_key(HOST_NETWORK) {
-            return Ok(SocketAddr::new(self.host_address().await?, port));
-        }
-        let own = container.networks.values().find_map(|address| address.parse::<IpAddr>().ok());
-        match own {
-            Some(address) if self.remote_host.is_none() => Ok(SocketAddr::new(address, port)),
-            _ => Err(EffectError::new(
-                ErrorKind::Conflict,
-                format!("port {port} of container `{name}` cannot be reached from here"),
-            )
-            .hint(format!("publish it with the option `ports`, such as `ports: [\"{port}:{port}\"]`"))
-            .not_applied()),
-        }
-    }
-
-    /// Where this process can reach what is published on `address` of the engine's machine.
-    async fn published_address(&self, container: &str, address: &str) -> Result<IpAddr, EffectError> {
-        let address = address.parse::<IpAddr>().ok().filter(|address| !address.is_unspecified());
-        match address {
-            None => self.host_address().await,
-            Some(address) if address.is_loopback() && self.remote_host.is_some() => Err(EffectError::new(
-                ErrorKind::Unsupported,
-                format!("container `{container}` publishes its port on {address} of another machine only"),
-            )
-            .hint(
-                "publish it on an address that can be reached from here; the shipped scripts ask for it as \
-                 `green_address` or `new_address`",
-            )
-            .not_applied()),
-            Some(address) => Ok(address),
-        }
-    }
-
-    /// The address of the engine's machine, as seen from this process.
-    async fn host_address(&self) -> Result<IpAddr, EffectError> {
-        let Some(host) = &self.remote_host else {
-            return Ok(Ipv4Addr::LOCALHOST.into());
-        };
-        let found = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host.as_str(), 0))).await;
-        found.ok().and_then(Result::ok).and_then(|mut found| found.next()).map(|address| address.ip()).ok_or_else(
-            || {
-                EffectError::new(
-                    ErrorKind::Unavailable,
-                    format!("the address of the engine's host `{host}` cannot be found"),
-                )
-                .hint(format!("see whether its name is known here: getent hosts {host}"))
-                .not_applied()
-            },
-        )
-    }
-
-    /// TCP ports that the container's image or its maker says it listens on.
-    async fn exposed_ports(&self, container: &Container) -> Result<Vec<u16>, EffectError> {
-        let id = names::plain("container", &container.id)?;
-        let answer = self.docker.inspect_container(id, None::<InspectContainerOptions>);
-        let exposed =
-            ask(About::Container(&container.name), answer).await?.config.and_then(|config| config.exposed_ports);
-        let port = |text: &String| text.trim_end_matches("/tcp").parse().ok();
-        Ok(exposed.unwrap_or_default().iter().filter_map(port).collect())
+    fn routes(&self) -> BoxFuture<'_, Result<Vec<RouteRecord>, EffectError>> {
+        Box::pin(self.routes.list())
     }
 }
 
-/// The figures of `/proc/meminfo`, which counts in KiB.
+/// Parses `/proc/meminfo`, which counts in KiB.
 fn meminfo(text: &str) -> Option<Memory> {
-    let figure = |key: &str| -> Option<u64> {
+    let field = |key: &str| -> Option<u64> {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
         line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1024)
     };
-    Some(Memory { total_mb: figure("MemTotal")?, available_mb: figure("MemAvailable") })
+    Some(Memory { total_mb: field("MemTotal")?, available_mb: field("MemAvailable") })
 }
 
 #[cfg(test)]
@@ -221,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_kernels_figures() {
+    fn parses_meminfo() {
         let memory = meminfo("MemTotal:       2048000 kB\nMemFree: 1 kB\nMemAvailable:   1024000 kB\n").unwrap();
         assert_eq!(memory, Memory { total_mb: 2000, available_mb: Some(1000) });
         assert_eq!(meminfo("nothing"), None);

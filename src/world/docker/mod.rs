@@ -1,109 +1,80 @@
-//! The docker world: performs effects on a Docker Engine through its API, from version 1.41 (Docker 20.10) on.
-//! Knows nothing of scripts, of the journal or of the local world.
+//! The docker world: performs effects on a Docker Engine through its API, version 1.41 (Docker 20.10) or later. Knows
+//! nothing of scripts, the journal or the local world.
 //!
-//! One file per family. Docker itself is the state: whose a thing is, and whether an effect happened, is read from
-//! the labels that everything created here carries.
+//! Each category of effects has its own struct, in the file or folder of that name: `container`, `image`, `volume`,
+//! `network`, `lock`. They share one `EngineClient`. Docker itself holds the state: the labels of everything that
+//! deployer creates say which run created it and whether an effect happened.
 
-mod address;
-mod build_context;
-mod claim;
-mod connect;
+mod client;
+mod connection;
 mod container;
-mod container_exec;
-mod container_like;
-mod container_run;
-mod container_spec;
-mod container_stats;
-mod container_view;
-mod credentials;
 mod engine;
 mod error;
 mod image;
-mod image_build;
-mod image_transfer;
 mod lock;
-mod lock_list;
 mod names;
 mod network;
-mod output;
-mod route;
-mod stop;
-mod tunnel;
+mod output_tail;
+mod port;
+mod route_records;
 mod volume;
-mod volume_copy;
+mod volume_api;
+mod volume_claim;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::Docker;
 use futures_util::future::BoxFuture;
 
-pub use address::{ChosenBy, ConnectSpec, DEFAULT_ADDRESS};
+use client::EngineClient;
+pub use connection::{ChosenBy, ConnectSpec, DEFAULT_ADDRESS};
+pub use engine::DockerEngine;
 
-use super::clock::{Clock, SystemClock};
-use super::holder::Holder;
+use super::clock::Clock;
+use super::process_identity::ProcessIdentity;
 use super::{Call, World};
-use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
+use crate::effect::{Effect, EffectError, Outcome};
 
-/// What `--engine` calls this world.
+/// The name of this world for `--engine`.
 pub const NAME: &str = "docker";
 
-/// The world whose containers live in a Docker Engine.
+/// The world whose containers run in a Docker Engine.
 pub struct DockerWorld {
     engine: Arc<DockerEngine>,
-    clock: Arc<SystemClock>,
-}
-
-/// The engine itself, as the families and the shared services use it.
-pub struct DockerEngine {
-    docker: Docker,
-    address: String,
-    remote_host: Option<String>,
-    config_folder: Option<PathBuf>,
-    holder: Holder,
-    clock: Arc<SystemClock>,
-    /// Held by the branch that does what only one may do at a time.
-    alone: tokio::sync::Mutex<()>,
-    volumes_held: volume::VolumesHeld,
-    /// Lives as long as the way is needed.
-    _tunnel: Option<tunnel::Tunnel>,
 }
 
 impl DockerWorld {
-    /// Connects to the engine that `host` names, else to the one that `DOCKER_HOST`, the active docker context or
-    /// the default says. `holder` is the process that locks are taken for.
+    /// Connects to the engine at `host`. Without one, uses `DOCKER_HOST`, the active docker context or the default
+    /// socket. `process` is the process that holds the locks.
     ///
     /// # Errors
-    /// `unavailable` when no engine answers within `connect_timeout`, `refused` without permission to ask it,
-    /// `invalid`, `not_found` or `unsupported` when the address cannot be used.
-    pub async fn connect(host: Option<&str>, holder: Holder, connect_timeout: Duration) -> Result<Self, EffectError> {
-        Self::open(ConnectSpec::resolve(host, &|name| std::env::var(name).ok())?, holder, connect_timeout).await
+    ///
+    /// Returns `unavailable` when no engine answers within `connect_timeout`, `refused` without permission to use it,
+    /// and `invalid`, `not_found` or `unsupported` when the address cannot be used.
+    pub async fn connect(
+        host: Option<&str>,
+        process: ProcessIdentity,
+        connect_timeout: Duration,
+    ) -> Result<Self, EffectError> {
+        Self::open(ConnectSpec::resolve(host, &|name| std::env::var(name).ok())?, process, connect_timeout).await
     }
 
-    /// Connects to an engine that has been chosen already.
+    /// Connects to an engine whose address is already resolved.
     ///
     /// # Errors
-    /// As [`DockerWorld::connect`].
-    pub async fn open(spec: ConnectSpec, holder: Holder, connect_timeout: Duration) -> Result<Self, EffectError> {
-        let connection = connect::open(&spec, connect_timeout).await?;
-        let clock = Arc::new(SystemClock::default());
-        let engine = Arc::new(DockerEngine {
-            docker: connection.docker,
-            address: connection.address,
-            remote_host: connection.remote_host,
-            config_folder: spec.config_folder,
-            holder,
-            clock: Arc::clone(&clock),
-            alone: tokio::sync::Mutex::default(),
-            volumes_held: volume::VolumesHeld::default(),
-            _tunnel: connection.tunnel,
-        });
-        Ok(Self { engine, clock })
+    ///
+    /// Returns the errors of [`DockerWorld::connect`].
+    pub async fn open(
+        spec: ConnectSpec,
+        process: ProcessIdentity,
+        connect_timeout: Duration,
+    ) -> Result<Self, EffectError> {
+        let client = EngineClient::connect(spec, process, connect_timeout).await?;
+        Ok(Self { engine: Arc::new(DockerEngine::new(Arc::new(client))) })
     }
 
-    /// The engine, for the services that both real worlds share.
+    /// Returns the engine, for the services that both real worlds share.
     pub fn engine(&self) -> Arc<DockerEngine> {
         Arc::clone(&self.engine)
     }
@@ -115,51 +86,26 @@ impl World for DockerWorld {
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
-        Arc::clone(&self.clock) as Arc<dyn Clock>
+        self.engine.clock()
     }
 
     fn perform<'a>(&'a self, call: &'a Call, effect: &'a Effect) -> BoxFuture<'a, Result<Outcome, EffectError>> {
         Box::pin(async move {
             let engine = &self.engine;
             match effect {
-                Effect::Container(effect) => engine.container(call, effect).await.map(Outcome::Container),
-                Effect::Image(effect) => engine.image(call, effect).await.map(Outcome::Image),
-                Effect::Volume(effect) => engine.volume(call, effect).await.map(Outcome::Volume),
-                Effect::Network(effect) => engine.network(call, effect).await.map(Outcome::Network),
-                Effect::Lock(effect) => engine.lock(call, effect).await.map(Outcome::Lock),
+                Effect::Container(effect) => engine.containers.perform(call, effect).await.map(Outcome::Container),
+                Effect::Image(effect) => engine.images.perform(call, effect).await.map(Outcome::Image),
+                Effect::Volume(effect) => engine.volumes.perform(call, effect).await.map(Outcome::Volume),
+                Effect::Network(effect) => engine.networks.perform(call, effect).await.map(Outcome::Network),
+                Effect::Lock(effect) => engine.locks.perform(call, effect).await.map(Outcome::Lock),
                 other => Err(EffectError::unsupported(format!("`{}`", other.kind()), NAME)),
             }
         })
     }
 }
 
-impl DockerEngine {
-    /// The address of the engine as other programs on this machine can use it.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-}
-
 impl fmt::Debug for DockerWorld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DockerWorld").field("address", &self.engine.address).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for DockerEngine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DockerEngine").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-/// Waits for `work` until the run is cancelled.
-async fn unless_cancelled<T>(
-    call: &Call,
-    what: &str,
-    work: impl Future<Output = Result<T, EffectError>>,
-) -> Result<T, EffectError> {
-    tokio::select! {
-        done = work => done,
-        () = call.cancel.cancelled() => Err(EffectError::new(ErrorKind::Cancelled, format!("{what} was cancelled"))),
+        f.debug_struct("DockerWorld").field("engine", &self.engine).finish()
     }
 }

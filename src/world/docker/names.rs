@@ -1,43 +1,43 @@
-//! Names as they go into the engine's addresses, and the parts of an image's name.
+//! Validates names that become part of the engine's URLs, and splits image names.
 
 use std::collections::BTreeMap;
 
+use crate::effect::container::name_not_valid;
 use crate::effect::image::with_tag;
 use crate::effect::{EffectError, ErrorKind};
 
-/// The registry that names without a host are in.
-pub(super) const HUB: &str = "docker.io";
-
-/// A container's, volume's or network's name or id: nothing that would lead to another address of the engine.
-pub(super) fn plain<'a>(what: &str, name: &'a str) -> Result<&'a str, EffectError> {
+/// Validates the name or id of a container, volume or network: nothing that would lead to another URL of the engine.
+pub(super) fn validate<'a>(what: &str, name: &'a str) -> Result<&'a str, EffectError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed) {
         return Ok(name);
     }
-    Err(EffectError::new(ErrorKind::Invalid, format!("`{name}` is not a name of a {what}"))
-        .hint("use letters, digits, `_`, `.` and `-`, and begin with a letter or digit")
-        .not_applied())
+    Err(name_not_valid(what, name))
 }
 
-/// An image's name or id.
-pub(super) fn image(name: &str) -> Result<&str, EffectError> {
+/// Validates the name or id of an image.
+pub(super) fn validate_image(name: &str) -> Result<&str, EffectError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/' | ':' | '@');
-    let ends_well = name.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == '.');
-    let has_hole = name.contains("//") || name.split('/').any(|part| part == "." || part == "..");
-    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && ends_well && !has_hole && name.chars().all(allowed) {
+    let has_valid_end = name.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == '.');
+    let has_bad_part = name.contains("//") || name.split('/').any(|part| part == "." || part == "..");
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && has_valid_end
+        && !has_bad_part
+        && name.chars().all(allowed)
+    {
         return Ok(name);
     }
-    Err(EffectError::new(ErrorKind::Invalid, format!("`{name}` is not a name of an image"))
+    Err(EffectError::new(ErrorKind::Invalid, format!("`{name}` is not a valid image name"))
         .hint("write it like `web:v2` or `registry.example.com/team/web:v2`")
         .not_applied())
 }
 
-/// Whether all the wanted labels are there; an empty wanted value asks for the key alone.
-pub(super) fn carries(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+/// Returns whether all wanted labels are present. An empty wanted value matches any value of the key.
+pub(super) fn has_labels(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
     wanted.iter().all(|(key, value)| labels.get(key).is_some_and(|found| value.is_empty() || found == value))
 }
 
-/// Repository and tag; the tag is `latest` where none is given.
+/// Splits a name into repository and tag. The tag defaults to `latest`.
 pub(super) fn repository_and_tag(name: &str) -> (String, String) {
     let full = with_tag(name.split('@').next().unwrap_or(name));
     match full.rsplit_once(':') {
@@ -46,21 +46,13 @@ pub(super) fn repository_and_tag(name: &str) -> (String, String) {
     }
 }
 
-/// The name as the engine shows it: without the default registry.
+/// Returns the name as the engine shows it: without the default registry.
 pub(super) fn familiar(name: &str) -> &str {
     let name = name.strip_prefix("docker.io/").unwrap_or(name);
     name.strip_prefix("library/").unwrap_or(name)
 }
 
-/// The registry's host and port.
-pub(super) fn registry(name: &str) -> &str {
-    match name.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
-        _ => HUB,
-    }
-}
-
-/// Whether the name says which one of a repository's images is meant, or is an id.
+/// Returns whether the name identifies one image: by tag, digest or id.
 pub(super) fn is_exact(name: &str) -> bool {
     name.starts_with("sha256:") || with_tag(name) == name
 }
@@ -70,28 +62,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_image_names_apart() {
+    fn splits_image_names() {
         let parts = |name: &str| repository_and_tag(name);
         assert_eq!(parts("web"), ("web".into(), "latest".into()));
         assert_eq!(parts("localhost:5000/web"), ("localhost:5000/web".into(), "latest".into()));
         assert_eq!(parts("localhost:5000/team/web:v2"), ("localhost:5000/team/web".into(), "v2".into()));
-        assert_eq!(registry("localhost:5000/web"), "localhost:5000");
-        assert_eq!(registry("localhost/web"), "localhost");
-        assert_eq!(registry("team/web:v1"), HUB);
-        assert_eq!(registry("web:v1"), HUB);
         assert_eq!(familiar("docker.io/library/web:v1"), "web:v1");
         assert!(is_exact("web:v1") && is_exact("sha256:00") && !is_exact("localhost:5000/web"));
     }
 
     #[test]
-    fn names_cannot_lead_elsewhere() {
+    fn names_cannot_change_the_url() {
         for name in ["", "../images", "a/b", "a?force=1", "a#b", "-a", "a b", "a%2fb"] {
-            assert!(plain("container", name).is_err(), "{name}");
+            assert!(validate("container", name).is_err(), "{name}");
         }
         for name in ["", "../x", "a/../b", "a//b", "a?b", "web:", "a b", "/a"] {
-            assert!(image(name).is_err(), "{name}");
+            assert!(validate_image(name).is_err(), "{name}");
         }
-        assert!(plain("container", "web-1.green_x").is_ok());
-        assert!(image("localhost:5000/team/web@sha256:00ff").is_ok());
+        assert!(validate("container", "web-1.green_x").is_ok());
+        assert!(validate_image("localhost:5000/team/web@sha256:00ff").is_ok());
     }
 }

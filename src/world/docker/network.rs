@@ -1,56 +1,72 @@
-//! The family of networks.
+//! Network effects.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bollard::models::{
     Network as EngineNetwork, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest,
 };
 use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptions, ListNetworksOptionsBuilder};
 
-use super::container_spec::endpoint;
-use super::error::{About, ask, found};
-use super::{DockerEngine, names};
+use super::client::EngineClient;
+use super::container::{Containers, endpoint};
+use super::error::{Subject, await_reply, none_if_missing};
+use super::names;
+use super::volume_claim::VolumeClaims;
 use crate::base::labels;
 use crate::effect::container::Removed;
 use crate::effect::network::{
-    ConnectNetwork, CreateNetwork, ListNetworks, Network, NetworkEffect, NetworkOutcome, RemoveNetwork,
+    ConnectNetwork, CreateNetwork, ListNetworks, Network, NetworkEffect, NetworkOutcome, RemoveNetwork, network_in_use,
+    network_not_found,
 };
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
-/// The minor version of the API from which on the engine refuses a second network of a name (Docker 25).
+/// The minor version of the API from which the engine refuses a second network of the same name (Docker 25).
 const UNIQUE_NAMES_SINCE: usize = 44;
 
-impl DockerEngine {
-    pub(super) async fn network(&self, call: &Call, effect: &NetworkEffect) -> Result<NetworkOutcome, EffectError> {
+/// Performs network effects.
+#[derive(Clone, Debug)]
+pub(super) struct Networks {
+    client: Arc<EngineClient>,
+    containers: Containers,
+    claims: VolumeClaims,
+}
+
+impl Networks {
+    pub(super) fn new(client: Arc<EngineClient>, containers: Containers, claims: VolumeClaims) -> Self {
+        Self { client, containers, claims }
+    }
+
+    pub(super) async fn perform(&self, call: &Call, effect: &NetworkEffect) -> Result<NetworkOutcome, EffectError> {
         match effect {
-            NetworkEffect::Create(request) => self.create_network(call, request).await.map(NetworkOutcome::Create),
-            NetworkEffect::List(request) => self.list_networks(request).await.map(NetworkOutcome::List),
-            NetworkEffect::Connect(request) => self.connect_network(request).await.map(NetworkOutcome::Connect),
-            NetworkEffect::Remove(request) => self.remove_network(call, request).await.map(NetworkOutcome::Remove),
+            NetworkEffect::Create(request) => self.create(call, request).await.map(NetworkOutcome::Create),
+            NetworkEffect::List(request) => self.list(request).await.map(NetworkOutcome::List),
+            NetworkEffect::Connect(request) => self.connect(request).await.map(NetworkOutcome::Connect),
+            NetworkEffect::Remove(request) => self.remove(call, request).await.map(NetworkOutcome::Remove),
         }
     }
 
-    async fn create_network(&self, call: &Call, request: &CreateNetwork) -> Result<Network, EffectError> {
-        let name = names::plain("network", &request.name)?;
+    async fn create(&self, call: &Call, request: &CreateNetwork) -> Result<Network, EffectError> {
+        let name = names::validate("network", &request.name)?;
         if let Some(network) = self.networks_named(name).await?.into_iter().next() {
-            let mut there = view(network, false);
-            there.created = call.made(&there.labels);
-            return Ok(there);
+            let mut existing = view(network, false);
+            existing.created = call.created(&existing.labels);
+            return Ok(existing);
         }
-        if self.docker.client_version().minor_version >= UNIQUE_NAMES_SINCE {
-            return self.create_missing_network(call, request).await;
+        if self.client.docker.client_version().minor_version >= UNIQUE_NAMES_SINCE {
+            return self.create_if_missing(call, request).await;
         }
-        // Older engines make a second network of the same name.
-        self.alone(call, &format!("network-{name}"), self.create_missing_network(call, request)).await
+        // Older engines create a second network of the same name.
+        self.claims.exclusively(call, &format!("network-{name}"), self.create_if_missing(call, request)).await
     }
 
-    async fn create_missing_network(&self, call: &Call, request: &CreateNetwork) -> Result<Network, EffectError> {
+    async fn create_if_missing(&self, call: &Call, request: &CreateNetwork) -> Result<Network, EffectError> {
         let name = &request.name;
         if let Some(network) = self.networks_named(name).await?.into_iter().next() {
-            let mut there = view(network, false);
-            there.created = call.made(&there.labels);
-            return Ok(there);
+            let mut existing = view(network, false);
+            existing.created = call.created(&existing.labels);
+            return Ok(existing);
         }
         let mut labels: HashMap<String, String> = request.labels.clone().into_iter().collect();
         labels.extend(call.labels().map(|(key, value)| (key.to_owned(), value)));
@@ -61,21 +77,21 @@ impl DockerEngine {
             labels: Some(labels),
             ..NetworkCreateRequest::default()
         };
-        let created = match ask(About::Network(name), self.docker.create_network(body)).await {
-            // Somebody was faster.
+        let created_id = match await_reply(Subject::Network(name), self.client.docker.create_network(body)).await {
+            // Another process was faster.
             Err(error) if error.kind == ErrorKind::Conflict => None,
-            answer => Some(answer?.id),
+            reply => Some(reply?.id),
         };
-        let network = self.networks_named(name).await?.into_iter().next().ok_or_else(|| missing_network(name))?;
-        let is_ours = created.is_some() && created == network.id;
+        let network = self.networks_named(name).await?.into_iter().next().ok_or_else(|| network_not_found(name))?;
+        let is_ours = created_id.is_some() && created_id == network.id;
         Ok(view(network, is_ours))
     }
 
-    /// All networks of exactly this name, the oldest first.
+    /// Lists the networks of exactly this name, oldest first.
     async fn networks_named(&self, name: &str) -> Result<Vec<EngineNetwork>, EffectError> {
         let filters = HashMap::from([("name", vec![name.to_owned()])]);
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        let mut networks = ask(About::Engine, self.docker.list_networks(Some(options))).await?;
+        let mut networks = await_reply(Subject::Engine, self.client.docker.list_networks(Some(options))).await?;
         networks.retain(|network| network.name.as_deref() == Some(name));
         let age =
             |network: &EngineNetwork| network.created.as_deref().and_then(|at| at.parse::<jiff::Timestamp>().ok());
@@ -83,46 +99,47 @@ impl DockerEngine {
         Ok(networks)
     }
 
-    async fn list_networks(&self, request: &ListNetworks) -> Result<Vec<Network>, EffectError> {
+    async fn list(&self, request: &ListNetworks) -> Result<Vec<Network>, EffectError> {
         let found = match &request.name {
-            Some(name) => self.networks_named(names::plain("network", name)?).await?,
-            None => ask(About::Engine, self.docker.list_networks(None::<ListNetworksOptions>)).await?,
+            Some(name) => self.networks_named(names::validate("network", name)?).await?,
+            None => await_reply(Subject::Engine, self.client.docker.list_networks(None::<ListNetworksOptions>)).await?,
         };
         let mut networks: Vec<Network> = found.into_iter().map(|network| view(network, false)).collect();
-        networks.retain(|network| names::carries(&network.labels, &request.labels));
+        networks.retain(|network| names::has_labels(&network.labels, &request.labels));
         networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         Ok(networks)
     }
 
-    async fn connect_network(&self, request: &ConnectNetwork) -> Result<(), EffectError> {
-        let name = names::plain("network", &request.network)?;
-        let container = self.container_of(&request.container).await?;
+    async fn connect(&self, request: &ConnectNetwork) -> Result<(), EffectError> {
+        let name = names::validate("network", &request.network)?;
+        let container = self.containers.get(&request.container).await?;
         if self.networks_named(name).await?.is_empty() {
-            return Err(missing_network(name));
+            return Err(network_not_found(name));
         }
         if container.networks.contains_key(name) != request.disconnect {
             return Ok(());
         }
         if request.disconnect {
             let body = NetworkDisconnectRequest { container: container.id, force: Some(false) };
-            return ask(About::Network(name), self.docker.disconnect_network(name, body)).await;
+            return await_reply(Subject::Network(name), self.client.docker.disconnect_network(name, body)).await;
         }
         let body =
             NetworkConnectRequest { container: container.id, endpoint_config: Some(endpoint(name, &request.aliases)) };
-        ask(About::Network(name), self.docker.connect_network(name, body)).await
+        await_reply(Subject::Network(name), self.client.docker.connect_network(name, body)).await
     }
 
-    async fn remove_network(&self, call: &Call, request: &RemoveNetwork) -> Result<Removed, EffectError> {
-        let name = names::plain("network", &request.name)?;
+    async fn remove(&self, call: &Call, request: &RemoveNetwork) -> Result<Removed, EffectError> {
+        let name = names::validate("network", &request.name)?;
+        request.validate()?;
         let Some(network) = self.networks_named(name).await?.into_iter().next() else {
-            return if request.missing_ok { Ok(Removed { removed: false }) } else { Err(missing_network(name)) };
+            return if request.missing_ok { Ok(Removed { removed: false }) } else { Err(network_not_found(name)) };
         };
         let owner = network.labels.as_ref().and_then(|labels| labels.get(labels::RUN));
         if request.only_own && owner.map(String::as_str) != Some(call.run.as_str()) {
             return Ok(Removed { removed: false });
         }
         let id = network.id.unwrap_or_else(|| name.to_owned());
-        match found(ask(About::Network(name), self.docker.remove_network(&id)).await) {
+        match none_if_missing(await_reply(Subject::Network(name), self.client.docker.remove_network(&id)).await) {
             Ok(removed) => Ok(Removed { removed: removed.is_some() }),
             Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Refused) => {
                 Err(self.name_members(name, &id, error).await)
@@ -131,9 +148,12 @@ impl DockerEngine {
         }
     }
 
+    /// Adds the names of the containers that use the network.
     async fn name_members(&self, name: &str, id: &str, error: EffectError) -> EffectError {
-        let answer = ask(About::Network(name), self.docker.inspect_network(id, None::<InspectNetworkOptions>)).await;
-        let members: Vec<String> = answer
+        let reply =
+            await_reply(Subject::Network(name), self.client.docker.inspect_network(id, None::<InspectNetworkOptions>))
+                .await;
+        let members: Vec<String> = reply
             .ok()
             .and_then(|network| network.containers)
             .unwrap_or_default()
@@ -143,19 +163,9 @@ impl DockerEngine {
         if members.is_empty() {
             return error;
         }
-        EffectError::new(
-            ErrorKind::Conflict,
-            format!("network `{name}` is used by container `{}`", members.join("`, `")),
-        )
-        .hint(format!("take it off first: docker network disconnect {name} {}", members[0]))
-        .not_applied()
+        let disconnect = format!("docker network disconnect {name} {}", members[0]);
+        network_in_use(name, &members).hint(format!("stop the container first, or disconnect it: {disconnect}"))
     }
-}
-
-fn missing_network(name: &str) -> EffectError {
-    EffectError::new(ErrorKind::NotFound, format!("network `{name}` does not exist"))
-        .hint(format!("make it first: docker network create {name}"))
-        .not_applied()
 }
 
 fn view(network: EngineNetwork, created: bool) -> Network {

@@ -1,5 +1,5 @@
-//! Processes of this machine, told apart by pid, start time and boot, so that a reused pid fools nobody.
-//! Knows nothing of containers.
+//! Processes of this machine, identified by pid, start time and boot, so that a reused pid is recognised. Knows nothing
+//! of containers.
 
 use std::fs;
 use std::path::Path;
@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::{EffectError, ErrorKind};
 
-/// One process, as it is written down for others to find.
+/// The identity of a process, as recorded for others to find it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessMark {
-    pub pid: u32,
-    /// Clock ticks after boot.
-    pub start: u64,
-    pub boot_id: String,
+pub(crate) struct ProcessId {
+    pub(crate) pid: u32,
+    /// Start time in clock ticks after boot.
+    pub(crate) start: u64,
+    pub(crate) boot_id: String,
 }
 
-/// What `/proc/PID/stat` says, of use here.
+/// The fields of `/proc/PID/stat` that are used here.
 struct Stat {
     state: char,
     group: u32,
@@ -27,25 +27,25 @@ struct Stat {
     start: u64,
 }
 
-impl ProcessMark {
-    /// The process that has this pid now; a zombie has one too.
-    pub fn of(pid: u32) -> Option<Self> {
+impl ProcessId {
+    /// Returns the process that has this pid now, which may be a zombie.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
         stat(pid).map(|stat| Self { pid, start: stat.start, boot_id: boot_id() })
     }
 
-    /// Whether this very process still runs. A zombie does not.
-    pub fn is_alive(&self) -> bool {
+    /// Returns whether this process is still running. A zombie is not.
+    pub(crate) fn is_alive(&self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.start == self.start && !matches!(stat.state, 'Z' | 'X' | 'x'))
             && self.boot_id == boot_id()
     }
 
-    /// Signals the group that this process leads, if it still runs.
-    pub fn signal_group(&self, signal: Signal) -> bool {
+    /// Signals the group that this process leads, if the process is still running. Returns whether the signal was sent.
+    pub(crate) fn signal_group(&self, signal: Signal) -> bool {
         self.is_alive() && killpg(as_pid(self.pid), signal).is_ok()
     }
 
-    /// Whether every thread of the group that this process leads stands still, or has ended.
-    pub fn is_group_halted(&self) -> bool {
+    /// Returns whether every thread of the group that this process leads is stopped or has exited.
+    pub(crate) fn is_group_stopped(&self) -> bool {
         let of_group = |pid: &u32| stat(*pid).is_some_and(|stat| stat.group == self.pid);
         all_pids().into_iter().filter(of_group).all(|pid| {
             let threads = pids_in(Path::new(&format!("/proc/{pid}/task")));
@@ -53,14 +53,14 @@ impl ProcessMark {
         })
     }
 
-    /// All processes of the session that this process leads, itself included.
-    pub fn session(&self) -> Vec<u32> {
+    /// Returns all processes of the session that this process leads, itself included.
+    pub(crate) fn session(&self) -> Vec<u32> {
         all_pids().into_iter().filter(|pid| stat(*pid).is_some_and(|stat| stat.session == self.pid)).collect()
     }
 
-    /// Kills all others of the session that this process leads, or led before it died.
-    pub fn kill_session(&self) {
-        // A pid is given out again only after the last process of its session has gone.
+    /// Kills all other processes of the session that this process leads, or led before it died.
+    pub(crate) fn kill_session(&self) {
+        // A pid is reused only after the last process of its session has exited.
         let is_reused = stat(self.pid).is_some_and(|stat| stat.start != self.start);
         if is_reused || self.boot_id != boot_id() {
             return;
@@ -84,8 +84,8 @@ fn pids_in(folder: &Path) -> Vec<u32> {
     )
 }
 
-/// The pid as the kernel's interface wants it. No pid of Linux exceeds 2^22.
-pub fn as_pid(pid: u32) -> Pid {
+/// Returns the pid in the type of the system calls. No Linux pid exceeds 2^22.
+pub(crate) fn as_pid(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX))
 }
 
@@ -95,7 +95,7 @@ fn boot_id() -> String {
 
 fn stat(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The program's name stands in brackets and may itself contain brackets and blanks.
+    // The program name is in parentheses and may itself contain parentheses and spaces.
     let (_, fields) = text.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     Some(Stat {
@@ -106,11 +106,11 @@ fn stat(pid: u32) -> Option<Stat> {
     })
 }
 
-/// Reads `SIGTERM`, `TERM` or `15`.
+/// Parses a signal: `SIGTERM`, `TERM` or `15`.
 ///
 /// # Errors
-/// `invalid` when there is no such signal.
-pub fn parse_signal(text: &str) -> Result<Signal, EffectError> {
+/// Returns `invalid` if there is no such signal.
+pub(crate) fn parse_signal(text: &str) -> Result<Signal, EffectError> {
     let upper = text.trim().to_ascii_uppercase();
     let by_number = upper.parse::<i32>().ok().and_then(|number| Signal::try_from(number).ok());
     let full = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
@@ -127,22 +127,22 @@ mod tests {
 
     #[test]
     fn a_reused_pid_is_another_process() {
-        let this = ProcessMark::of(std::process::id()).unwrap();
+        let this = ProcessId::of(std::process::id()).unwrap();
         assert!(this.is_alive());
-        assert!(!ProcessMark { start: this.start + 1, ..this.clone() }.is_alive());
-        assert!(!ProcessMark { boot_id: "another".into(), ..this }.is_alive());
+        assert!(!ProcessId { start: this.start + 1, ..this.clone() }.is_alive());
+        assert!(!ProcessId { boot_id: "another".into(), ..this }.is_alive());
     }
 
     #[test]
-    fn a_group_is_halted_when_all_of_it_stands_still() {
+    fn a_group_is_stopped_when_all_its_threads_are() {
         use std::os::unix::process::CommandExt;
         let line = "sleep 600 & while :; do :; done";
         let mut shell = std::process::Command::new("sh").args(["-c", line]).process_group(0).spawn().unwrap();
-        let mark = ProcessMark::of(shell.id()).unwrap();
-        assert!(!mark.is_group_halted());
+        let mark = ProcessId::of(shell.id()).unwrap();
+        assert!(!mark.is_group_stopped());
         assert!(mark.signal_group(Signal::SIGSTOP));
         let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while !mark.is_group_halted() {
+        while !mark.is_group_stopped() {
             assert!(std::time::Instant::now() < end);
         }
         assert!(mark.signal_group(Signal::SIGKILL));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_signals_as_people_write_them() {
+    fn parses_names_and_numbers_of_signals() {
         for text in ["SIGTERM", "term", "15", " TERM "] {
             assert_eq!(parse_signal(text).unwrap(), Signal::SIGTERM, "{text}");
         }

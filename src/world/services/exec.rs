@@ -1,55 +1,63 @@
-//! `exec`: a program of the script's choice.
+//! `exec`: runs a program of the script's choice.
 
-use super::Services;
-use super::program::{Program, evidence};
+use std::sync::Arc;
+
+use super::subprocess::{Subprocess, output_excerpt};
 use crate::effect::exec::{Exec, ExecEffect, ExecOutcome, ProgramResult};
-use crate::effect::{EffectError, ErrorKind, Facts};
+use crate::effect::{EffectError, EffectSpec};
 use crate::world::Call;
+use crate::world::clock::Clock;
 
-impl Services {
-    pub(super) async fn exec(&self, call: &Call, effect: &ExecEffect) -> Result<ExecOutcome, EffectError> {
+/// Performs `exec`.
+pub(crate) struct ExecService {
+    clock: Arc<dyn Clock>,
+}
+
+impl ExecService {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock }
+    }
+
+    pub(crate) async fn perform(&self, call: &Call, effect: &ExecEffect) -> Result<ExecOutcome, EffectError> {
         match effect {
-            ExecEffect::Run(request) => self.exec_run(call, request).await.map(ExecOutcome::Run),
+            ExecEffect::Run(request) => self.run(call, request).await.map(ExecOutcome::Run),
         }
     }
 
-    async fn exec_run(&self, call: &Call, request: &Exec) -> Result<ProgramResult, EffectError> {
-        let subject = request.subject();
-        let result = program_of(call, request)?.run(call, self.clock.as_ref()).await?;
+    async fn run(&self, call: &Call, request: &Exec) -> Result<ProgramResult, EffectError> {
+        let result = subprocess(call, request)?.run(call, self.clock.as_ref()).await?;
         if request.check && result.exit_code != 0 {
-            let message = format!("`{subject}` ended with exit code {}", result.exit_code);
-            return Err(EffectError::new(ErrorKind::Failed, message)
-                .detail(call.vault.scrub(&evidence(&result.stdout, &result.stderr))));
+            return Err(request
+                .failed(result.exit_code)
+                .detail(call.vault.scrub(&output_excerpt(&result.stdout, &result.stderr))));
         }
         Ok(result)
     }
 }
 
-fn program_of(call: &Call, request: &Exec) -> Result<Program, EffectError> {
-    let invalid = |message: &str| EffectError::new(ErrorKind::Invalid, message).not_applied();
+fn subprocess(call: &Call, request: &Exec) -> Result<Subprocess, EffectError> {
+    request.validate()?;
     let vault = &call.vault;
     let mut words = request.command.iter().map(|word| vault.reveal(word)).collect::<Result<Vec<_>, _>>()?;
-    let mut program = match (&request.shell, words.is_empty()) {
-        (Some(line), true) => Program::new("/bin/sh", ["-c".to_owned(), vault.reveal(line)?]),
-        (None, false) if words[0].is_empty() => return Err(invalid("the program's name is empty")),
-        (None, false) => {
+    let mut subprocess = match &request.shell {
+        Some(line) => Subprocess::new("/bin/sh", ["-c".to_owned(), vault.reveal(line)?]),
+        None if words[0].is_empty() => return Err(EffectError::invalid("the program name is empty")),
+        None => {
             let name = words.remove(0);
-            Program::new(name, words)
+            Subprocess::new(name, words)
         }
-        (Some(_), false) => return Err(invalid("`command` and `shell` cannot both be given")),
-        (None, true) => return Err(invalid("one of `command` and `shell` is needed")),
     };
     for (name, value) in &request.environment {
         if name.is_empty() || name.contains(['=', '\0']) {
-            return Err(invalid(&format!("`{name}` cannot be the name of an environment variable")));
+            return Err(EffectError::invalid(format!("`{name}` is not a valid name of an environment variable")));
         }
-        program.environment.push((name.clone(), vault.reveal(value)?));
+        subprocess.environment.push((name.clone(), vault.reveal(value)?));
     }
-    program.label = request.subject();
-    program.working_dir = request.working_dir.as_ref().map(Into::into);
-    program.stdin = request.stdin.as_ref().map(|text| vault.reveal(text)).transpose()?;
-    program.timeout = request.timeout.0;
-    program.output_limit = usize::try_from(request.output_limit.0).unwrap_or(usize::MAX);
-    program.tells = true;
-    Ok(program)
+    subprocess.label = request.subject();
+    subprocess.working_dir = request.working_dir.as_ref().map(Into::into);
+    subprocess.stdin = request.stdin.as_ref().map(|text| vault.reveal(text)).transpose()?;
+    subprocess.timeout = request.timeout.0;
+    subprocess.output_limit = usize::try_from(request.output_limit.0).unwrap_or(usize::MAX);
+    subprocess.reports_progress = true;
+    Ok(subprocess)
 }

@@ -1,18 +1,18 @@
-//! A copy of a real host as a scenario: what its engine tells, by reads alone. What nobody can tell by looking is assumed:
-//! apps boot in the default time, listen where they are asked, and come back when the engine restarts.
+//! Copies a real host into a scenario, using only reads. What reads cannot show is assumed: apps boot in the default
+//! time, listen on the ports they are asked on, and restart with the engine.
 //!
 //! Faults: none of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::behaviour::Behaviour;
-use super::images::SimImage;
-use super::machine::Machine;
-use super::networks::SimNetwork;
-use super::scenario::{Placed, Scenario};
+use super::model::behaviour::Behaviour;
+use super::model::image::SimImage;
+use super::model::machine::SimMachine;
+use super::model::network::SimNetwork;
+use super::model::route::SimRoute;
+use super::model::scenario::{InitialContainer, Scenario};
+use super::model::volume::SimVolume;
 use super::sim_host::SimHost;
-use super::traffic::SimRoute;
-use super::volumes::SimVolume;
 use crate::base::port_mapping::PortMapping;
 use crate::base::text::Text;
 use crate::effect::container::{
@@ -20,27 +20,24 @@ use crate::effect::container::{
 };
 use crate::effect::host::{HostDisk, HostMemory, HostOutcome};
 use crate::effect::image::{Image, ImageOutcome, ListImages};
-use crate::effect::network::{ListNetworks, Network, NetworkOutcome};
-use crate::effect::traffic::{ListRoutes, ShowRoute, Standing, TrafficOutcome};
+use crate::effect::network::{BUILT_IN_NETWORKS, ListNetworks, Network, NetworkOutcome};
+use crate::effect::traffic::{ListRoutes, RouteStatus, ShowRoute, TrafficOutcome};
 use crate::effect::volume::{ListVolumes, Volume, VolumeOutcome};
 use crate::effect::{Effect, EffectError, Outcome};
 use crate::world::{Call, World};
 
-/// The networks that every engine has.
-const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
-
-/// The host of this world, as far as it can be seen. Only reads.
+/// Returns a copy of this world's host, as far as reads can show it.
 ///
 /// # Errors
-/// When the engine does not answer.
+/// Returns an error if the engine does not answer.
 pub async fn copy_host(world: &dyn World, call: &Call) -> Result<Scenario, EffectError> {
-    let mut scenario = Scenario { open: true, start_unix_ms: world.clock().unix_ms(), ..Scenario::bare() };
+    let mut scenario = Scenario { permissive: true, start_unix_ms: world.clock().unix_ms(), ..Scenario::bare() };
     let containers = containers(world, call).await?;
     let images = images(world, call).await?;
     scenario.images = images.iter().map(image).collect();
     let lost: BTreeSet<&String> = containers.iter().map(|container| &container.image_id).collect();
     let lost = lost.into_iter().filter(|id| images.iter().all(|image| image.id != **id));
-    // Its name, if it has one, is another image's by now.
+    // Its name may refer to another image by now.
     scenario.images.extend(lost.map(|id| SimImage {
         names: Vec::new(),
         id: Some(id.clone()),
@@ -49,7 +46,7 @@ pub async fn copy_host(world: &dyn World, call: &Call) -> Result<Scenario, Effec
     scenario.volumes = volumes(world, call).await?;
     scenario.networks = networks(world, call).await?;
     for network in containers.iter().flat_map(|container| container.networks.keys()) {
-        if !BUILT_IN.contains(&network.as_str()) {
+        if !BUILT_IN_NETWORKS.contains(&network.as_str()) {
             scenario.networks.entry(network.clone()).or_default();
         }
     }
@@ -60,8 +57,9 @@ pub async fn copy_host(world: &dyn World, call: &Call) -> Result<Scenario, Effec
     Ok(with_containers(scenario, containers.iter().map(placed)))
 }
 
-/// The scenario with all containers that the simulated host takes: what a real one allows beyond is not worth a plan.
-fn with_containers(scenario: Scenario, containers: impl Iterator<Item = Placed>) -> Scenario {
+/// Returns the scenario with all containers that the simulated host accepts. A container it does not accept is left out
+/// with a warning: the plan is worth more than the container.
+fn with_containers(scenario: Scenario, containers: impl Iterator<Item = InitialContainer>) -> Scenario {
     let whole = Scenario { containers: containers.collect(), ..scenario.clone() };
     if SimHost::new(whole.clone()).is_ok() {
         return whole;
@@ -78,11 +76,11 @@ fn with_containers(scenario: Scenario, containers: impl Iterator<Item = Placed>)
     taken
 }
 
-/// What the simulation counts for an app that nobody has described.
+/// The memory that the simulation counts for an app that is not described.
 const MEMORY_MB: u64 = 64;
 
 fn unexpected(effect: &Effect) -> EffectError {
-    let message = format!("`{}` answered something else", effect.kind());
+    let message = format!("`{}` returned an unexpected outcome", effect.kind());
     EffectError::new(crate::effect::ErrorKind::Internal, message)
 }
 
@@ -120,14 +118,16 @@ async fn networks(world: &dyn World, call: &Call) -> Result<BTreeMap<String, Sim
         (found.name, SimNetwork { driver: found.driver, labels: found.labels, ..SimNetwork::default() })
     };
     match ask(world, call, ListNetworks::default()).await? {
-        (_, Outcome::Network(NetworkOutcome::List(found))) => {
-            Ok(found.into_iter().filter(|network| !BUILT_IN.contains(&network.name.as_str())).map(network).collect())
-        }
+        (_, Outcome::Network(NetworkOutcome::List(found))) => Ok(found
+            .into_iter()
+            .filter(|network| !BUILT_IN_NETWORKS.contains(&network.name.as_str()))
+            .map(network)
+            .collect()),
         (effect, _) => Err(unexpected(&effect)),
     }
 }
 
-/// Routes whose driver answers; of the others nobody knows.
+/// Reads the routes whose driver answers; the others are unknown.
 async fn routes(world: &dyn World, call: &Call) -> Result<BTreeMap<String, SimRoute>, EffectError> {
     let listed = match ask(world, call, ListRoutes { container: None }).await? {
         (_, Outcome::Traffic(TrafficOutcome::List(listed))) => listed,
@@ -137,15 +137,15 @@ async fn routes(world: &dyn World, call: &Call) -> Result<BTreeMap<String, SimRo
     for route in listed {
         let show = ShowRoute { service: route.service.clone(), missing_ok: true };
         if let Ok((_, Outcome::Traffic(TrafficOutcome::Show(Some(standing))))) = ask(world, call, show).await {
-            routes.insert(route.service, SimRoute::standing(standing));
+            routes.insert(route.service, SimRoute::from_status(standing));
         }
     }
     Ok(routes)
 }
 
-/// The machine's figures, as far as it tells them: a remote one does not.
-async fn machine(world: &dyn World, call: &Call) -> Machine {
-    let mut machine = Machine::default();
+/// Reads the resources of the machine. A remote machine does not report them.
+async fn machine(world: &dyn World, call: &Call) -> SimMachine {
+    let mut machine = SimMachine::default();
     if let Ok((_, Outcome::Host(HostOutcome::Memory(memory)))) = ask(world, call, HostMemory {}).await {
         machine.memory_mb = memory.total_mb;
         let available = memory.available_mb.unwrap_or(memory.total_mb);
@@ -167,7 +167,7 @@ fn image(image: &Image) -> SimImage {
     }
 }
 
-fn placed(container: &Container) -> Placed {
+fn placed(container: &Container) -> InitialContainer {
     let mut ports: Vec<PortMapping> = container.ports.iter().map(mapping).collect();
     ports.sort();
     ports.dedup_by_key(|mapping| (mapping.host_port, mapping.protocol));
@@ -198,7 +198,7 @@ fn placed(container: &Container) -> Placed {
         role: None,
         like: None,
     };
-    Placed {
+    InitialContainer {
         spec,
         stopped: !container.is_running(),
         id: Some(container.id.clone()),
@@ -216,8 +216,8 @@ fn mapping(port: &PublishedPort) -> PortMapping {
 }
 
 impl SimRoute {
-    /// A real route as it stands.
-    fn standing(standing: Standing) -> Self {
+    /// Returns the current state of a real route.
+    fn from_status(standing: RouteStatus) -> Self {
         let view = standing.view;
         Self {
             targets: view.step().targets,
@@ -239,18 +239,18 @@ impl SimRoute {
 mod tests {
     use super::*;
 
-    fn container(name: &str, image: &str, port: &str) -> Placed {
+    fn container(name: &str, image: &str, port: &str) -> InitialContainer {
         let spec = serde_json::json!({"name": name, "image": image, "ports": [port]});
-        Placed {
+        InitialContainer {
             image_id: Some(format!("sha256:{}", "a".repeat(64))),
-            ..Placed::new(serde_json::from_value(spec).unwrap())
+            ..InitialContainer::new(serde_json::from_value(spec).unwrap())
         }
     }
 
     fn host() -> Scenario {
         let id = Some(format!("sha256:{}", "a".repeat(64)));
-        let former = SimImage { names: Vec::new(), id, ..SimImage::new("", Behaviour::unknown()) };
-        Scenario { images: vec![former, SimImage::new("web:live", Behaviour::unknown())], ..Scenario::bare() }
+        let previous = SimImage { names: Vec::new(), id, ..SimImage::new("", Behaviour::unknown()) };
+        Scenario { images: vec![previous, SimImage::new("web:live", Behaviour::unknown())], ..Scenario::bare() }
     }
 
     #[test]

@@ -1,17 +1,17 @@
-//! `load_test` in virtual time: what is answered is looked at once a second. Knows no queue: every request is sent when
-//! it is meant to be, so that a slow app is slow for each request by itself.
+//! `load_test` in virtual time: responses are sampled once a second. There is no queue: every request is sent on time,
+//! so a slow app delays only the request itself.
 //!
-//! Faults: those of an app's answers, from one second to the next: refused, too slow, a wrong status.
+//! Faults: those of an app's responses, sampled each second: refused, too slow, a wrong status.
 
 use super::http::reveal;
 use super::sim_clock::whole_ms;
 use super::sim_host::SimHost;
+use crate::effect::EffectError;
 use crate::effect::load::{LoadReport, LoadTest};
 use crate::effect::traffic::Latency;
-use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
-/// Between two looks.
+/// Time between two samples.
 const SLICE_MS: u64 = 1_000;
 
 impl SimHost {
@@ -21,34 +21,34 @@ impl SimHost {
         if let Some(body) = &asked.body {
             call.vault.reveal(body)?;
         }
-        let (place, path) = self.place(&call.vault.reveal(&asked.url)?)?;
-        let (duration, patience) = (whole_ms(asked.duration.0), whole_ms(asked.timeout.0));
+        let (endpoint, path) = self.endpoint_of(call, &asked.url)?;
+        let (duration, timeout_ms) = (whole_ms(asked.duration.0), whole_ms(asked.timeout.0));
         let mut report = LoadReport { planned, sent: planned, ..LoadReport::default() };
-        // How long requests took, and how many did.
+        // Response times, and how many requests took that long.
         let mut took: Vec<(u64, u64)> = Vec::new();
         let (mut passed, mut done) = (0, 0);
         while passed < duration {
             if call.cancel.is_cancelled() {
-                return Err(EffectError::new(ErrorKind::Cancelled, "cancelled"));
+                return Err(EffectError::cancelled());
             }
             let slice = SLICE_MS.min(duration - passed);
             let until = if passed + slice == duration { planned } else { planned * (passed + slice) / duration };
             let count = until - done;
-            match self.page(&place, &path) {
+            match self.response(&endpoint, &path) {
                 None => report.errors.connect += count,
-                Some(page) if page.takes_ms > patience => {
+                Some(response) if response.takes_ms > timeout_ms => {
                     report.errors.timeout += count;
-                    took.push((patience, count));
+                    took.push((timeout_ms, count));
                 }
-                Some(page) => {
+                Some(response) => {
                     report.answered += count;
-                    report.unexpected += if asked.expects(page.status) { 0 } else { count };
-                    *report.statuses.entry(format!("{}xx", page.status / 100)).or_default() += count;
-                    took.push((page.takes_ms, count));
+                    report.unexpected += if asked.expects(response.status) { 0 } else { count };
+                    *report.statuses.entry(format!("{}xx", response.status / 100)).or_default() += count;
+                    took.push((response.takes_ms, count));
                 }
             }
             (passed, done) = (passed + slice, until);
-            self.pass(slice);
+            self.advance(slice);
         }
         report.statuses.retain(|_, count| *count > 0);
         report.failed = report.errors.sum() + report.unexpected;

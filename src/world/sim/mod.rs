@@ -1,64 +1,53 @@
-//! The simulated world: a host in memory with a virtual clock, in which every primitive can be performed.
+//! The simulated world: a host in memory with a virtual clock that can perform every effect.
 //!
-//! Deterministic: a scenario is plain data, its seed makes the ids, and nothing here reads the real clock, chance,
-//! files, sockets or the environment. Each file is one noun and lists on its first lines the faults that it can
-//! produce. Knows the effects; knows no script, no journal and none of the real worlds.
+//! It is deterministic: a scenario is plain data, its seed generates the ids, and nothing here reads the real clock,
+//! randomness, files, sockets or the environment. `model` holds the state of the host; the other modules perform
+//! effects on it, one module per category. Each lists on its first lines the faults it can produce. Knows effects;
+//! knows no script, no journal and no real world.
 
 mod approval;
-mod behaviour;
 mod compose;
 mod container;
-mod containers;
 mod exec;
 mod faults;
-mod figures;
 mod git;
 mod health;
+mod host;
 mod host_copy;
 mod http;
-mod ids;
-mod image_effects;
-mod images;
-mod lifecycle;
+mod image;
 mod load;
-mod locks;
-mod machine;
-mod networks;
+mod lock;
+mod model;
+mod network;
 mod notify;
-mod objects;
-mod routed;
-mod scenario;
+mod object_storage;
 mod sim_clock;
 mod sim_host;
 mod sim_world;
 mod snapshot;
 mod sqlite;
-mod sqlite_changes;
-mod sqlite_rows;
 mod traffic;
-mod traffic_targets;
-mod visitors;
-mod volume_copies;
-mod volumes;
+mod volume;
 
-pub use approval::Person;
-pub use behaviour::{Behaviour, Page};
-pub use compose::{Project, Service};
-pub use exec::Program;
-pub use git::{Commit, Repo};
 pub use host_copy::copy_host;
-pub use http::Answer;
-pub use images::{Recipe, SimImage};
-pub use locks::Held;
-pub use machine::Machine;
-pub use networks::SimNetwork;
-pub use notify::Outbox;
-pub use objects::{Objects, SimObject};
-pub use scenario::{Heard, Placed, Scenario};
+pub use http::ServedResponse;
+pub use model::approver::SimApprover;
+pub use model::behaviour::{Behaviour, SimResponse};
+pub use model::compose::{SimProject, SimService};
+pub use model::database::{DatabaseRows, SimDatabase};
+pub use model::git::{SimCommit, SimRepo};
+pub use model::image::{SimBuild, SimImage};
+pub use model::lock::SimLock;
+pub use model::machine::SimMachine;
+pub use model::network::SimNetwork;
+pub use model::outbox::Outbox;
+pub use model::program::SimProgram;
+pub use model::route::SimRoute;
+pub use model::scenario::{InitialContainer, RecordedRead, Scenario};
+pub use model::storage::{SimObject, SimStorage};
+pub use model::traffic_probe::{ClientResult, PublicAddress, TrafficInterval};
+pub use model::volume::SimVolume;
 pub use sim_clock::SimClock;
 pub use sim_world::SimWorld;
-pub use snapshot::{Snapshot, Standing};
-pub use sqlite_rows::{Database, Rows};
-pub use traffic::SimRoute;
-pub use visitors::{PublicAddress, Saw, Spell};
-pub use volumes::SimVolume;
+pub use snapshot::{ContainerSnapshot, HostSnapshot};

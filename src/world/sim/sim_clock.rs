@@ -1,7 +1,7 @@
-//! Virtual time: a sleep takes no real time and moves the clock forward. Knows nothing of the host that lives by it.
+//! Virtual time: a sleep takes no real time and advances the clock. Knows nothing of the simulated host.
 //!
-//! A sleep counts from the moment it is polled. Who races an effect against a deadline must poll the effect first
-//! (`biased`): the effect is done at its first poll and the deadline is never reached.
+//! A sleep takes effect when it is polled. Code that races an effect against a deadline must poll the effect first
+//! (`biased`): the effect completes at its first poll, and the deadline is never reached.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -11,8 +11,8 @@ use futures_util::future::BoxFuture;
 
 use crate::world::clock::Clock;
 
-/// The twin of `SystemClock`. Time passes only when somebody waits or works; the time of day can be turned back.
-/// Sleeps of parallel branches follow each other.
+/// The simulated counterpart of `SystemClock`. Time passes only during sleeps and effects; the time of day can be set
+/// back. Sleeps of parallel branches add up.
 #[derive(Debug)]
 pub struct SimClock {
     start_unix_ms: AtomicI64,
@@ -20,34 +20,36 @@ pub struct SimClock {
 }
 
 impl SimClock {
+    /// Returns a clock that starts at this time, in milliseconds since 1970, UTC.
     pub fn starting_at(start_unix_ms: i64) -> Self {
         Self { start_unix_ms: AtomicI64::new(start_unix_ms), elapsed_ms: Arc::default() }
     }
 
-    /// Another clock that shows the same now, and goes on by itself.
+    /// Returns a separate clock that shows the same time.
     pub(super) fn fork(&self) -> Self {
         let fork = Self::starting_at(self.start_unix_ms.load(Ordering::Relaxed));
         fork.advance_to(self.steady_ms());
         fork
     }
 
-    /// Lets time pass at once.
+    /// Advances the clock.
     pub fn advance(&self, duration: Duration) {
         self.elapsed_ms.fetch_add(whole_ms(duration), Ordering::Relaxed);
     }
 
-    /// Turns the time of day back, as somebody does who sets the machine's clock; [`Clock::steady_ms`] goes on.
-    pub fn turn_back(&self, by: Duration) {
+    /// Sets the time of day back, as an operator does who sets the machine's clock. [`Clock::steady_ms`] is not
+    /// affected.
+    pub fn set_clock_back(&self, by: Duration) {
         let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.start_unix_ms.fetch_sub(ms, Ordering::Relaxed);
     }
 
-    /// Moves on to an instant of [`Clock::steady_ms`]; one that has passed changes nothing.
+    /// Advances the clock to a time of [`Clock::steady_ms`]. A past time changes nothing.
     pub(super) fn advance_to(&self, steady_ms: u64) {
         self.elapsed_ms.fetch_max(steady_ms, Ordering::Relaxed);
     }
 
-    /// RFC 3339, UTC, of an instant of [`Clock::steady_ms`].
+    /// Returns a time of [`Clock::steady_ms`] as RFC 3339, UTC.
     pub(super) fn text(&self, steady_ms: u64) -> String {
         jiff::Timestamp::from_millisecond(self.unix_at(steady_ms))
             .map(|instant| instant.to_string())
@@ -59,7 +61,7 @@ impl SimClock {
     }
 }
 
-/// A wait shorter than a millisecond still lets time pass.
+/// Returns the duration in milliseconds, rounded up, so that even the shortest wait advances the clock.
 pub(super) fn whole_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX / 2)
 }

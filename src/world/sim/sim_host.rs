@@ -1,65 +1,65 @@
-//! The simulated host: all its things together, and the passing of time among them. Knows nothing of futures.
+//! The simulated host: its whole state, and the passing of time. Knows nothing of futures.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::approval::Person;
-use super::behaviour::Page;
-use super::compose::Project;
-use super::containers::Containers;
-use super::exec::Program;
-use super::figures::Visits;
-use super::git::Repo;
-use super::ids::Ids;
-use super::images::Images;
-use super::locks::{Epochs, Locks};
-use super::machine::Machine;
-use super::networks::Networks;
-use super::notify::Outbox;
-use super::objects::Objects;
-use super::scenario::{Heard, Scenario};
+use super::model::approver::SimApprover;
+use super::model::behaviour::SimResponse;
+use super::model::compose::SimProject;
+use super::model::containers::Containers;
+use super::model::database::SimDatabase;
+use super::model::git::SimRepo;
+use super::model::ids::Ids;
+use super::model::image::Images;
+use super::model::lock::{Epochs, Locks};
+use super::model::machine::SimMachine;
+use super::model::network::Networks;
+use super::model::outbox::Outbox;
+use super::model::program::SimProgram;
+use super::model::route::Routes;
+use super::model::scenario::{RecordedRead, Scenario};
+use super::model::storage::SimStorage;
+use super::model::traffic_counts::RequestCounts;
+use super::model::traffic_probe::TrafficProbe;
+use super::model::volume::Volumes;
 use super::sim_clock::SimClock;
-use super::sqlite_rows::Database;
-use super::traffic::Routes;
-use super::visitors::Visitors;
-use super::volumes::Volumes;
 use crate::effect::time::{Instant, TimeEffect, TimeOutcome};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
 use crate::world::Call;
 use crate::world::clock::Clock;
 
-/// Everything that is on the host.
+/// The state of the host.
 #[derive(Clone, Debug)]
 pub(super) struct SimHost {
     pub(super) clock: Arc<SimClock>,
     pub(super) ids: Ids,
-    pub(super) machine: Machine,
+    pub(super) machine: SimMachine,
     pub(super) images: Images,
     pub(super) containers: Containers,
     pub(super) volumes: Volumes,
     pub(super) networks: Networks,
-    pub(super) projects: BTreeMap<String, Project>,
-    pub(super) repos: BTreeMap<String, Repo>,
-    pub(super) databases: BTreeMap<String, Database>,
-    pub(super) objects: Objects,
-    pub(super) programs: BTreeMap<String, Program>,
+    pub(super) projects: BTreeMap<String, SimProject>,
+    pub(super) repos: BTreeMap<String, SimRepo>,
+    pub(super) databases: BTreeMap<String, SimDatabase>,
+    pub(super) objects: SimStorage,
+    pub(super) programs: BTreeMap<String, SimProgram>,
     pub(super) outbox: Outbox,
     pub(super) locks: Locks,
     pub(super) epochs: Epochs,
-    pub(super) web: BTreeMap<String, Page>,
-    pub(super) answers: Arc<Vec<Heard>>,
-    pub(super) visitors: Option<Visitors>,
-    /// Whether the host as it was before the last change is kept, for stale answers.
-    pub(super) remembers: bool,
-    pub(super) former: Option<Box<SimHost>>,
+    pub(super) remote_responses: BTreeMap<String, SimResponse>,
+    pub(super) recorded_reads: Arc<Vec<RecordedRead>>,
+    pub(super) traffic_probe: Option<TrafficProbe>,
+    /// Whether the state before the last change is kept, for stale answers.
+    pub(super) keeps_previous: bool,
+    pub(super) previous: Option<Box<SimHost>>,
     pub(super) engine_down_until: Option<u64>,
     pub(super) routes: Routes,
-    pub(super) visitors_per_second: u64,
-    pub(super) visits: BTreeMap<String, Visits>,
-    pub(super) people: Vec<Person>,
-    /// When each question was first asked.
-    pub(super) asked: BTreeMap<String, u64>,
+    pub(super) requests_per_second: u64,
+    pub(super) request_counts: BTreeMap<String, RequestCounts>,
+    pub(super) approvers: Vec<SimApprover>,
+    /// When each approval question was first asked.
+    pub(super) first_asked: BTreeMap<String, u64>,
 }
 
 impl SimHost {
@@ -80,17 +80,17 @@ impl SimHost {
             outbox: scenario.outbox,
             locks: scenario.locks,
             epochs: Epochs::new(),
-            web: scenario.web,
-            answers: Arc::new(scenario.answers),
-            visitors: None,
-            remembers: false,
-            former: None,
+            remote_responses: scenario.remote_responses,
+            recorded_reads: Arc::new(scenario.recorded_reads),
+            traffic_probe: None,
+            keeps_previous: false,
+            previous: None,
             engine_down_until: None,
             routes: scenario.routes,
-            visitors_per_second: scenario.visitors_per_second,
-            visits: BTreeMap::new(),
-            people: scenario.people,
-            asked: BTreeMap::new(),
+            requests_per_second: scenario.requests_per_second,
+            request_counts: BTreeMap::new(),
+            approvers: scenario.approvers,
+            first_asked: BTreeMap::new(),
         };
         for (name, volume) in host.volumes.0.iter_mut().filter(|(_, volume)| volume.content_id.is_empty()) {
             volume.content_id.clone_from(name);
@@ -102,14 +102,14 @@ impl SimHost {
         host.images.registry_down = scenario.registry_down;
         host.images.archives = scenario.archives;
         host.images.builds = scenario.builds;
-        host.images.open = scenario.open;
+        host.images.permissive = scenario.permissive;
         for (name, network) in scenario.networks {
             let id = host.ids.next();
             host.networks.0.insert(name, (id, network));
         }
         for placed in &scenario.containers {
             let mut spec = placed.spec.clone();
-            // The name may belong to another image by now.
+            // The name may refer to another image by now.
             let made_from = placed.image_id.as_ref().filter(|id| host.images.by_id_prefix(id).is_some());
             spec.image.clone_from(made_from.unwrap_or(&placed.spec.image));
             let name = host.create(None, &spec)?;
@@ -125,40 +125,40 @@ impl SimHost {
         Ok(host)
     }
 
-    /// The same host again, with a clock of its own.
+    /// Returns a copy of the host with its own clock.
     pub(super) fn fork(&self) -> Self {
-        let (former, visitors) = (None, None);
-        Self { clock: Arc::new(self.clock.fork()), former, visitors, remembers: false, ..self.clone() }
+        let (previous, traffic_probe) = (None, None);
+        Self { clock: Arc::new(self.clock.fork()), previous, traffic_probe, keeps_previous: false, ..self.clone() }
     }
 
     pub(super) fn now(&self) -> u64 {
         self.clock.steady_ms()
     }
 
-    /// Lets time pass, and everything happen that is due in it.
-    pub(super) fn pass(&mut self, ms: u64) {
+    /// Advances the clock and performs all events due in that time.
+    pub(super) fn advance(&mut self, ms: u64) {
         self.clock.advance(Duration::from_millis(ms));
-        self.settle();
+        self.run_due_events();
     }
 
     pub(super) fn perform(&mut self, call: &Call, effect: &Effect) -> Result<Outcome, EffectError> {
         if call.cancel.is_cancelled() {
-            return Err(EffectError::new(ErrorKind::Cancelled, "cancelled").not_applied());
+            return Err(EffectError::cancelled().not_applied());
         }
-        self.settle();
-        self.engine_answers(effect)?;
-        self.keep_former(effect);
+        self.run_due_events();
+        self.check_engine_is_up(effect)?;
+        self.keep_previous(effect);
         let outcome = match call.fault {
-            None => self.act(call, effect),
-            Some(fault) => self.struck(call, effect, fault),
+            None => self.perform_normally(call, effect),
+            Some(fault) => self.perform_with_fault(call, effect, fault),
         };
-        self.settle();
+        self.run_due_events();
         outcome
     }
 
-    /// Performs an effect with which nothing else goes wrong than what the host itself brings about.
-    pub(super) fn act(&mut self, call: &Call, effect: &Effect) -> Result<Outcome, EffectError> {
-        if let Some(answer) = self.heard(effect) {
+    /// Performs an effect without an injected fault.
+    pub(super) fn perform_normally(&mut self, call: &Call, effect: &Effect) -> Result<Outcome, EffectError> {
+        if let Some(answer) = self.recorded_outcome(effect) {
             return answer;
         }
         match effect {
@@ -175,21 +175,25 @@ impl SimHost {
             Effect::Object(effect) => self.object(call, effect).map(Outcome::Object),
             Effect::Notify(effect) => self.notify(call, effect).map(Outcome::Notify),
             Effect::Exec(effect) => self.exec(call, effect).map(Outcome::Exec),
-            Effect::Host(effect) => self.ask_machine(call, effect).map(Outcome::Host),
+            Effect::Host(effect) => self.host(call, effect).map(Outcome::Host),
             Effect::Time(effect) => Ok(Outcome::Time(self.time(effect))),
             Effect::Lock(effect) => self.lock(call, effect).map(Outcome::Lock),
             Effect::Traffic(effect) => self.traffic(call, effect).map(Outcome::Traffic),
         }
     }
 
-    /// What a real host answered to the same read.
-    fn heard(&self, effect: &Effect) -> Option<Result<Outcome, EffectError>> {
-        if self.answers.is_empty() {
+    /// Returns the recorded answer of a real host to the same read.
+    fn recorded_outcome(&self, effect: &Effect) -> Option<Result<Outcome, EffectError>> {
+        if self.recorded_reads.is_empty() {
             return None;
         }
         let args = effect.args();
-        let found = self.answers.iter().find(|heard| heard.kind == effect.kind() && heard.args == args)?;
-        let unreadable = |error| EffectError::new(ErrorKind::Internal, format!("an answer cannot be read: {error}"));
+        let found = self
+            .recorded_reads
+            .iter()
+            .find(|recorded_outcome| recorded_outcome.kind == effect.kind() && recorded_outcome.args == args)?;
+        let unreadable =
+            |error| EffectError::new(ErrorKind::Internal, format!("cannot decode a recorded answer: {error}"));
         Some(Outcome::decode(effect.kind(), found.outcome.clone()).map_err(unreadable))
     }
 

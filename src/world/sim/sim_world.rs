@@ -1,25 +1,25 @@
-//! The simulated twin of the real worlds. Performs every effect at once, in virtual time; touches nothing outside.
+//! The simulated world. Performs every effect immediately, in virtual time, and touches nothing outside.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::behaviour::Page;
-use super::http::Answer;
-use super::scenario::Scenario;
+use super::http::ServedResponse;
+use super::model::behaviour::SimResponse;
+use super::model::database::DatabaseRows;
+use super::model::scenario::Scenario;
+use super::model::traffic_probe::{PublicAddress, TrafficInterval, TrafficProbe};
 use super::sim_clock::SimClock;
 use super::sim_host::SimHost;
-use super::snapshot::Snapshot;
-use super::sqlite_rows::Rows;
-use super::visitors::{PublicAddress, Spell, Visitors};
+use super::snapshot::HostSnapshot;
 use crate::base::run_id::RunId;
 use crate::effect::notify::Notify;
 use crate::effect::{Effect, EffectError, Outcome};
 use crate::world::clock::Clock;
 use crate::world::{Call, World};
 
-/// A simulated host. Effects of parallel branches are performed one after the other, in the order they come.
+/// A simulated host. Effects of parallel branches are performed one after the other, in the order they arrive.
 #[derive(Debug)]
 pub struct SimWorld {
     clock: Arc<SimClock>,
@@ -27,10 +27,11 @@ pub struct SimWorld {
 }
 
 impl SimWorld {
-    /// The host as the scenario describes it.
+    /// Creates the host that the scenario describes.
     ///
     /// # Errors
-    /// When a container of the scenario cannot be placed: its image is missing, its name or port is taken.
+    /// Returns an error if a container of the scenario cannot be created: its image is missing, or its name or port is
+    /// taken.
     pub fn new(scenario: Scenario) -> Result<Self, EffectError> {
         let host = SimHost::new(scenario)?;
         Ok(Self { clock: Arc::clone(&host.clock), host: Mutex::new(host) })
@@ -38,85 +39,85 @@ impl SimWorld {
 
     fn host(&self) -> MutexGuard<'_, SimHost> {
         let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
-        host.settle();
+        host.run_due_events();
         host
     }
 
-    /// Who would answer a visitor's request on this port of the host right now; none when it would be refused.
-    pub fn answer(&self, port: u16) -> Option<Answer> {
-        self.host().answer(port, "/")
+    /// Returns the response that a request to this host port would get now, or `None` if it would be refused.
+    pub fn response_on_port(&self, port: u16) -> Option<ServedResponse> {
+        self.host().response_on_port(port, "/")
     }
 
-    /// The same on another path.
-    pub fn answer_on(&self, port: u16, path: &str) -> Option<Answer> {
-        self.host().answer(port, path)
+    /// Like [`Self::response_on_port`], for another path.
+    pub fn response_on_path(&self, port: u16, path: &str) -> Option<ServedResponse> {
+        self.host().response_on_port(port, path)
     }
 
-    /// From now on visitors come to this address, at every instant.
-    pub fn receive_visitors(&self, address: PublicAddress) {
+    /// Sends client traffic to this address from now on, at every instant.
+    pub fn probe_public_address(&self, address: PublicAddress) {
         let mut host = self.host();
         let now = host.now();
-        host.visitors = Some(Visitors::arriving(address, now));
+        host.traffic_probe = Some(TrafficProbe::starting_at(address, now));
     }
 
-    /// What they saw until now, oldest first.
-    pub fn spells(&self) -> Vec<Spell> {
-        self.host().visitors.as_ref().map(|visitors| visitors.spells.clone()).unwrap_or_default()
+    /// Returns what clients have got so far, oldest first.
+    pub fn traffic_intervals(&self) -> Vec<TrafficInterval> {
+        self.host().traffic_probe.as_ref().map(|probe| probe.intervals.clone()).unwrap_or_default()
     }
 
-    /// The instants of `steady_ms` at which a container was killed that was answering them, and which it was.
-    pub fn cut_off(&self) -> Vec<(u64, String)> {
-        self.host().visitors.as_ref().map(|visitors| visitors.cut_off.clone()).unwrap_or_default()
+    /// Returns when containers with client requests in flight were killed, as `steady_ms`, and their names.
+    pub fn cut_off_requests(&self) -> Vec<(u64, String)> {
+        self.host().traffic_probe.as_ref().map(|probe| probe.cut_off.clone()).unwrap_or_default()
     }
 
-    /// The first instant at which requests went to a target that answered none, and which it was.
-    pub fn misdirected(&self) -> Option<(u64, String)> {
-        self.host().visitors.as_ref().and_then(|visitors| visitors.misdirected.clone())
+    /// Returns when client requests first went to a target that did not answer, as `steady_ms`, and its name.
+    pub fn first_dead_target(&self) -> Option<(u64, String)> {
+        self.host().traffic_probe.as_ref().and_then(|probe| probe.first_dead_target.clone())
     }
 
-    /// From now on the host as it was before its last change is kept, so that answers can be stale.
-    pub fn remember(&self) {
-        self.host().remembers = true;
+    /// Keeps the state before the last change from now on, so that answers can be stale.
+    pub fn keep_previous_state(&self) {
+        self.host().keeps_previous = true;
     }
 
-    /// Rows of every database in volumes and outside, by place and table.
-    pub fn rows(&self) -> Rows {
-        self.host().rows()
+    /// Returns the rows of all databases, by database and table.
+    pub fn database_rows(&self) -> DatabaseRows {
+        self.host().database_rows()
     }
 
-    /// The state of the whole host, to compare with another instant's.
-    pub fn snapshot(&self) -> Snapshot {
+    /// Returns the state of the whole host, for comparison with a later one.
+    pub fn snapshot(&self) -> HostSnapshot {
         self.host().snapshot()
     }
 
-    /// The notifications that arrived, oldest first.
-    pub fn sent(&self) -> Vec<Notify> {
+    /// Returns the notifications that were delivered, oldest first.
+    pub fn notifications(&self) -> Vec<Notify> {
         self.host().outbox.sent.clone()
     }
 
-    /// Takes a compose file in, as a real `compose_config` tells it.
-    pub fn learn_project(&self, file: &str, config: &serde_json::Value) {
-        self.host().learn_project(file, config);
+    /// Adds a compose project, given as a real `compose_config` returns it.
+    pub fn add_compose_project(&self, file: &str, config: &serde_json::Value) {
+        self.host().add_compose_project(file, config);
     }
 
-    /// Whether somebody would answer a request to this URL.
-    pub fn answers(&self, url: &str) -> bool {
+    /// Returns whether a request to this URL would get a response.
+    pub fn is_reachable(&self, url: &str) -> bool {
         let host = self.host();
-        host.place(url).is_ok_and(|(place, path)| host.page(&place, &path).is_some())
+        host.parse_url(url, &url.into()).is_ok_and(|(endpoint, path)| host.response(&endpoint, &path).is_some())
     }
 
-    /// Has a URL at which nobody answered be answered like this.
-    pub fn learn_page(&self, url: &str, page: Page) {
-        self.host().learn_page(url, page);
+    /// Adds a response for a URL that had none.
+    pub fn add_response(&self, url: &str, response: SimResponse) {
+        self.host().add_response(url, response);
     }
 
-    /// Turns the host's time of day back.
-    pub fn turn_back(&self, by: Duration) {
-        self.clock.turn_back(by);
+    /// Sets the host's time of day back.
+    pub fn set_clock_back(&self, by: Duration) {
+        self.clock.set_clock_back(by);
     }
 
-    /// Marks a run as killed: its locks can be taken over.
-    pub fn bury(&self, run: &RunId) {
+    /// Marks a run as killed, so that its locks can be taken over.
+    pub fn mark_run_dead(&self, run: &RunId) {
         self.host().locks.values_mut().filter(|held| held.run == *run).for_each(|held| held.dead = true);
     }
 }

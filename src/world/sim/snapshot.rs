@@ -1,18 +1,20 @@
-//! What is on the simulated host at an instant, less what no undo can bring back: times, the log of what was sent.
-//! For the question "was everything taken back?". Knows nothing of how it came about.
+//! The state of the simulated host at one instant, without what no rollback can restore: times and sent notifications.
+//! Answers whether a rollback restored everything.
 
 use std::collections::BTreeMap;
 
+use super::model::volume::SimVolume;
 use super::sim_host::SimHost;
-use super::volumes::SimVolume;
 use crate::effect::container::ContainerState;
 
-/// The state of the whole host. Two are equal when nobody could tell them apart but by the clock.
+/// The state of the whole host. Two snapshots are equal when the hosts differ only in their clocks.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Snapshot {
-    pub containers: BTreeMap<String, Standing>,
+pub struct HostSnapshot {
+    /// Name to container.
+    pub containers: BTreeMap<String, ContainerSnapshot>,
     /// Full name to image id.
     pub images: BTreeMap<String, String>,
+    /// Name to volume.
     pub volumes: BTreeMap<String, SimVolume>,
     /// Name to labels.
     pub networks: BTreeMap<String, BTreeMap<String, String>>,
@@ -24,23 +26,30 @@ pub struct Snapshot {
     pub locks: BTreeMap<String, String>,
 }
 
-/// One container.
+/// The state of one container.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
+pub struct ContainerSnapshot {
+    /// The container's id.
     pub id: String,
+    /// The id of its image.
     pub image_id: String,
+    /// The state it is in.
     pub state: ContainerState,
+    /// The exit code; `None` while it is running.
     pub exit_code: Option<i64>,
+    /// Published host ports.
     pub ports: Vec<u16>,
+    /// Network to aliases.
     pub networks: BTreeMap<String, Vec<String>>,
+    /// Labels, those of deployer included.
     pub labels: BTreeMap<String, String>,
 }
 
 impl SimHost {
-    pub(super) fn snapshot(&mut self) -> Snapshot {
-        self.settle();
+    pub(super) fn snapshot(&mut self) -> HostSnapshot {
+        self.run_due_events();
         let containers = self.containers.all().map(|container| {
-            let standing = Standing {
+            let standing = ContainerSnapshot {
                 id: container.id.clone(),
                 image_id: container.image_id.clone(),
                 state: container.state,
@@ -51,8 +60,8 @@ impl SimHost {
             };
             (container.name().to_owned(), standing)
         });
-        let head = |repo: &super::git::Repo| repo.commits.get(repo.head).map(|commit| commit.id.clone());
-        Snapshot {
+        let head = |repo: &super::model::git::SimRepo| repo.commits.get(repo.head).map(|commit| commit.id.clone());
+        HostSnapshot {
             containers: containers.collect(),
             images: self.images.names().clone(),
             volumes: self.volumes.0.clone(),

@@ -1,4 +1,4 @@
-"""Logo Detection API: finds the names of known brands in a text; the app that `safe_deploy.rhai` was written for.
+"""Logo Detection API: finds the names of known brands in a text; an example app for `safe_deploy.rhai`.
 
 Needs nothing but Python's standard library. Settings: PORT (default 8000), APP_VERSION, LOG_LEVEL,
 MAX_CONCURRENT_DETECTIONS (default 4), CONFIG (a JSON file with the same two in lower case, which the environment
@@ -63,7 +63,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, Handler)
 
     def server_bind(self):
-        # The standard one asks the name service for the machine's own name, which can take seconds.
+        # The standard implementation looks up the machine's own name, which can take seconds.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]
 
@@ -81,12 +81,12 @@ class Server(ThreadingHTTPServer):
                 self.changed.notify_all()
 
     def idle(self, seconds):
-        """Waits until no request is running; says whether that came about."""
+        """Waits until no request is running; returns whether that happened in time."""
         with self.changed:
             return self.changed.wait_for(lambda: self.running == 0, seconds)
 
     def drain(self):
-        """Stops listening when no request is running any more, or after DRAIN_SECONDS."""
+        """Stops listening once no request is running, or after DRAIN_SECONDS."""
         shutting_down.wait()
         log("received shutdown signal, starting graceful shutdown")
         log("shutdown complete" if self.idle(DRAIN_SECONDS) else "requests still running, giving up on them")
@@ -135,7 +135,7 @@ def main():
     threading.Thread(target=server.drain, daemon=True).start()
     log(f"listening on port {PORT}")
     server.serve_forever(poll_interval=0.05)
-    # Whoever came in between the last request and the end is served too.
+    # Serves requests that arrived after the last check.
     server.idle(1)
     server.server_close()
 

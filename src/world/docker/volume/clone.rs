@@ -1,49 +1,48 @@
-//! Making a copy of a volume: whole, or not there. Knows nothing of how the bytes travel.
+//! Copies a volume completely or not at all. Knows nothing of how the bytes are transferred.
 //!
-//! The work is a task of its own: whoever asked may give up at any time, and the half copy is still taken away and the
-//! halted containers still go on. After a crash the mark tells what to take away.
+//! The work is a task of its own. When the caller gives up, the task still removes the partial copy and unpauses the
+//! containers. After a crash, the marker volume tells what to clean up.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::hold::Hold;
-use super::mark::Mark;
-use super::users::{User, written};
+use super::Volumes;
+use super::unfinished::UnfinishedCopy;
+use super::users::{VolumeUser, names_of};
+use super::volume_lock::VolumeLock;
 use crate::base::duration_text::DurationText;
 use crate::base::labels;
-use crate::effect::volume::{CloneVolume, Content, Copied, CopyWay, WhileWritten};
-use crate::effect::{EffectError, ErrorKind};
+use crate::effect::volume::{CloneVolume, Content, Copied, CopyMethod, WhileWritten};
+use crate::effect::volume::{
+    check_copy_names, copy_cancelled, copy_timed_out, volume_exists, volume_has_writers, volume_not_found,
+};
+use crate::effect::{Applied, EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::clock::Clock;
-use crate::world::docker::{DockerEngine, names};
+use crate::world::docker::names;
 
-/// What is to be copied, whoever asks for it.
+/// What to copy, for a clone, a snapshot or a restore.
 #[derive(Clone, Debug)]
 pub(super) struct CopyPlan {
     pub from: String,
     pub to: String,
     pub while_written: WhileWritten,
-    pub way: CopyWay,
+    pub way: CopyMethod,
     pub verify: bool,
     pub labels: BTreeMap<String, String>,
 }
 
 impl CopyPlan {
     fn labels(&self, call: &Call) -> HashMap<String, String> {
-        let own = call.labels().map(|(key, value)| (key.to_owned(), value));
-        let of = [(labels::COPY_OF.to_owned(), self.from.clone())];
-        self.labels.clone().into_iter().chain(own).chain(of).collect()
+        let call_labels = call.labels().map(|(key, value)| (key.to_owned(), value));
+        let copy_of = [(labels::COPY_OF.to_owned(), self.from.clone())];
+        self.labels.clone().into_iter().chain(call_labels).chain(copy_of).collect()
     }
 }
 
-impl DockerEngine {
-    pub(super) async fn clone_volume(
-        self: &Arc<Self>,
-        call: &Call,
-        request: &CloneVolume,
-    ) -> Result<Copied, EffectError> {
+impl Volumes {
+    pub(super) async fn clone_volume(&self, call: &Call, request: &CloneVolume) -> Result<Copied, EffectError> {
         let mut labels = request.labels.clone();
         labels.extend(request.service.iter().map(|service| (labels::SERVICE.to_owned(), service.clone())));
         let plan = CopyPlan {
@@ -54,141 +53,131 @@ impl DockerEngine {
             verify: request.verify,
             labels,
         };
-        let content = self.make_copy(call, plan, request.timeout).await?;
+        let content = self.copy(call, plan, request.timeout).await?;
         Ok(Copied { name: request.to.clone(), of: request.volume.clone(), content })
     }
 
-    /// Makes the copy in a task of its own, and nothing of it stays when it fails.
-    pub(super) async fn make_copy(
-        self: &Arc<Self>,
+    /// Copies the volume in a task of its own. Nothing of the copy remains when it fails.
+    pub(super) async fn copy(
+        &self,
         call: &Call,
         plan: CopyPlan,
         timeout: DurationText,
     ) -> Result<Content, EffectError> {
-        names::plain("volume", &plan.from)?;
-        names::plain("volume", &plan.to)?;
-        if plan.from == plan.to {
-            let message = format!("volume `{}` cannot be copied into itself", plan.from);
-            return Err(EffectError::new(ErrorKind::Invalid, message).not_applied());
-        }
-        let engine = self.clone();
-        self.in_task(call, timeout, move |call, stop| async move {
-            let hold = engine.hold_volume(&call, &plan.to).await?;
-            let made = engine.copy_held(&call, &plan, &hold, &stop).await;
-            let released = hold.release().await;
-            made.and_then(|content| released.map(|()| content))
+        names::validate("volume", &plan.from)?;
+        names::validate("volume", &plan.to)?;
+        check_copy_names(&plan.from, &plan.to)?;
+        let volumes = self.clone();
+        self.run_in_task(call, timeout, move |call, stop| async move {
+            let lock = volumes.lock(&call, &plan.to).await?;
+            let copied = volumes.copy_locked(&call, &plan, &lock, &stop).await;
+            let released = lock.release().await;
+            copied.and_then(|content| released.map(|()| content))
         })
         .await
     }
 
-    /// Work that is told to stop when nobody waits for it any more, when its time is over or when the run is
-    /// cancelled, and that ends by itself then.
-    pub(super) async fn in_task<T: Send + 'static, F: Future<Output = Result<T, EffectError>> + Send + 'static>(
-        self: &Arc<Self>,
+    /// Runs `work` in a task of its own. `work` must end when its token fires: when the caller is dropped, when the
+    /// timeout has passed or when the run is cancelled.
+    pub(super) async fn run_in_task<T: Send + 'static, F: Future<Output = Result<T, EffectError>> + Send + 'static>(
+        &self,
         call: &Call,
         timeout: DurationText,
         work: impl FnOnce(Call, CancellationToken) -> F,
     ) -> Result<T, EffectError> {
         let stop = CancellationToken::new();
-        let _given_up = stop.clone().drop_guard();
+        let _stop_on_drop = stop.clone().drop_guard();
         let mut task = tokio::spawn(work(call.clone(), stop.clone()));
-        let late = tokio::select! {
-            done = &mut task => return joined(done),
-            () = call.cancel.cancelled() => EffectError::new(ErrorKind::Cancelled, "the copying was cancelled"),
-            () = self.clock.sleep(timeout.0) => {
-                EffectError::new(ErrorKind::Timeout, format!("the copying did not end within {timeout}"))
-                    .hint("give it more time with the option `timeout`")
-            }
+        let reason = tokio::select! {
+            done = &mut task => return flatten_join(done),
+            () = call.cancel.cancelled() => copy_cancelled(),
+            () = self.client.clock.sleep(timeout.0) => copy_timed_out(timeout),
         };
         stop.cancel();
-        match joined(task.await) {
-            // It was done just then.
+        match flatten_join(task.await) {
+            // It finished at the last moment.
             Ok(done) => Ok(done),
-            Err(error) if error.kind == ErrorKind::Cancelled => Err(EffectError { applied: error.applied, ..late }),
+            Err(error) if error.kind == ErrorKind::Cancelled => Err(EffectError { applied: error.applied, ..reason }),
             Err(error) => Err(error),
         }
     }
 
-    async fn copy_held(
-        self: &Arc<Self>,
+    async fn copy_locked(
+        &self,
         call: &Call,
         plan: &CopyPlan,
-        hold: &Hold,
+        lock: &VolumeLock,
         stop: &CancellationToken,
     ) -> Result<Content, EffectError> {
-        let Some(source) = self.volume_named(&plan.from).await? else {
-            return Err(super::missing_volume(&plan.from));
+        let Some(source) = self.api.find(&plan.from).await? else {
+            return Err(volume_not_found(&plan.from));
         };
-        self.expect_whole(&plan.from).await?;
-        match (self.volume_named(&plan.to).await?, self.mark_of(&plan.to).await?) {
-            (_, Some(Mark { kept: Some(_), .. })) => self.expect_whole(&plan.to).await?,
-            // Of a run that was killed: made anew.
-            (_, Some(mark)) => self.clear_copy(&mark).await?,
-            (Some(there), None) if there.labels.get(labels::EFFECT) == Some(&call.effect_id()) => {
-                return self.content_of(&there, hold);
+        self.expect_complete(&plan.from).await?;
+        match (self.api.find(&plan.to).await?, self.unfinished_copy(&plan.to).await?) {
+            (_, Some(UnfinishedCopy { kept: Some(_), .. })) => self.expect_complete(&plan.to).await?,
+            // Left by a run that was killed: copy again.
+            (_, Some(unfinished)) => self.remove_unfinished(&unfinished).await?,
+            (Some(existing), None) if existing.labels.get(labels::EFFECT) == Some(&call.effect_id()) => {
+                return self.content_of(&existing, lock);
             }
-            (Some(_), None) => return Err(taken(&plan.to)),
+            (Some(_), None) => return Err(volume_exists(&plan.to)),
             (None, None) => {}
         }
         let writers = self.writers(&plan.from).await?;
         let paused: Vec<String> = match plan.while_written {
             WhileWritten::Pause => writers.iter().map(|user| user.id.clone()).collect(),
-            WhileWritten::Refuse if !writers.is_empty() => return Err(written(&plan.from, &writers)),
+            WhileWritten::Refuse if !writers.is_empty() => {
+                return Err(volume_has_writers(&plan.from, &names_of(&writers)));
+            }
             WhileWritten::Refuse | WhileWritten::Allow => Vec::new(),
         };
         if stop.is_cancelled() {
-            return Err(EffectError::new(ErrorKind::Cancelled, "the copying was stopped").not_applied());
+            return Err(EffectError::new(ErrorKind::Cancelled, "the copy was stopped").not_applied());
         }
         let (of, to) = (plan.from.clone(), plan.to.clone());
-        let mark = Mark { of, to, run: call.run.to_string(), paused, kept: None };
-        let made = async {
-            self.set_mark(call, &mark).await?;
-            if !mark.paused.is_empty() {
+        let unfinished = UnfinishedCopy { of, to, run: call.run.to_string(), paused, kept: None };
+        let copy = async {
+            self.mark_unfinished(call, &unfinished).await?;
+            if !unfinished.paused.is_empty() {
                 self.pause(&writers).await?;
             }
-            let target = self.make_volume(&plan.to, plan.labels(call)).await?;
-            let content = self.fill(call, &source, &target.mountpoint, plan, hold, stop).await;
-            // As soon as it can be, whatever came of it.
-            self.unpause(&mark.paused).await?;
+            let target = self.api.create(&plan.to, plan.labels(call)).await?;
+            let content = self.fill_volume(call, &source, &target.mountpoint, plan, lock, stop).await;
+            // As early as possible, even when the copy failed.
+            self.unpause(&unfinished.paused).await?;
             let content = content?;
             if plan.while_written != WhileWritten::Allow {
-                let late: Vec<User> = self
+                let new_writers: Vec<VolumeUser> = self
                     .writers(&plan.from)
                     .await?
                     .into_iter()
-                    .filter(|user| !mark.paused.contains(&user.id))
+                    .filter(|user| !unfinished.paused.contains(&user.id))
                     .collect();
-                if !late.is_empty() {
-                    return Err(written(&plan.from, &late));
+                if !new_writers.is_empty() {
+                    return Err(volume_has_writers(&plan.from, &names_of(&new_writers)));
                 }
             }
             self.remove_copy_containers(&plan.to).await?;
-            self.drop_mark(&plan.to).await?;
+            self.mark_finished(&plan.to).await?;
             Ok(content)
         };
-        match made.await {
+        match copy.await {
             Ok(content) => Ok(content),
-            Err(error) => match self.clear_copy(&mark).await {
+            Err(error) => match self.remove_unfinished(&unfinished).await {
                 Ok(()) => Err(error.not_applied()),
-                Err(left) => {
-                    tracing::warn!(volume = %plan.to, error = %left, "a half copy is left behind");
-                    Err(EffectError { applied: crate::effect::Applied::Unknown, ..error })
+                Err(cleanup) => {
+                    tracing::warn!(volume = %plan.to, error = %cleanup, "a partial copy could not be removed");
+                    Err(EffectError { applied: Applied::Unknown, ..error })
                 }
             },
         }
     }
 
-    async fn writers(&self, volume: &str) -> Result<Vec<User>, EffectError> {
-        Ok(self.users_of(volume).await?.into_iter().filter(|user| user.writes).collect())
+    async fn writers(&self, volume: &str) -> Result<Vec<VolumeUser>, EffectError> {
+        Ok(self.users(volume).await?.into_iter().filter(|user| user.is_writer).collect())
     }
 }
 
-fn joined<T>(ended: Result<Result<T, EffectError>, tokio::task::JoinError>) -> Result<T, EffectError> {
-    ended.unwrap_or_else(|why| Err(EffectError::new(ErrorKind::Internal, format!("the copying broke off: {why}"))))
-}
-
-fn taken(volume: &str) -> EffectError {
-    EffectError::new(ErrorKind::NameTaken, format!("there is a volume `{volume}` already"))
-        .hint(format!("choose another name, or remove it: docker volume rm {volume}"))
-        .not_applied()
+fn flatten_join<T>(joined: Result<Result<T, EffectError>, tokio::task::JoinError>) -> Result<T, EffectError> {
+    joined.unwrap_or_else(|why| Err(EffectError::new(ErrorKind::Internal, format!("the copy failed: {why}"))))
 }

@@ -1,77 +1,66 @@
-//! `volume_swap`: two volumes exchange their folders, in one step of the file system.
+//! Swaps two volumes: exchanges their folders in one step of the file system.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use bollard::models::Volume as EngineVolume;
 
-use super::fill::has_folder;
+use super::Volumes;
+use super::copy_files::has_folder;
+use crate::effect::volume::volume_not_found;
 use crate::effect::volume::{SwapVolumes, Swapped};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
-use crate::world::docker::{DockerEngine, names};
-use crate::world::replica::{content_id, exchange};
+use crate::world::docker::names;
+use crate::world::folder_copy::{content_id, exchange_folders};
 
-impl DockerEngine {
-    pub(super) async fn swap_volumes(
-        self: &Arc<Self>,
-        call: &Call,
-        request: &SwapVolumes,
-    ) -> Result<Swapped, EffectError> {
-        names::plain("volume", &request.volume)?;
-        names::plain("volume", &request.other)?;
-        if request.volume == request.other {
-            let message = format!("volume `{}` cannot be exchanged with itself", request.volume);
-            return Err(EffectError::new(ErrorKind::Invalid, message).not_applied());
-        }
-        // Always in the same order, so that two who exchange the same volumes do not wait for each other.
+impl Volumes {
+    pub(super) async fn swap(&self, call: &Call, request: &SwapVolumes) -> Result<Swapped, EffectError> {
+        names::validate("volume", &request.volume)?;
+        names::validate("volume", &request.other)?;
+        request.validate()?;
+        // Always lock in the same order, so that two concurrent swaps cannot deadlock.
         let (first, second) = match request.volume < request.other {
             true => (&request.volume, &request.other),
             false => (&request.other, &request.volume),
         };
-        let held = self.hold_volume(call, first).await?;
-        let swapped = match self.hold_volume(call, second).await {
-            Ok(other) => {
-                let swapped = self.swap_held(request, held.sees_files && other.sees_files).await;
-                let released = other.release().await;
+        let first_lock = self.lock(call, first).await?;
+        let swapped = match self.lock(call, second).await {
+            Ok(second_lock) => {
+                let swapped = self.swap_locked(request, first_lock.sees_files && second_lock.sees_files).await;
+                let released = second_lock.release().await;
                 swapped.and_then(|swapped| released.map(|()| swapped))
             }
             Err(error) => Err(error),
         };
-        let released = held.release().await;
+        let released = first_lock.release().await;
         swapped.and_then(|swapped| released.map(|()| swapped))
     }
 
-    async fn swap_held(&self, request: &SwapVolumes, sees_files: bool) -> Result<Swapped, EffectError> {
-        let (one, other) = (self.swappable(&request.volume).await?, self.swappable(&request.other).await?);
-        let folders = (Path::new(&one.mountpoint), Path::new(&other.mountpoint));
+    async fn swap_locked(&self, request: &SwapVolumes, sees_files: bool) -> Result<Swapped, EffectError> {
+        let (volume, other) = (self.swappable(&request.volume).await?, self.swappable(&request.other).await?);
+        let folders = (Path::new(&volume.mountpoint), Path::new(&other.mountpoint));
         let ids = (content_id(folders.0), content_id(folders.1));
-        if !sees_files || !has_folder(&one) || !has_folder(&other) || ids.0.is_none() || ids.1.is_none() {
+        if !sees_files || !has_folder(&volume) || !has_folder(&other) || ids.0.is_none() || ids.1.is_none() {
             let message = format!(
-                "the folders of volumes `{}` and `{}` cannot be reached from here, and the engine cannot exchange them",
+                "the folders of volumes `{}` and `{}` are not reachable from this machine, and the engine cannot exchange them",
                 request.volume, request.other
             );
             return Err(EffectError::new(ErrorKind::Unsupported, message)
-                .hint("run deployer as root on the engine's machine; or copy with `volume_restore`")
+                .hint("run deployer as root on the engine's machine, or copy with `volume_restore`")
                 .not_applied());
         }
-        match &request.back_to {
-            Some(_) if ids.0 == request.back_to => return Ok(Swapped { swapped: false }),
-            Some(_) if ids.1 != request.back_to => {
-                let message = format!("what volume `{}` held is in neither of the two", request.volume);
-                return Err(EffectError::new(ErrorKind::Conflict, message).not_applied());
-            }
-            _ => {}
+        if !request.is_needed(ids.0.as_deref(), ids.1.as_deref())? {
+            return Ok(Swapped { swapped: false });
         }
         self.expect_unused(&request.volume).await?;
         self.expect_unused(&request.other).await?;
-        exchange(folders.0, folders.1)?;
+        exchange_folders(folders.0, folders.1)?;
         Ok(Swapped { swapped: true })
     }
 
     async fn swappable(&self, volume: &str) -> Result<EngineVolume, EffectError> {
-        let found = self.volume_named(volume).await?.ok_or_else(|| super::missing_volume(volume))?;
-        self.expect_whole(volume).await?;
+        let found = self.api.find(volume).await?.ok_or_else(|| volume_not_found(volume))?;
+        self.expect_complete(volume).await?;
         Ok(found)
     }
 }

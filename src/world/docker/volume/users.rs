@@ -1,42 +1,43 @@
-//! The containers that use a volume: who they are, who writes, and halting them.
+//! Finds the containers that use a volume and those that can write to it, and pauses them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bollard::models::{ContainerState, ContainerSummary, ContainerSummaryStateEnum as State, MountPoint};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 
-use super::ROLE_OF_COPIES;
+use super::{COPY_ROLE, Volumes};
 use crate::base::labels;
-use crate::effect::{EffectError, ErrorKind};
+use crate::effect::EffectError;
+use crate::effect::volume::{volume_in_use, volume_in_use_by_running};
 use crate::world::clock::Clock;
-use crate::world::docker::DockerEngine;
-use crate::world::docker::error::{About, ask, found};
+use crate::world::docker::error::{Subject, await_reply, none_if_missing};
 
-/// Between tries to halt a container: the kernel gives up on processes that are just starting others.
-const FREEZE_PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+/// The pauses between attempts to pause a container: the kernel gives up on processes that are just starting others.
+const PAUSE_RETRY_DELAYS: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
-/// One container that mounts a volume.
+/// A container that mounts a volume.
 #[derive(Clone, Debug)]
-pub(super) struct User {
+pub(super) struct VolumeUser {
     pub id: String,
     pub name: String,
-    /// It has processes, which may be halted.
-    pub lives: bool,
-    /// It has processes that can write to the volume now.
-    pub writes: bool,
+    /// Whether it has processes, running or paused.
+    pub is_alive: bool,
+    /// Whether it has running processes that can write to the volume.
+    pub is_writer: bool,
 }
 
-impl DockerEngine {
-    /// Everybody who mounts the volume, by name or by its folder; copies that are under way aside.
-    pub(super) async fn users_of(&self, volume: &str) -> Result<Vec<User>, EffectError> {
-        let folder = self.volume_named(volume).await?.map(|volume| volume.mountpoint).unwrap_or_default();
+impl Volumes {
+    /// Lists the containers that mount the volume, by its name or its folder, except those that serve a copy.
+    pub(super) async fn users(&self, volume: &str) -> Result<Vec<VolumeUser>, EffectError> {
+        let folder = self.api.find(volume).await?.map(|volume| volume.mountpoint).unwrap_or_default();
         let options = ListContainersOptionsBuilder::new().all(true).build();
-        let all = ask(About::Engine, self.docker.list_containers(Some(options))).await?;
-        let is_ours = |container: &ContainerSummary| {
-            container.labels.as_ref().and_then(|labels| labels.get(labels::ROLE)).is_some_and(|r| r == ROLE_OF_COPIES)
+        let all = await_reply(Subject::Engine, self.client.docker.list_containers(Some(options))).await?;
+        let serves_copy = |container: &ContainerSummary| {
+            container.labels.as_ref().and_then(|labels| labels.get(labels::ROLE)).is_some_and(|r| r == COPY_ROLE)
         };
         let is_mount = |mount: &MountPoint| {
-            let below = |source: &String| !folder.is_empty() && source.starts_with(folder.as_str());
+            let below = |source: &String| !folder.is_empty() && Path::new(source).starts_with(&folder);
             mount.name.as_deref() == Some(volume) || mount.source.as_ref().is_some_and(below)
         };
         let user = |container: ContainerSummary| {
@@ -45,49 +46,51 @@ impl DockerEngine {
                 return None;
             }
             let can_write = mounts.iter().any(|mount| mount.rw != Some(false));
-            let moves = matches!(container.state, Some(State::RUNNING | State::RESTARTING | State::STOPPING));
+            let is_running = matches!(container.state, Some(State::RUNNING | State::RESTARTING | State::STOPPING));
             let name = container.names.iter().flatten().next().map(|name| name.trim_start_matches('/').to_owned());
             let id = container.id.clone().unwrap_or_default();
-            Some(User {
+            Some(VolumeUser {
                 name: name.unwrap_or_else(|| id.clone()),
                 id,
-                lives: moves || container.state == Some(State::PAUSED),
-                writes: moves && can_write,
+                is_alive: is_running || container.state == Some(State::PAUSED),
+                is_writer: is_running && can_write,
             })
         };
-        Ok(all.into_iter().filter(|container| !is_ours(container)).filter_map(user).collect())
+        Ok(all.into_iter().filter(|container| !serves_copy(container)).filter_map(user).collect())
     }
 
-    /// Refuses a volume whose content somebody has open.
+    /// Fails when a container with processes mounts the volume.
     pub(super) async fn expect_unused(&self, volume: &str) -> Result<(), EffectError> {
-        let users: Vec<User> = self.users_of(volume).await?.into_iter().filter(|user| user.lives).collect();
-        if users.is_empty() { Ok(()) } else { Err(used(volume, &users, "docker stop")) }
+        let users: Vec<VolumeUser> = self.users(volume).await?.into_iter().filter(|user| user.is_alive).collect();
+        if users.is_empty() { Ok(()) } else { Err(volume_in_use_by_running(volume, &names_of(&users))) }
     }
 
-    /// Refuses a volume that even a stopped container mounts, since it has to be made anew.
+    /// Fails when any container mounts the volume, even a stopped one: the volume must be recreated.
     pub(super) async fn expect_unmounted(&self, volume: &str) -> Result<(), EffectError> {
-        let users = self.users_of(volume).await?;
-        if users.is_empty() { Ok(()) } else { Err(used(volume, &users, "docker rm -f")) }
+        let users = self.users(volume).await?;
+        if users.is_empty() { Ok(()) } else { Err(volume_in_use(volume, &names_of(&users))) }
     }
 
-    pub(super) async fn pause(&self, users: &[User]) -> Result<(), EffectError> {
+    /// Pauses the containers.
+    pub(super) async fn pause(&self, users: &[VolumeUser]) -> Result<(), EffectError> {
         for user in users {
-            let mut pauses = FREEZE_PAUSES.iter();
-            while let Err(error) = ask(About::Container(&user.name), self.docker.pause_container(&user.id)).await
-                && self.runs(&user.id).await?
+            let mut delays = PAUSE_RETRY_DELAYS.iter();
+            while let Err(error) =
+                await_reply(Subject::Container(&user.name), self.client.docker.pause_container(&user.id)).await
+                && self.is_running(&user.id).await?
             {
-                let Some(pause) = pauses.next() else { return Err(error) };
-                self.clock.sleep(*pause).await;
+                let Some(delay) = delays.next() else { return Err(error) };
+                self.client.clock.sleep(*delay).await;
             }
         }
         Ok(())
     }
 
-    /// Lets containers go on. Who is gone, or goes on already, is no error.
+    /// Unpauses the containers. Containers that are gone or already running are no error.
     pub(super) async fn unpause(&self, ids: &[String]) -> Result<(), EffectError> {
         let mut failed = None;
         for id in ids {
-            if let Err(error) = ask(About::Container(id), self.docker.unpause_container(id)).await
+            if let Err(error) = await_reply(Subject::Container(id), self.client.docker.unpause_container(id)).await
                 && self.is_paused(id).await?
             {
                 failed = Some(EffectError::new(error.kind, error.message).hint(format!("docker unpause {id}")));
@@ -96,9 +99,9 @@ impl DockerEngine {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Whether it has processes that go on. One that ended meanwhile writes no more; whoever is started anew is found
-    /// after the copy.
-    async fn runs(&self, id: &str) -> Result<bool, EffectError> {
+    /// Returns whether it has running processes. A container that exited meanwhile writes no more; one that was started
+    /// again is found after the copy.
+    async fn is_running(&self, id: &str) -> Result<bool, EffectError> {
         let state = self.state_of(id).await?;
         Ok(state.is_some_and(|state| state.running == Some(true) && state.paused != Some(true)))
     }
@@ -107,26 +110,14 @@ impl DockerEngine {
         Ok(self.state_of(id).await?.is_some_and(|state| state.paused == Some(true)))
     }
 
-    /// None for a container that is gone.
+    /// Returns the state of the container. `None` when it does not exist.
     async fn state_of(&self, id: &str) -> Result<Option<ContainerState>, EffectError> {
-        let answer = self.docker.inspect_container(id, None::<InspectContainerOptions>);
-        Ok(found(ask(About::Container(id), answer).await)?.and_then(|container| container.state))
+        let reply = self.client.docker.inspect_container(id, None::<InspectContainerOptions>);
+        Ok(none_if_missing(await_reply(Subject::Container(id), reply).await)?.and_then(|container| container.state))
     }
 }
 
-fn used(volume: &str, users: &[User], remedy: &str) -> EffectError {
-    let quoted: Vec<String> = users.iter().map(|user| format!("`{}`", user.name)).collect();
-    let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
-    EffectError::new(ErrorKind::Conflict, format!("volume `{volume}` is used by container {}", quoted.join(", ")))
-        .hint(format!("{remedy} {}", names.join(" ")))
-        .not_applied()
-}
-
-/// The refusal of a copy while these can write.
-pub(super) fn written(volume: &str, writers: &[User]) -> EffectError {
-    let quoted: Vec<String> = writers.iter().map(|user| format!("`{}`", user.name)).collect();
-    let message = format!("container {} can write to volume `{volume}`, so a copy may be torn", quoted.join(", "));
-    EffectError::new(ErrorKind::Conflict, message)
-        .hint("halt it for the length of the copy: `while_written: \"pause\"`; or copy all the same: `\"allow\"`")
-        .not_applied()
+/// Returns the names of the containers.
+pub(super) fn names_of(users: &[VolumeUser]) -> Vec<String> {
+    users.iter().map(|user| user.name.clone()).collect()
 }

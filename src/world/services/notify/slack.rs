@@ -1,10 +1,10 @@
-//! Slack's incoming webhook: blocks, and a text for where blocks are not shown.
+//! Builds the payload of a Slack incoming webhook: blocks, and a text for clients that show no blocks.
 
 use serde_json::{Value, json};
 
-use super::template::Message;
+use super::message::Message;
 
-/// Everything that comes from outside is `plain_text`, in which Slack reads no markup and no mention.
+/// Returns the payload. All texts are `plain_text`, in which Slack reads no markup and no mentions.
 pub(super) fn payload(message: &Message) -> Value {
     let message = message.for_chat();
     let mut blocks = vec![json!({"type": "header", "text": plain(&message.title)})];
@@ -23,23 +23,23 @@ fn plain(text: &str) -> Value {
     json!({"type": "plain_text", "text": text, "emoji": false})
 }
 
-/// The three characters that Slack's `text` reads as markup of links and mentions.
+/// Escapes the three characters that Slack's `text` reads as markup of links and mentions.
 fn escaped(text: &str) -> String {
     text.trim_end().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::template::Mood;
+    use super::super::message::Severity;
     use super::*;
 
     #[test]
-    fn nobody_is_called_by_what_comes_from_outside() {
+    fn foreign_text_cannot_mention_anyone() {
         let message = Message {
             title: "web".into(),
             text: "<!channel> a & b".into(),
             fields: vec![("commit".into(), "abc".into())],
-            mood: Mood::Good,
+            severity: Severity::Success,
         };
         let payload = payload(&message);
         assert_eq!(payload["text"], "web\n&lt;!channel&gt; a &amp; b");

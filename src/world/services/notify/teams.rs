@@ -1,14 +1,16 @@
-//! Microsoft Teams' Workflows webhook ("when a Teams webhook request is received"): one Adaptive Card.
+//! Builds the payload of a Microsoft Teams Workflows webhook ("When a Teams webhook request is received"): one Adaptive
+//! Card.
 
 use serde_json::{Value, json};
 
-use super::template::{Message, Mood};
+use super::message::{Message, Severity};
 
-/// The words are `TextRun`s, in which Teams reads no markup; facts have only Markdown, which is escaped.
+/// Returns the payload. Texts are `TextRun`s, in which Teams reads no markup. Facts allow only Markdown, so they are
+/// escaped.
 pub(super) fn payload(message: &Message) -> Value {
     let message = message.for_chat();
     let title = json!({
-        "type": "TextRun", "text": message.title, "weight": "bolder", "size": "large", "color": colour(message.mood),
+        "type": "TextRun", "text": message.title, "weight": "bolder", "size": "large", "color": colour(message.severity),
     });
     let mut body = vec![json!({"type": "RichTextBlock", "inlines": [title]})];
     for line in message.text.lines() {
@@ -38,22 +40,22 @@ pub(super) fn payload(message: &Message) -> Value {
     })
 }
 
-fn colour(mood: Mood) -> &'static str {
-    match mood {
-        Mood::Neutral => "default",
-        Mood::Good => "good",
-        Mood::Bad => "attention",
-        Mood::Warning => "warning",
+fn colour(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Neutral => "default",
+        Severity::Success => "good",
+        Severity::Failure => "attention",
+        Severity::Warning => "warning",
     }
 }
 
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if matches!(letter, '\\' | '*' | '_' | '[' | ']' | '(' | ')' | '`' | '~' | '<' | '>' | '#') {
+    for character in text.chars() {
+        if matches!(character, '\\' | '*' | '_' | '[' | ']' | '(' | ')' | '`' | '~' | '<' | '>' | '#') {
             out.push('\\');
         }
-        out.push(letter);
+        out.push(character);
     }
     out
 }
@@ -63,12 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_the_card_that_workflows_take() {
+    fn builds_the_card_that_workflows_accept() {
         let message = Message {
             title: "web: failed".into(),
             text: "one\n[two](x)".into(),
             fields: vec![("commit".into(), "[a](b)".into())],
-            mood: Mood::Bad,
+            severity: Severity::Failure,
         };
         let payload = payload(&message);
         assert_eq!(payload["type"], "message");

@@ -1,11 +1,11 @@
-//! Any receiver of JSON: the parts as they are, and all of it as one text.
+//! Builds the payload of a plain webhook: all parts as JSON, and the whole message as one text.
 
 use serde_json::{Value, json};
 
-use super::template::Message;
+use super::message::Message;
 use crate::effect::notify::Notify;
 
-/// `{event, service, release, message, fields, text}`; what the script did not give is null.
+/// Returns `{event, service, release, message, fields, text}`. Parts that the script did not set are null.
 pub(super) fn payload(request: &Notify, message: &Message) -> Value {
     json!({
         "event": request.event,

@@ -1,42 +1,47 @@
-//! Whether a SQLite database is sound, and what it holds. Knows no deadline.
+//! Checks a database for damage and counts its rows. Knows no deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::{Connection, Row};
 
+use super::connection::{read_database, sqlite_error};
 use super::digest::digest;
-use super::file::{reading, wrong};
-use super::thread::{Stop, both};
+use super::worker::{StopSignal, join};
 use crate::effect::sqlite::{CheckSqlite, Checked};
 use crate::effect::{EffectError, ErrorKind};
 
-/// Faults that an error lists.
+/// Most faults that an error lists.
 const FAULT_LIMIT: usize = 20;
 
-/// Reads all of it as the request says; rows are counted meanwhile.
+/// Checks the database and counts its rows at the same time.
 ///
 /// # Errors
-/// `database_corrupt` with the first faults as detail.
-pub(super) fn check(subject: &str, path: &Path, request: &CheckSqlite, stop: &Stop) -> Result<Checked, EffectError> {
-    let failed = |error: rusqlite::Error| wrong(subject, &error);
-    let look = || {
-        reading(subject, path, stop, |connection| {
-            sound(subject, connection, request.full)?;
+/// `database_corrupt`, with the first faults as detail.
+pub(super) fn check(
+    subject: &str,
+    path: &Path,
+    request: &CheckSqlite,
+    stop: &StopSignal,
+) -> Result<Checked, EffectError> {
+    let failed = |error: rusqlite::Error| sqlite_error(subject, &error);
+    let inspect = || {
+        read_database(subject, path, stop, |connection| {
+            check_integrity(subject, connection, request.full)?;
             if request.foreign_keys {
-                no_orphans(subject, connection)?;
+                check_foreign_keys(subject, connection)?;
             }
             let journal_mode: String =
                 connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(failed)?;
-            let digest = request.digest.then(|| digest(connection, names(connection)?.iter()));
+            let digest = request.digest.then(|| digest(connection, table_names(connection)?.iter()));
             Ok((journal_mode, digest.transpose().map_err(failed)?))
         })
     };
-    let count = || reading(subject, path, stop, |connection| tables(connection).map_err(failed));
-    let ((journal_mode, digest), tables) = both(look, count)?;
+    let count = || read_database(subject, path, stop, |connection| count_rows(connection).map_err(failed));
+    let ((journal_mode, digest), tables) = join(inspect, count)?;
     Ok(Checked {
         exists: true,
-        empty: tables.values().all(|rows| *rows == 0),
+        empty: is_empty(&tables),
         tables,
         journal_mode: Some(journal_mode),
         size: std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
@@ -44,19 +49,19 @@ pub(super) fn check(subject: &str, path: &Path, request: &CheckSqlite, stop: &St
     })
 }
 
-/// Passes when SQLite finds no fault in its pages; `full` reads every index against its table too.
-pub(super) fn sound(subject: &str, connection: &Connection, full: bool) -> Result<(), EffectError> {
+/// Fails if SQLite finds a fault in the database. With `full`, every index is compared with its table, too.
+pub(super) fn check_integrity(subject: &str, connection: &Connection, full: bool) -> Result<(), EffectError> {
     let pragma = if full { "integrity_check" } else { "quick_check" };
-    let faults = listed(connection, &format!("PRAGMA {pragma}({FAULT_LIMIT})"), |row| row.get(0));
-    let mut faults = faults.map_err(|error| wrong(subject, &error))?;
+    let faults = first_rows(connection, &format!("PRAGMA {pragma}({FAULT_LIMIT})"), |row| row.get(0));
+    let mut faults = faults.map_err(|error| sqlite_error(subject, &error))?;
     faults.retain(|fault: &String| fault != "ok");
-    if faults.is_empty() { Ok(()) } else { Err(corrupt(subject, &format!("`{pragma}` finds faults"), &faults)) }
+    if faults.is_empty() { Ok(()) } else { Err(corrupt(subject, &format!("`{pragma}` found faults"), &faults)) }
 }
 
-/// Passes when every foreign key points to a row.
-pub(super) fn no_orphans(subject: &str, connection: &Connection) -> Result<(), EffectError> {
-    let orphans = listed(connection, "PRAGMA foreign_key_check", orphan);
-    let orphans = orphans.map_err(|error| wrong(subject, &error))?;
+/// Fails if a foreign key points to no row.
+pub(super) fn check_foreign_keys(subject: &str, connection: &Connection) -> Result<(), EffectError> {
+    let orphans = first_rows(connection, "PRAGMA foreign_key_check", describe_orphan);
+    let orphans = orphans.map_err(|error| sqlite_error(subject, &error))?;
     if orphans.is_empty() { Ok(()) } else { Err(corrupt(subject, "rows point to rows that do not exist", &orphans)) }
 }
 
@@ -67,8 +72,8 @@ fn corrupt(subject: &str, what: &str, faults: &[String]) -> EffectError {
         .detail(faults.join("\n"))
 }
 
-/// The first rows of a question.
-fn listed<T>(
+/// Returns the first rows of a query.
+fn first_rows<T>(
     connection: &Connection,
     sql: &str,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
@@ -76,25 +81,33 @@ fn listed<T>(
     connection.prepare(sql)?.query_map([], read)?.take(FAULT_LIMIT).collect()
 }
 
-fn orphan(row: &Row<'_>) -> rusqlite::Result<String> {
+fn describe_orphan(row: &Row<'_>) -> rusqlite::Result<String> {
     let (table, rowid, parent): (String, Option<i64>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let rowid = rowid.map(|rowid| format!(" {rowid}")).unwrap_or_default();
     Ok(format!("row{rowid} of `{table}` points to no row of `{parent}`"))
 }
 
-/// Rows of every table that has a name here.
-pub(super) fn tables(connection: &Connection) -> rusqlite::Result<BTreeMap<String, u64>> {
+/// Number of rows by table.
+pub(super) type RowCounts = BTreeMap<String, u64>;
+
+/// Counts the rows of every table.
+pub(super) fn count_rows(connection: &Connection) -> rusqlite::Result<RowCounts> {
     let count = |name: String| {
         let quoted = name.replace('"', "\"\"");
         let rows: i64 = connection.query_row(&format!("SELECT count(*) FROM \"{quoted}\""), [], |row| row.get(0))?;
         Ok((name, u64::try_from(rows).unwrap_or(0)))
     };
-    names(connection)?.into_iter().map(count).collect()
+    table_names(connection)?.into_iter().map(count).collect()
 }
 
-/// Names of the tables, in order, the database's own and virtual ones left out: reading a virtual table needs the
-/// extension that made it.
-fn names(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
+/// Returns whether no table has a row.
+pub(super) fn is_empty(tables: &RowCounts) -> bool {
+    tables.values().all(|rows| *rows == 0)
+}
+
+/// Returns the names of the tables in order, without SQLite's internal ones and without virtual tables, which can be read
+/// only with the extension that created them.
+fn table_names(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
                AND sql NOT LIKE 'CREATE VIRTUAL TABLE%'";
     connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()

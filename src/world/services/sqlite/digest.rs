@@ -1,28 +1,27 @@
-//! One number for all that a database holds. Knows nothing of files: two that were written in other ways, or at other
-//! times, have the same one when they hold the same.
+//! A digest of the content of a database. It does not depend on how or when the file was written.
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use sha2::{Digest, Sha256};
 
-/// Over the statements that make the database, and over every row of these tables, in the order of their keys.
+/// Returns the digest of the database's schema and of every row of these tables, in the order of their keys.
 pub(super) fn digest<'a>(
     connection: &Connection,
     tables: impl Iterator<Item = &'a String>,
 ) -> rusqlite::Result<String> {
-    // One instant, also while somebody writes.
-    let at_once = connection.unchecked_transaction()?;
+    // One transaction, so that concurrent writes do not change what is read.
+    let snapshot = connection.unchecked_transaction()?;
     let mut hasher = Sha256::new();
-    add(&mut hasher, &at_once, "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name")?;
+    hash_rows(&mut hasher, &snapshot, "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name")?;
     for table in tables {
         let quoted = table.replace('"', "\"\"");
         hasher.update(format!("table {} {table}", table.len()));
-        add(&mut hasher, &at_once, &format!("SELECT * FROM \"{quoted}\" NOT INDEXED"))?;
+        hash_rows(&mut hasher, &snapshot, &format!("SELECT * FROM \"{quoted}\" NOT INDEXED"))?;
     }
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn add(hasher: &mut Sha256, connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+fn hash_rows(hasher: &mut Sha256, connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(sql)?;
     let columns = statement.column_count();
     let mut rows = statement.query([])?;
@@ -61,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_contents_apart_and_nothing_else() {
+    fn depends_on_the_content_alone() {
         let notes = "CREATE TABLE notes(id INTEGER PRIMARY KEY, text);";
         let two = digest_of(&format!("{notes} INSERT INTO notes VALUES (1, 'a'), (2, 'b')"));
         let same =

@@ -1,5 +1,5 @@
-//! `sqlite_migrate_dry_run`: a migration on a copy, by SQL or by the app's own command in a container that is thrown
-//! away with the volume that it has.
+//! `sqlite_migrate_dry_run`: runs a migration on a copy of the database, as SQL or as the app's own command in a
+//! container. The container and its volume are removed afterwards.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,15 +10,14 @@ use std::sync::Arc;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
-use super::super::Services;
-use super::super::storage::file_wrong;
-use super::backup::Copying;
-use super::check::tables;
-use super::file::{reading, wrong};
-use super::place::Located;
-use super::statements::{Transaction, run, text_of};
-use super::thread::{Stop, on_thread};
-use super::{Rows, schema};
+use super::backup::DatabaseCopy;
+use super::check::{RowCounts, check_integrity, count_rows};
+use super::connection::{read_database, sqlite_error};
+use super::context::SqliteContext;
+use super::location::ResolvedLocation;
+use super::schema::read_schema;
+use super::sql_batch::{TransactionControl, execute_batch, read_sql};
+use super::worker::{StopSignal, run_on_thread};
 use crate::base::container_ref::ContainerRef;
 use crate::effect::container::{
     ContainerEffect, ContainerOutcome, ReadLogs, RemoveContainer, RunContainer, WaitContainer,
@@ -26,179 +25,197 @@ use crate::effect::container::{
 use crate::effect::sqlite::{DryRun, DryRunMigration, RowChange, Schema, SchemaDiff};
 use crate::effect::volume::{CreateVolume, RemoveVolume};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
+use crate::world::services::cancellation::cancelled;
+use crate::world::services::file_error::file_error;
 use crate::world::{Call, World};
 
-/// The part of container and volume in the deploy.
+/// Role label of the container and the volume.
 const ROLE: &str = "dry-run";
-/// Lines of the migration's output that come back.
+/// Lines of the migration's output that the reply contains.
 const OUTPUT_LINES: u64 = 100;
 
-/// A database at one instant.
-struct State {
+/// Schema and row counts of a database at one instant.
+struct Snapshot {
     schema: Schema,
-    rows: Rows,
+    rows: RowCounts,
 }
 
 fn invalid(message: &str) -> EffectError {
     EffectError::new(ErrorKind::Invalid, message).not_applied()
 }
 
-impl Services {
-    pub(super) async fn dry_run(&self, call: &Call, request: &DryRunMigration) -> Result<DryRun, EffectError> {
-        let folder = tempfile::Builder::new().prefix("deployer-dry-run-").tempdir();
-        let folder = folder.map_err(|error| file_wrong("written", &std::env::temp_dir(), &error).not_applied())?;
-        let name =
-            Path::new(&request.place.path).file_name().map(Path::new).ok_or_else(|| invalid("`path` names no file"))?;
-        let local = folder.path().join(name);
-        let located = self.locate(&request.place).await?;
-        let reached = self.reach(&located).await.map_err(EffectError::not_applied)?;
-        let (subject, from, to) = (request.place.to_string(), reached.path.clone(), local.clone());
-        call.tell("copying the database");
-        let before = on_thread(move |stop| {
-            let (subject, from, to) = (subject.as_str(), from.as_path(), to.as_path());
-            Copying { subject, from, to, full: false, stop, told: &|_| {}, once_written: &|| Ok(()) }.run()?;
-            state(subject, to, stop)
-        })
-        .await
-        .map_err(EffectError::not_applied)?;
-        call.tell("running the migration on the copy");
-        let start = self.clock.steady_ms();
-        let (after, elapsed_ms, output) = if let Some(image) = &request.image {
-            if request.command.is_empty() || request.sql.is_some() || request.file.is_some() {
-                return Err(invalid("`image` goes with `command`, and without `sql` and `file`"));
-            }
-            self.in_container(call, request, image, &located, &reached.path, &local).await?
-        } else {
-            let sql = text_of(request.sql.as_ref(), request.file.as_ref()).await?;
-            let subject = format!("the copy of {}", request.place);
-            let migrated = on_thread(move |stop| {
-                migrate(&subject, &local, &sql, stop)?;
-                state(&subject, &local, stop)
-            });
-            (migrated.await?, self.clock.steady_ms().saturating_sub(start), Vec::new())
-        };
-        Ok(compare(&before, &after, elapsed_ms, output))
-    }
-
-    /// The app's own command on a volume of its own that holds the copy.
-    async fn in_container(
-        &self,
-        call: &Call,
-        request: &DryRunMigration,
-        image: &str,
-        located: &Located,
-        original: &Path,
-        local: &Path,
-    ) -> Result<(State, u64, Vec<String>), EffectError> {
-        let world = self
-            .containers
-            .clone()
-            .ok_or_else(|| EffectError::unsupported("a migration in a container", self.engine.name()))?;
-        let (relative, target) = self.layout(request, located).await?;
-        let name = format!("deployer-dry-run-{}-{}", call.run, call.seq).replace('.', "_");
-        let stand = Stand { world, call: Call::silent(call.run.clone(), call.seq.clone(), call.vault.clone()), name };
-        stand.clear().await?;
-        let guard = Leftover(Some(stand.clone()));
-        let done = self.on_stand(call, request, image, &stand, (&relative, &target), original, local).await;
-        let cleared = stand.clear().await;
-        guard.disarm();
-        let done = done?;
-        cleared?;
-        Ok(done)
-    }
-
-    /// Where the file is below its mount, and where the mount is in the container.
-    async fn layout(&self, request: &DryRunMigration, located: &Located) -> Result<(PathBuf, String), EffectError> {
-        let seen = match &request.place.container {
-            Some(container) => Some(self.seen_by(container, &request.place.path).await?.target),
-            None => None,
-        };
-        let target = request.target.clone().or(seen);
-        let target = target.ok_or_else(|| invalid("`target` is missing: the folder of the database in the image"))?;
-        let relative = match (located, &request.place.container) {
-            (Located::Volume { path, .. }, _) => PathBuf::from(path),
-            (Located::Host(_), Some(_)) => {
-                Path::new(&request.place.path).strip_prefix(&target).map(Path::to_owned).unwrap_or_default()
-            }
-            (Located::Host(path), None) => path.file_name().map(PathBuf::from).unwrap_or_default(),
-        };
-        Ok((relative, target))
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "one step of one story")]
-    async fn on_stand(
-        &self,
-        call: &Call,
-        request: &DryRunMigration,
-        image: &str,
-        stand: &Stand,
-        (relative, target): (&Path, &str),
-        original: &Path,
-        local: &Path,
-    ) -> Result<(State, u64, Vec<String>), EffectError> {
-        stand.make_volume().await?;
-        let root = self.engine.volume_file(&stand.name, ".").await?;
-        if root.is_copy() {
-            return Err(EffectError::unsupported("a migration on a volume of another machine", self.engine.name())
-                .hint("run deployer on the engine's own machine as root"));
-        }
-        let place = root.path().join(relative);
-        furnish(root.path(), relative, original, local).map_err(|error| file_wrong("written", &place, &error))?;
-        let start = self.clock.steady_ms();
-        let spec = json!({
-            "name": stand.name, "image": image, "command": request.command, "environment": request.environment,
-            "user": request.user, "volumes": [format!("{}:{target}", stand.name)], "role": ROLE,
+/// Migrates a copy of the database and returns what changed.
+pub(super) async fn dry_run(
+    context: &SqliteContext,
+    call: &Call,
+    request: &DryRunMigration,
+) -> Result<DryRun, EffectError> {
+    request.validate()?;
+    let folder = tempfile::Builder::new().prefix("deployer-dry-run-").tempdir();
+    let folder = folder.map_err(|error| file_error("written", &std::env::temp_dir(), &error).not_applied())?;
+    let name =
+        Path::new(&request.location.path).file_name().map(Path::new).ok_or_else(|| invalid("`path` names no file"))?;
+    let copy = folder.path().join(name);
+    let location = context.locator.locate(&request.location).await?;
+    let database = context.locator.open_for_reading(&location).await.map_err(EffectError::not_applied)?;
+    let (subject, from, to) = (request.location.to_string(), database.path.clone(), copy.clone());
+    call.report_progress("copying the database");
+    let before = run_on_thread(move |stop| {
+        let (subject, from, to) = (subject.as_str(), from.as_path(), to.as_path());
+        DatabaseCopy { subject, from, to, full: false, stop, on_progress: &|_| {}, on_written: &|| Ok(()) }.run()?;
+        read_snapshot(subject, to, stop)
+    })
+    .await
+    .map_err(EffectError::not_applied)?;
+    call.report_progress("running the migration on the copy");
+    let start = context.clock.steady_ms();
+    let (after, elapsed_ms, output) = if let Some(image) = &request.image {
+        let files = CopiedDatabase { original: &database.path, copy: &copy };
+        migrate_in_container(context, call, request, image, &location, files).await?
+    } else {
+        let sql = read_sql(request.sql.as_ref(), request.file.as_ref()).await?;
+        let subject = format!("the copy of {}", request.location);
+        let migrated = run_on_thread(move |stop| {
+            migrate_with_sql(&subject, &copy, &sql, stop)?;
+            read_snapshot(&subject, &copy, stop)
         });
-        let spec = serde_json::from_value(spec).map_err(|error| invalid(&error.to_string()))?;
-        stand.ask(RunContainer(spec)).await?;
-        let container = ContainerRef::new(stand.name.clone());
-        let ended = tokio::select! {
-            () = call.cancel.cancelled() => return Err(super::super::wait::cancelled()),
-            ended = stand.ask(WaitContainer { container: container.clone(), timeout: request.timeout }) => ended?,
-        };
-        let elapsed_ms = self.clock.steady_ms().saturating_sub(start);
-        let logs = stand.ask(ReadLogs { container, tail: OUTPUT_LINES }).await?;
-        let output = match logs {
-            Outcome::Container(ContainerOutcome::Logs(logs)) => logs.lines,
-            _ => Vec::new(),
-        };
-        if let Outcome::Container(ContainerOutcome::Wait(ended)) = ended
-            && ended.exit_code != 0
-        {
-            let message = format!(
-                "the migration `{}` of `{image}` ended with code {}",
-                request.command.join(" "),
-                ended.exit_code
-            );
-            return Err(EffectError::new(ErrorKind::Failed, message).detail(output.join("\n")));
-        }
-        let subject = format!("the copy of {}", request.place);
-        let after = on_thread(move |stop| state(&subject, &place, stop)).await?;
-        Ok((after, elapsed_ms, output))
-    }
+        (migrated.await?, context.clock.steady_ms().saturating_sub(start), Vec::new())
+    };
+    Ok(compare(&before, &after, elapsed_ms, output))
 }
 
-/// The container and the volume of one dry run; both have its name.
+/// A database and its copy on this machine.
+#[derive(Clone, Copy)]
+struct CopiedDatabase<'a> {
+    original: &'a Path,
+    copy: &'a Path,
+}
+
+/// Where the database is in the container of the migration.
+struct ContainerLayout {
+    /// Path of the file below the mount.
+    relative: PathBuf,
+    /// Folder of the mount.
+    target: String,
+}
+
+/// Runs the app's own command on a new volume that holds the copy.
+async fn migrate_in_container(
+    context: &SqliteContext,
+    call: &Call,
+    request: &DryRunMigration,
+    image: &str,
+    location: &ResolvedLocation,
+    files: CopiedDatabase<'_>,
+) -> Result<(Snapshot, u64, Vec<String>), EffectError> {
+    let world = context
+        .containers
+        .clone()
+        .ok_or_else(|| EffectError::unsupported("a migration in a container", context.engine.name()))?;
+    let layout = container_layout(context, request, location).await?;
+    let name = format!("deployer-dry-run-{}-{}", call.run, call.seq).replace('.', "_");
+    let call_for_sandbox = Call::silent(call.run.clone(), call.seq.clone(), call.vault.clone());
+    let sandbox = Sandbox { world, call: call_for_sandbox, name };
+    sandbox.remove().await?;
+    let guard = RemoveOnDrop(Some(sandbox.clone()));
+    let done = migrate_in_sandbox(context, call, request, image, &sandbox, &layout, files).await;
+    let removed = sandbox.remove().await;
+    guard.disarm();
+    let done = done?;
+    removed?;
+    Ok(done)
+}
+
+/// Finds out where the file is below its mount, and where the mount is in the container.
+async fn container_layout(
+    context: &SqliteContext,
+    request: &DryRunMigration,
+    location: &ResolvedLocation,
+) -> Result<ContainerLayout, EffectError> {
+    let mounted = match &request.location.container {
+        Some(container) => Some(context.locator.mounted_at(&request.location, container).await?.target),
+        None => None,
+    };
+    let target = request.target.clone().or(mounted);
+    let target = target.ok_or_else(|| invalid("set `target` to the folder of the database in the image"))?;
+    let relative = match (location, &request.location.container) {
+        (ResolvedLocation::Volume { path, .. }, _) => PathBuf::from(path),
+        (ResolvedLocation::Host(_), Some(_)) => {
+            Path::new(&request.location.path).strip_prefix(&target).map(Path::to_owned).unwrap_or_default()
+        }
+        (ResolvedLocation::Host(path), None) => path.file_name().map(PathBuf::from).unwrap_or_default(),
+    };
+    Ok(ContainerLayout { relative, target })
+}
+
+async fn migrate_in_sandbox(
+    context: &SqliteContext,
+    call: &Call,
+    request: &DryRunMigration,
+    image: &str,
+    sandbox: &Sandbox,
+    layout: &ContainerLayout,
+    files: CopiedDatabase<'_>,
+) -> Result<(Snapshot, u64, Vec<String>), EffectError> {
+    let ContainerLayout { relative, target } = layout;
+    sandbox.create_volume().await?;
+    let root = context.engine.volume_file(&sandbox.name, ".").await?;
+    if root.is_copy() {
+        let what = "a migration on a volume of another machine";
+        return Err(EffectError::unsupported(what, context.engine.name())
+            .hint("run deployer on the engine's own machine as root"));
+    }
+    let path = root.path().join(relative);
+    copy_into_volume(root.path(), relative, files).map_err(|error| file_error("written", &path, &error))?;
+    let start = context.clock.steady_ms();
+    let spec = json!({
+        "name": sandbox.name, "image": image, "command": request.command, "environment": request.environment,
+        "user": request.user, "volumes": [format!("{}:{target}", sandbox.name)], "role": ROLE,
+    });
+    let spec = serde_json::from_value(spec).map_err(|error| invalid(&error.to_string()))?;
+    sandbox.perform(RunContainer(spec)).await?;
+    let container = ContainerRef::new(sandbox.name.clone());
+    let ended = tokio::select! {
+        () = call.cancel.cancelled() => return Err(cancelled()),
+        ended = sandbox.perform(WaitContainer { container: container.clone(), timeout: request.timeout }) => ended?,
+    };
+    let elapsed_ms = context.clock.steady_ms().saturating_sub(start);
+    let logs = sandbox.perform(ReadLogs { container, tail: OUTPUT_LINES }).await?;
+    let output = match logs {
+        Outcome::Container(ContainerOutcome::Logs(logs)) => logs.lines,
+        _ => Vec::new(),
+    };
+    if let Outcome::Container(ContainerOutcome::Wait(ended)) = ended
+        && ended.exit_code != 0
+    {
+        return Err(request.failed(image, ended.exit_code).detail(output.join("\n")));
+    }
+    let subject = format!("the copy of {}", request.location);
+    let after = run_on_thread(move |stop| read_snapshot(&subject, &path, stop)).await?;
+    Ok((after, elapsed_ms, output))
+}
+
+/// The container and the volume of one dry run. Both have the same name.
 #[derive(Clone)]
-struct Stand {
+struct Sandbox {
     world: Arc<dyn World>,
     call: Call,
     name: String,
 }
 
-impl Stand {
-    async fn ask(&self, effect: impl Into<Effect>) -> Result<Outcome, EffectError> {
+impl Sandbox {
+    async fn perform(&self, effect: impl Into<Effect>) -> Result<Outcome, EffectError> {
         let effect = effect.into();
         self.world.perform(&self.call, &effect).await
     }
 
-    async fn make_volume(&self) -> Result<(), EffectError> {
+    async fn create_volume(&self) -> Result<(), EffectError> {
         let labels = BTreeMap::from([(crate::base::labels::ROLE.to_owned(), ROLE.to_owned())]);
-        self.ask(CreateVolume { name: self.name.clone(), labels, service: None }).await.map(drop)
+        self.perform(CreateVolume { name: self.name.clone(), labels, service: None }).await.map(drop)
     }
 
-    /// Removes what is there of it, also what a crash left.
-    async fn clear(&self) -> Result<(), EffectError> {
+    /// Removes the container and the volume, also those that a crash left.
+    async fn remove(&self) -> Result<(), EffectError> {
         let container = Effect::Container(ContainerEffect::Remove(Box::new(RemoveContainer {
             container: ContainerRef::new(self.name.clone()),
             force: true,
@@ -207,75 +224,75 @@ impl Stand {
             disposable: true,
             only_own: true,
         })));
-        self.ask(container).await?;
-        self.ask(RemoveVolume { name: self.name.clone(), missing_ok: true, disposable: true, only_own: true })
+        self.perform(container).await?;
+        self.perform(RemoveVolume { name: self.name.clone(), missing_ok: true, disposable: true, only_own: true })
             .await
             .map(drop)
     }
 }
 
-/// Clears the stand when nobody waits for the dry run any more.
-struct Leftover(Option<Stand>);
+/// Removes the sandbox when the future of the dry run is dropped.
+struct RemoveOnDrop(Option<Sandbox>);
 
-impl Leftover {
+impl RemoveOnDrop {
     fn disarm(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Leftover {
+impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
-        if let (Some(stand), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(sandbox), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(async move {
-                if let Err(error) = stand.clear().await {
-                    tracing::warn!(name = %stand.name, %error, "container and volume of a dry run are left behind");
+                if let Err(error) = sandbox.remove().await {
+                    tracing::warn!(name = %sandbox.name, %error, "could not remove the container and the volume of a dry run");
                 }
             });
         }
     }
 }
 
-/// Puts the copy below the root as the original is in its volume: owners and permissions of folders and file.
-fn furnish(root: &Path, relative: &Path, original: &Path, local: &Path) -> std::io::Result<()> {
-    let like = |model: &Path, path: &Path| -> std::io::Result<()> {
+/// Copies the file into the volume. Folders and file get the owners and permissions of the originals.
+fn copy_into_volume(root: &Path, relative: &Path, files: CopiedDatabase<'_>) -> std::io::Result<()> {
+    let copy_owner_and_mode = |model: &Path, path: &Path| -> std::io::Result<()> {
         let model = fs::metadata(model)?;
         fs::set_permissions(path, fs::Permissions::from_mode(model.mode() & 0o7777))?;
         std::os::unix::fs::chown(path, Some(model.uid()), Some(model.gid()))
     };
-    let folders: Vec<(&Path, &Path)> = relative.ancestors().zip(original.ancestors()).skip(1).collect();
+    let folders: Vec<(&Path, &Path)> = relative.ancestors().zip(files.original.ancestors()).skip(1).collect();
     for (folder, model) in folders.into_iter().rev() {
         let path = root.join(folder);
         fs::create_dir_all(&path)?;
-        like(model, &path)?;
+        copy_owner_and_mode(model, &path)?;
     }
-    let place = root.join(relative);
-    fs::copy(local, &place)?;
-    like(original, &place)
+    let path = root.join(relative);
+    fs::copy(files.copy, &path)?;
+    copy_owner_and_mode(files.original, &path)
 }
 
-fn migrate(subject: &str, path: &Path, sql: &str, stop: &Stop) -> Result<(), EffectError> {
-    let failed = |error: rusqlite::Error| wrong(subject, &error);
+fn migrate_with_sql(subject: &str, path: &Path, sql: &str, stop: &StopSignal) -> Result<(), EffectError> {
+    let failed = |error: rusqlite::Error| sqlite_error(subject, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    stop.watches(&connection);
-    run(subject, &connection, sql, Transaction::Own, stop)?;
+    stop.watch(&connection);
+    execute_batch(subject, &connection, sql, TransactionControl::Sql, stop)?;
     if !connection.is_autocommit() {
-        return Err(EffectError::new(ErrorKind::Failed, "the SQL begins a transaction and does not commit it"));
+        return Err(EffectError::new(ErrorKind::Failed, "the SQL begins a transaction but does not commit it"));
     }
     connection.close().map_err(|(_, error)| failed(error))
 }
 
-fn state(subject: &str, path: &Path, stop: &Stop) -> Result<State, EffectError> {
-    reading(subject, path, stop, |connection| {
-        super::check::sound(subject, connection, true)?;
-        let failed = |error: rusqlite::Error| wrong(subject, &error);
-        Ok(State { schema: schema::of(connection).map_err(failed)?, rows: tables(connection).map_err(failed)? })
+fn read_snapshot(subject: &str, path: &Path, stop: &StopSignal) -> Result<Snapshot, EffectError> {
+    read_database(subject, path, stop, |connection| {
+        check_integrity(subject, connection, true)?;
+        let failed = |error: rusqlite::Error| sqlite_error(subject, &error);
+        Ok(Snapshot { schema: read_schema(connection).map_err(failed)?, rows: count_rows(connection).map_err(failed)? })
     })
 }
 
-fn compare(before: &State, after: &State, elapsed_ms: u64, output: Vec<String>) -> DryRun {
+fn compare(before: &Snapshot, after: &Snapshot, elapsed_ms: u64, output: Vec<String>) -> DryRun {
     let diff = SchemaDiff::between(&before.schema, &after.schema);
-    let count = |state: &State, table: &String| state.rows.get(table).copied().unwrap_or(0);
+    let count = |snapshot: &Snapshot, table: &String| snapshot.rows.get(table).copied().unwrap_or(0);
     let rows: BTreeMap<String, RowChange> = before
         .rows
         .keys()

@@ -1,43 +1,63 @@
-//! The SQLite family: finds the file and keeps the time. What is done to a database is in the files beside this one.
+//! The effects on SQLite databases. Each operation is in a file of its own.
 
 mod backup;
 mod check;
+mod connection;
+mod context;
 mod digest;
 mod dry_run;
-mod file;
-mod place;
+mod location;
 mod query;
 mod restore;
-mod schema;
+pub(crate) mod schema;
 mod seed;
-mod statements;
-mod thread;
-mod users;
+mod sql_batch;
+mod usage;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::Services;
-use super::wait::within;
+use super::cancellation::{time_limited, with_timeout};
+use super::object_storage::connector::StorageConnector;
 use crate::base::duration_text::DurationText;
 use crate::effect::sqlite::{
-    Checked, DatabasePlace, DiffSchema, Schema, SchemaDiff, SchemaSource, SqliteEffect, SqliteOutcome,
+    Checked, DatabaseLocation, DiffSchema, Schema, SchemaDiff, SchemaSource, SqliteEffect, SqliteOutcome,
 };
 use crate::effect::{EffectError, ErrorKind};
-use crate::world::Call;
-pub(in crate::world) use schema::of as sqlite_schema;
-use thread::{Stop, on_thread};
+use crate::world::clock::Clock;
+use crate::world::engine::Engine;
+use crate::world::{Call, World};
+use context::SqliteContext;
+use location::DatabaseLocator;
+use worker::{StopSignal, run_on_thread};
 
-/// Rows by table.
-type Rows = BTreeMap<String, u64>;
+/// Performs the effects on databases.
+pub(crate) struct SqliteService {
+    context: SqliteContext,
+}
 
-impl Services {
-    pub(super) async fn sqlite(&self, call: &Call, effect: &SqliteEffect) -> Result<SqliteOutcome, EffectError> {
+impl SqliteService {
+    pub(crate) fn new(engine: Arc<dyn Engine>, storage: StorageConnector, clock: Arc<dyn Clock>) -> Self {
+        let locator = DatabaseLocator::new(Arc::clone(&engine));
+        Self { context: SqliteContext { engine, locator, storage, clock, containers: None } }
+    }
+
+    /// Sets the world that runs the containers of dry runs.
+    pub(crate) fn with_containers(mut self, containers: Arc<dyn World>) -> Self {
+        self.context.containers = Some(containers);
+        self
+    }
+
+    pub(crate) async fn perform(&self, call: &Call, effect: &SqliteEffect) -> Result<SqliteOutcome, EffectError> {
+        let (context, clock) = (&self.context, self.context.clock.as_ref());
         match effect {
             SqliteEffect::Check(request) => {
-                let (asked, missing_ok) = (request.as_ref().clone(), request.missing_ok);
-                let work = move |subject: &str, path: &Path, stop: &Stop| check::check(subject, path, &asked, stop);
-                match self.reading(call, &request.place, request.timeout, work).await {
+                let (check, missing_ok) = (request.as_ref().clone(), request.missing_ok);
+                let work =
+                    move |subject: &str, path: &Path, stop: &StopSignal| check::check(subject, path, &check, stop);
+                match self.read(call, &request.location, request.timeout, work).await {
                     Err(error) if missing_ok && error.kind == ErrorKind::NotFound => {
                         Ok(SqliteOutcome::Check(Checked {
                             exists: false,
@@ -52,50 +72,53 @@ impl Services {
                 }
             }
             SqliteEffect::Query(request) => {
-                let asked = request.as_ref().clone();
-                let work = move |subject: &str, path: &Path, stop: &Stop| query::query(subject, path, &asked, stop);
-                self.reading(call, &request.place, request.timeout, work).await.map(SqliteOutcome::Query)
+                let query = request.as_ref().clone();
+                let work =
+                    move |subject: &str, path: &Path, stop: &StopSignal| query::query(subject, path, &query, stop);
+                self.read(call, &request.location, request.timeout, work).await.map(SqliteOutcome::Query)
             }
-            SqliteEffect::Schema(request) => {
-                self.reading(call, &request.place, request.timeout, schema::read).await.map(SqliteOutcome::Schema)
-            }
+            SqliteEffect::Schema(request) => self
+                .read(call, &request.location, request.timeout, schema::read_database_schema)
+                .await
+                .map(SqliteOutcome::Schema),
             SqliteEffect::SchemaDiff(request) => self.diff_schemas(call, request).await.map(SqliteOutcome::SchemaDiff),
             SqliteEffect::Users(request) => {
-                let work = self.find_users(&request.place);
-                self.timely(call, &request.place, request.timeout, work).await.map(SqliteOutcome::Users)
+                let work = usage::find_users(context, &request.location);
+                time_limited(call, clock, &request.location, request.timeout, work).await.map(SqliteOutcome::Users)
             }
             SqliteEffect::BackUp(request) => {
-                let work = self.back_up(call, request);
-                self.timely(call, &request.place, request.timeout, work).await.map(SqliteOutcome::BackUp)
+                let work = backup::back_up(context, call, request);
+                time_limited(call, clock, &request.location, request.timeout, work).await.map(SqliteOutcome::BackUp)
             }
             SqliteEffect::Restore(request) => {
-                let work = self.restore(call, request);
-                self.timely(call, &request.place, request.timeout, work).await.map(SqliteOutcome::Restore)
+                let work = restore::restore(context, call, request);
+                time_limited(call, clock, &request.location, request.timeout, work).await.map(SqliteOutcome::Restore)
             }
             SqliteEffect::Seed(request) => {
-                let work = self.seed(request);
-                self.timely(call, &request.place, request.timeout, work).await.map(SqliteOutcome::Seed)
+                let work = seed::seed(context, request);
+                time_limited(call, clock, &request.location, request.timeout, work).await.map(SqliteOutcome::Seed)
             }
             SqliteEffect::DryRun(request) => {
-                let work = self.dry_run(call, request);
-                self.timely(call, &request.place, request.timeout, work).await.map(SqliteOutcome::DryRun)
+                let work = dry_run::dry_run(context, call, request);
+                time_limited(call, clock, &request.location, request.timeout, work).await.map(SqliteOutcome::DryRun)
             }
         }
     }
 
     /// Runs work that only reads a database.
-    async fn reading<T: Send + 'static>(
+    async fn read<T: Send + 'static>(
         &self,
         call: &Call,
-        place: &DatabasePlace,
+        location: &DatabaseLocation,
         timeout: DurationText,
-        work: impl FnOnce(&str, &Path, &Stop) -> Result<T, EffectError> + Send + 'static,
+        work: impl FnOnce(&str, &Path, &StopSignal) -> Result<T, EffectError> + Send + 'static,
     ) -> Result<T, EffectError> {
-        let subject = place.to_string();
-        let late = || EffectError::new(ErrorKind::Timeout, format!("reading `{place}` took longer than {timeout}"));
-        within(call, self.clock.as_ref(), timeout.0, late, async {
-            let reached = self.reach(&self.locate(place).await?).await?;
-            on_thread(move |stop| work(&subject, &reached.path, stop)).await
+        let subject = location.to_string();
+        let timed_out = || EffectError::timed_out(&format!("reading `{location}`"), timeout);
+        let locator = &self.context.locator;
+        with_timeout(call, self.context.clock.as_ref(), timeout.0, timed_out, async {
+            let database = locator.open_for_reading(&locator.locate(location).await?).await?;
+            run_on_thread(move |stop| work(&subject, &database.path, stop)).await
         })
         .await
         .map_err(EffectError::not_applied)
@@ -103,9 +126,9 @@ impl Services {
 
     async fn diff_schemas(&self, call: &Call, request: &DiffSchema) -> Result<SchemaDiff, EffectError> {
         let schema = async |source: &SchemaSource| -> Result<Schema, EffectError> {
-            match (source, source.place()) {
+            match (source, source.location()) {
                 (SchemaSource::Schema(schema), _) => Ok(schema.clone()),
-                (_, Some(place)) => self.reading(call, &place, request.timeout, schema::read).await,
+                (_, Some(location)) => self.read(call, &location, request.timeout, schema::read_database_schema).await,
                 (_, None) => Ok(Schema::default()),
             }
         };

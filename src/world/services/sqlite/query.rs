@@ -1,4 +1,4 @@
-//! The rows of one SELECT as values. Knows no thread and no deadline.
+//! `sqlite_query`: the rows of one SELECT as values. Knows no thread and no deadline.
 
 use std::path::Path;
 
@@ -9,23 +9,23 @@ use rusqlite::types::{Value as SqlValue, ValueRef};
 use rusqlite::{Connection, ErrorCode, Statement};
 use serde_json::{Map, Number, Value};
 
-use super::file::{reading, wrong};
-use super::thread::Stop;
-use crate::effect::sqlite::{QuerySqlite, ROW_LIMIT};
+use super::connection::{read_database, sqlite_error};
+use super::worker::StopSignal;
+use crate::effect::sqlite::{QuerySqlite, ROW_LIMIT, sql_invalid};
 use crate::effect::{EffectError, ErrorKind};
 
-/// Bytes of values that an answer has at the most.
-const ANSWER_LIMIT: usize = 16 << 20;
+/// Most bytes of values in a reply.
+const REPLY_LIMIT: usize = 16 << 20;
 
-/// One map a row. Blobs become base64 text; infinite numbers become null, as JSON has none.
+/// Returns one map per row. Blobs become base64 text. Infinite numbers become null, since JSON has none.
 pub(super) fn query(
     subject: &str,
     path: &Path,
     request: &QuerySqlite,
-    stop: &Stop,
+    stop: &StopSignal,
 ) -> Result<Vec<Map<String, Value>>, EffectError> {
     let params: Vec<SqlValue> = request.params.iter().map(param).collect::<Result<_, _>>()?;
-    reading(subject, path, stop, |connection| rows(subject, connection, &request.sql, &params))
+    read_database(subject, path, stop, |connection| rows(subject, connection, &request.sql, &params))
 }
 
 fn invalid(message: impl Into<String>) -> EffectError {
@@ -38,31 +38,30 @@ fn rows(
     sql: &str,
     params: &[SqlValue],
 ) -> Result<Vec<Map<String, Value>>, EffectError> {
-    // Without it, ATTACH reaches other files and VACUUM INTO writes one, read-only connection or not.
-    connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0).map_err(|error| wrong(subject, &error))?;
-    let mut statement = connection.prepare(sql).map_err(|error| refused(subject, &error))?;
+    // Without this limit, ATTACH could reach other files and VACUUM INTO could write one, even on a read-only connection.
+    connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0).map_err(|error| sqlite_error(subject, &error))?;
+    let mut statement = connection.prepare(sql).map_err(|error| query_error(subject, &error))?;
     if !statement.readonly() || statement.column_count() == 0 {
-        return Err(invalid("`sqlite_query` only reads: the SQL must be one SELECT"));
+        return Err(QuerySqlite::writes());
     }
     if statement.parameter_count() != params.len() {
-        let (wants, has) = (statement.parameter_count(), params.len());
-        return Err(invalid(format!("the SQL has {wants} `?` and `params` has {has} values")));
+        let (expected, given) = (statement.parameter_count(), params.len());
+        return Err(invalid(format!("the SQL has {expected} `?`, but `params` has {given} values")));
     }
     let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
-    collect(&mut statement, &columns, params).map_err(|stopped| match stopped {
-        Stopped::Sql(error) => refused(subject, &error),
-        Stopped::TooMany => {
-            invalid(format!("the SQL has more than {ROW_LIMIT} rows or 16 MiB to return")).hint("narrow it with LIMIT")
-        }
+    collect(&mut statement, &columns, params).map_err(|error| match error {
+        CollectError::Sql(error) => query_error(subject, &error),
+        CollectError::TooMany => QuerySqlite::result_too_large(),
     })
 }
 
-enum Stopped {
+/// Why the rows could not be collected.
+enum CollectError {
     Sql(rusqlite::Error),
     TooMany,
 }
 
-impl From<rusqlite::Error> for Stopped {
+impl From<rusqlite::Error> for CollectError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
     }
@@ -72,20 +71,20 @@ fn collect(
     statement: &mut Statement<'_>,
     columns: &[String],
     params: &[SqlValue],
-) -> Result<Vec<Map<String, Value>>, Stopped> {
+) -> Result<Vec<Map<String, Value>>, CollectError> {
     let mut found = Vec::new();
     let mut bytes = 0;
     let mut rows = statement.query(rusqlite::params_from_iter(params))?;
     while let Some(row) = rows.next()? {
         if found.len() == ROW_LIMIT {
-            return Err(Stopped::TooMany);
+            return Err(CollectError::TooMany);
         }
         let mut map = Map::with_capacity(columns.len());
         for (index, column) in columns.iter().enumerate() {
             let value = row.get_ref(index)?;
             bytes += size(value);
-            if bytes > ANSWER_LIMIT {
-                return Err(Stopped::TooMany);
+            if bytes > REPLY_LIMIT {
+                return Err(CollectError::TooMany);
             }
             map.insert(column.clone(), json(value));
         }
@@ -94,13 +93,13 @@ fn collect(
     Ok(found)
 }
 
-/// An error of the SQL itself is the asker's; the rest is the database's.
-fn refused(subject: &str, error: &rusqlite::Error) -> EffectError {
+/// Returns `invalid` for an error in the SQL itself, and the database's error otherwise.
+fn query_error(subject: &str, error: &rusqlite::Error) -> EffectError {
     match (error, error.sqlite_error_code()) {
         (rusqlite::Error::MultipleStatement, _) => invalid("`sqlite_query` takes one statement"),
         (_, Some(ErrorCode::Unknown | ErrorCode::AuthorizationForStatementDenied | ErrorCode::ApiMisuse))
-        | (_, None) => invalid(format!("the SQL is refused: {error}")),
-        _ => wrong(subject, error),
+        | (_, None) => sql_invalid(error),
+        _ => sqlite_error(subject, error),
     }
 }
 
@@ -129,10 +128,10 @@ fn param(value: &Value) -> Result<SqlValue, EffectError> {
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => SqlValue::Integer(integer),
             (None, Some(real)) => SqlValue::Real(real),
-            (None, None) => return Err(invalid(format!("{number} is no number that SQLite has"))),
+            (None, None) => return Err(invalid(format!("SQLite cannot store the number {number}"))),
         },
         Value::Array(_) | Value::Object(_) => {
-            return Err(invalid("`params` takes texts, numbers, booleans and null, no lists or maps"));
+            return Err(invalid("`params` takes strings, numbers, booleans and null, but no lists or maps"));
         }
     })
 }

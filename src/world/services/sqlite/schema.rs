@@ -1,34 +1,36 @@
-//! Reads what a database is made of.
+//! Reads the schema of a database.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::file::{reading, wrong};
-use super::thread::Stop;
+use super::connection::{read_database, sqlite_error};
+use super::worker::StopSignal;
 use crate::effect::EffectError;
 use crate::effect::sqlite::{Column, Index, Schema, Table, Trigger, View};
 
-pub(super) fn read(subject: &str, path: &Path, stop: &Stop) -> Result<Schema, EffectError> {
-    reading(subject, path, stop, |connection| of(connection).map_err(|error| wrong(subject, &error)))
+/// Reads the schema of a database file.
+pub(super) fn read_database_schema(subject: &str, path: &Path, stop: &StopSignal) -> Result<Schema, EffectError> {
+    read_database(subject, path, stop, |connection| {
+        read_schema(connection).map_err(|error| sqlite_error(subject, &error))
+    })
 }
 
-/// The schema as this connection sees it, in one snapshot.
-pub(in crate::world) fn of(connection: &Connection) -> rusqlite::Result<Schema> {
-    // One transaction, so that the parts belong together whatever others commit meanwhile.
+/// Reads the schema that a connection sees, in one snapshot.
+pub(in crate::world) fn read_schema(connection: &Connection) -> rusqlite::Result<Schema> {
+    // One transaction, so that commits of other connections do not mix in.
     let is_outermost = connection.is_autocommit();
     if is_outermost {
         connection.execute_batch("BEGIN")?;
     }
-    let schema = parts(connection);
+    let schema = read_objects(connection);
     if is_outermost {
         connection.execute_batch("COMMIT")?;
     }
     schema
 }
 
-fn parts(connection: &Connection) -> rusqlite::Result<Schema> {
+fn read_objects(connection: &Connection) -> rusqlite::Result<Schema> {
     let user_version = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let mut schema = Schema { user_version, ..Schema::default() };
     let sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL \
@@ -66,14 +68,9 @@ fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Column>
             generated: row.get::<_, i64>(5)? > 1,
         })
     });
-    // The table of an extension that is not here has columns that only the extension knows.
+    // The columns of a virtual table are unknown without the extension that created it.
     match columns.and_then(Iterator::collect) {
         Err(error) if error.to_string().contains("no such module") => Ok(Vec::new()),
         other => other,
     }
-}
-
-/// Whether no table has a row.
-pub(super) fn is_empty(tables: &BTreeMap<String, u64>) -> bool {
-    tables.values().all(|rows| *rows == 0)
 }

@@ -1,84 +1,82 @@
-//! What a driver of routes can do. Scripts see the effects alone; what every driver has in common (who drives which
-//! route, reading back, the proof through the public address) is done around it.
+//! The interface of traffic drivers. What all drivers have in common is done by its caller: finding the driver of a
+//! route, reading back, and the probe through the public address.
 
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use crate::effect::EffectError;
 use crate::effect::traffic::{
-    DrainTarget, Drained, HoldTraffic, Mirror, Released, Route, RouteView, Targets, TrafficStats,
+    DrainTarget, Drained, DriverFeature, HoldTraffic, Mirror, Released, Route, RouteView, Targets, TrafficStats,
+    unsupported_by_driver,
 };
-use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
-/// An answer that comes later.
-pub(super) type Answer<'a, T> = BoxFuture<'a, Result<T, EffectError>>;
+/// The future of a driver's method.
+pub(super) type DriverFuture<'a, T> = BoxFuture<'a, Result<T, EffectError>>;
 
-/// The program that owns a public address. Every request may come twice and ends as it did at first.
+/// Controls the program that owns a public address. Every method is idempotent: a repeated request ends like the first.
 pub(super) trait TrafficDriver: Send + Sync {
-    /// As the effects call it: `proxy`, `nginx`.
+    /// Returns the driver's name in effects, such as `proxy` or `nginx`.
     fn kind(&self) -> &'static str;
 
-    /// Declares the route, or changes where it is reached. Targets that it has stay, unless it is to begin `anew`.
-    fn declare<'a>(&'a self, call: &'a Call, route: &'a Route, anew: bool) -> Answer<'a, ()>;
+    /// Declares the route, or changes its addresses. With `reset`, its targets are removed.
+    fn declare<'a>(&'a self, call: &'a Call, route: &'a Route, reset: bool) -> DriverFuture<'a, ()>;
 
-    /// False when there was none.
-    fn forget<'a>(&'a self, call: &'a Call, service: &'a str) -> Answer<'a, bool>;
+    /// Removes the route. Returns whether there was one.
+    fn forget<'a>(&'a self, call: &'a Call, service: &'a str) -> DriverFuture<'a, bool>;
 
-    /// The route as the program has it now, not as it was told; none when it has none.
-    fn show<'a>(&'a self, call: &'a Call, service: &'a str) -> Answer<'a, Option<RouteView>>;
+    /// Reads the route from the program. Returns what is in effect, not what was requested.
+    fn show<'a>(&'a self, call: &'a Call, service: &'a str) -> DriverFuture<'a, Option<RouteView>>;
 
-    /// Who gets the requests from now on; in force when it returns.
-    fn set<'a>(&'a self, call: &'a Call, service: &'a str, step: &'a Targets) -> Answer<'a, ()>;
+    /// Sets the targets and their weights. They are in effect when it returns.
+    fn set<'a>(&'a self, call: &'a Call, service: &'a str, step: &'a Targets) -> DriverFuture<'a, ()>;
 
-    /// Nothing new to this target; waits for what it has.
-    fn drain<'a>(&'a self, call: &'a Call, request: &'a DrainTarget) -> Answer<'a, Drained>;
+    /// Stops new requests to a target, and waits for those in flight.
+    fn drain<'a>(&'a self, call: &'a Call, request: &'a DrainTarget) -> DriverFuture<'a, Drained>;
 
-    fn hold<'a>(&'a self, _: &'a Call, _: &'a HoldTraffic) -> Answer<'a, ()> {
-        cannot(self.kind(), "hold requests")
+    /// Holds new requests back.
+    fn hold<'a>(&'a self, _: &'a Call, _: &'a HoldTraffic) -> DriverFuture<'a, ()> {
+        unsupported_future(self.kind(), DriverFeature::Hold)
     }
 
-    fn release<'a>(&'a self, _: &'a Call, _: &'a str) -> Answer<'a, Released> {
-        cannot(self.kind(), "hold requests")
+    /// Lets held requests through.
+    fn release<'a>(&'a self, _: &'a Call, _: &'a str) -> DriverFuture<'a, Released> {
+        unsupported_future(self.kind(), DriverFeature::Hold)
     }
 
-    fn mirror<'a>(&'a self, _: &'a Call, _: &'a str, _: Option<&'a Mirror>) -> Answer<'a, ()> {
-        cannot(self.kind(), "mirror requests")
+    /// Copies requests to another target, or stops doing so.
+    fn mirror<'a>(&'a self, _: &'a Call, _: &'a str, _: Option<&'a Mirror>) -> DriverFuture<'a, ()> {
+        unsupported_future(self.kind(), DriverFeature::Mirror)
     }
 
-    fn stats<'a>(&'a self, _: &'a Call, _: &'a str, _: Duration) -> Answer<'a, TrafficStats> {
-        cannot(self.kind(), "tell figures of the last seconds")
+    /// Returns figures of the last `window`.
+    fn stats<'a>(&'a self, _: &'a Call, _: &'a str, _: Duration) -> DriverFuture<'a, TrafficStats> {
+        unsupported_future(self.kind(), DriverFeature::Statistics)
     }
 
-    /// How it shows who answered a probe.
-    fn proof(&self) -> Proof;
+    /// Returns how the driver shows which target answered a probe.
+    fn proof(&self) -> ProbeProof;
 }
 
-/// How the answer to a probe is known to come from the right target.
+/// How it is known which target answered a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// The driver counts what each target was given ([`crate::effect::traffic::TargetView::served`]).
+pub(super) enum ProbeProof {
+    /// The driver counts the requests of each target ([`crate::effect::traffic::TargetView::served`]).
     Counts,
-    /// The answer to a request with [`PROBE_HEADER`] carries [`TARGET_HEADER`]: the target's address.
+    /// The response to a request with [`PROBE_HEADER`] names the target's address in [`TARGET_HEADER`].
     Header,
 }
 
-/// Asks the driver to say who answered.
+/// Request header that asks the driver to name the target.
 pub(super) const PROBE_HEADER: &str = "x-deployer-probe";
-/// Says it.
+/// Response header with the target's address.
 pub(super) const TARGET_HEADER: &str = "x-deployer-target";
 
-fn cannot<'a, T>(kind: &'static str, what: &'static str) -> Answer<'a, T>
+fn unsupported_future<'a, T>(kind: &'static str, feature: DriverFeature) -> DriverFuture<'a, T>
 where
     T: Send + 'a,
 {
-    async move { Err(unsupported(kind, what)) }.boxed()
-}
-
-/// The error of a driver whose program cannot do it.
-pub(super) fn unsupported(kind: &str, what: &str) -> EffectError {
-    EffectError::new(ErrorKind::Unsupported, format!("the driver `{kind}` cannot {what}"))
-        .hint("the driver `proxy` can: run `deployer proxy run`, and declare the route with it")
-        .not_applied()
+    async move { Err(unsupported_by_driver(&kind, feature)) }.boxed()
 }

@@ -1,44 +1,67 @@
-//! The family of traffic: finds the driver of a route, tells it, reads back what it made of it, and asks through the
-//! public address. Knows no script; which drivers there are is in `driver_of`.
+//! The effects on routes. A change is made by the driver of the route, read back, and probed through the public address.
+//!
+//! | driver | where |
+//! |---|---|
+//! | `proxy` | `embedded.rs`: deployer's own proxy |
+//! | `nginx` | `nginx/`: an include file |
+//! | `haproxy` | `haproxy/`: the runtime socket |
+//! | `caddy` | `caddy/`: the admin API |
+//!
+//! `driver.rs` is their interface, `external_driver.rs` what the last three have in common.
 
 mod caddy;
 mod driver;
+mod embedded;
+mod external_driver;
 mod haproxy;
-mod kept_driver;
-mod kept_file;
-mod kept_route;
 mod nginx;
-mod patience;
+mod poller;
 mod probe;
-mod proxy;
-mod resolve;
+mod route_handle;
+mod state_file;
+mod stored_route;
+mod targets;
 
 use std::sync::Arc;
 
-use super::Services;
+use super::http::clients::HttpClients;
 use crate::base::labels;
 use crate::effect::container::{Container, Removed};
 use crate::effect::traffic::{
-    DeclareRoute, DrainTarget, Drained, Driver, ForgetRoute, HoldTraffic, ListRoutes, Listed, MirrorTraffic, Released,
-    RouteView, SetTargets, ShowRoute, Standing, SwitchTraffic, Targets, TrafficEffect, TrafficOutcome,
+    DeclareRoute, DrainTarget, Drained, Driver, ForgetRoute, HoldTraffic, ListRoutes, ListedRoute, MirrorTraffic,
+    Released, RouteStatus, SetTargets, ShowRoute, SwitchTraffic, Targets, TrafficEffect, TrafficOutcome,
+    route_not_found,
 };
 use crate::effect::{Applied, EffectError, ErrorKind};
 use crate::world::Call;
-use crate::world::engine::RouteNote;
-use caddy::CaddyAdmin;
+use crate::world::clock::Clock;
+use crate::world::engine::{Engine, RouteRecord};
+use caddy::CaddyAdminDriver;
 use driver::TrafficDriver;
-use haproxy::HaproxyRuntime;
-use nginx::NginxInclude;
-use proxy::ProxyControl;
+use embedded::EmbeddedProxyDriver;
+use haproxy::HaproxyRuntimeDriver;
+use nginx::NginxIncludeDriver;
+use probe::PublicProbe;
+use route_handle::RouteHandle;
+use targets::TargetResolver;
 
-/// A route of this host and its driver.
-struct Known {
-    note: RouteNote,
-    driver: Box<dyn TrafficDriver>,
+/// Performs the effects on routes.
+pub(crate) struct TrafficService {
+    engine: Arc<dyn Engine>,
+    clients: Arc<HttpClients>,
+    clock: Arc<dyn Clock>,
+    targets: TargetResolver,
+    probe: PublicProbe,
 }
 
-impl Services {
-    pub(super) async fn traffic(&self, call: &Call, effect: &TrafficEffect) -> Result<TrafficOutcome, EffectError> {
+impl TrafficService {
+    pub(crate) fn new(engine: Arc<dyn Engine>, clients: Arc<HttpClients>, clock: Arc<dyn Clock>) -> Self {
+        let targets = TargetResolver::new(Arc::clone(&engine));
+        let probe = PublicProbe::new(Arc::clone(&clients), Arc::clone(&clock));
+        Self { engine, clients, clock, targets, probe }
+    }
+
+    pub(crate) async fn perform(&self, call: &Call, effect: &TrafficEffect) -> Result<TrafficOutcome, EffectError> {
         Ok(match effect {
             TrafficEffect::Route(request) => TrafficOutcome::Route(self.declare_route(call, request).await?),
             TrafficEffect::Forget(request) => TrafficOutcome::Forget(self.forget_route(call, request).await?),
@@ -49,219 +72,180 @@ impl Services {
             TrafficEffect::Release(request) => TrafficOutcome::Release(self.release(call, &request.service).await?),
             TrafficEffect::Mirror(request) => TrafficOutcome::Mirror(self.mirror(call, request).await?),
             TrafficEffect::Stats(request) => {
-                let known = self.known(&request.service).await?;
-                TrafficOutcome::Stats(known.driver.stats(call, &request.service, request.window.0).await?)
+                let handle = self.handle(&request.service).await?;
+                TrafficOutcome::Stats(handle.driver.stats(call, &request.service, request.window.0).await?)
             }
             TrafficEffect::Show(request) => TrafficOutcome::Show(self.show_route(call, request).await?),
             TrafficEffect::List(request) => TrafficOutcome::List(self.list_routes(call, request).await?),
         })
     }
 
-    async fn declare_route(&self, call: &Call, request: &DeclareRoute) -> Result<Standing, EffectError> {
+    async fn declare_route(&self, call: &Call, request: &DeclareRoute) -> Result<RouteStatus, EffectError> {
         let service = &request.service;
-        let former = self.note(service).await?;
-        if let Some(former) = former.as_ref().filter(|former| former.driver.kind() != request.driver.kind()) {
-            let message = format!("the route of `{service}` is driven by `{}`", former.driver);
-            return Err(EffectError::new(ErrorKind::Conflict, message)
-                .hint(format!("take it away first: `traffic_forget(\"{service}\")`"))
-                .not_applied());
+        let previous = self.record(service).await?;
+        if let Some(previous) = &previous {
+            request.check_driver(&previous.driver)?;
         }
-        let note = RouteNote { service: service.clone(), driver: request.driver.clone(), probe: request.probe.clone() };
-        // First of all: what was declared and is not written down could not be taken back.
-        self.engine.keep_route(call, &note).await?;
-        let known = Known { driver: self.driver_of(&note.driver)?, note };
-        if let Err(error) = known.driver.declare(call, &request.route(), request.anew).await {
-            // A driver that was never told has no route: a note of one would keep everybody from its containers.
-            if former.is_none() && error.applied == Applied::No {
-                self.engine.drop_route(service).await?;
+        let record =
+            RouteRecord { service: service.clone(), driver: request.driver.clone(), probe: request.probe.clone() };
+        // Written before the driver declares the route: without it, the route could not be rolled back.
+        self.engine.record_route(call, &record).await?;
+        let handle = RouteHandle { driver: self.driver(&record.driver)?, record };
+        if let Err(error) = handle.driver.declare(call, &request.route(), request.forget_targets).await {
+            // The driver has no route, and a record of one would protect its containers for nothing.
+            if previous.is_none() && error.applied == Applied::No {
+                self.engine.remove_route(service).await?;
             }
             return Err(error);
         }
-        self.standing(call, known).await
+        handle.status(call).await
     }
 
     async fn forget_route(&self, call: &Call, request: &ForgetRoute) -> Result<Removed, EffectError> {
         let service = &request.service;
-        let Some(note) = self.note(service).await? else {
+        let Some(record) = self.record(service).await? else {
             return if request.missing_ok || request.driver_gone {
                 Ok(Removed { removed: false })
             } else {
-                Err(unknown(service))
+                Err(route_not_found(service))
             };
         };
-        let removed = match self.driver_of(&note.driver)?.forget(call, service).await {
+        let removed = match self.driver(&record.driver)?.forget(call, service).await {
             Ok(removed) => removed,
-            // A driver that refuses a run whose time is over is not gone.
+            // A conflict is the answer of a driver that exists: it refuses an outdated run.
             Err(error) if request.driver_gone && error.kind != ErrorKind::Conflict => true,
             Err(error) => return Err(error),
         };
-        self.engine.drop_route(service).await?;
+        self.engine.remove_route(service).await?;
         Ok(Removed { removed })
     }
 
-    async fn set_targets(&self, call: &Call, request: &SetTargets) -> Result<Standing, EffectError> {
-        let known = self.known(&request.service).await?;
-        let step = self.step(request).await?;
-        self.steer(call, known, step).await
+    async fn set_targets(&self, call: &Call, request: &SetTargets) -> Result<RouteStatus, EffectError> {
+        let handle = self.handle(&request.service).await?;
+        let targets = self.targets.resolve(request).await?;
+        self.apply_targets(call, &handle, targets).await
     }
 
-    async fn switch(&self, call: &Call, request: &SwitchTraffic) -> Result<Standing, EffectError> {
-        let known = self.known(&request.service).await?;
-        let view = self.view(call, &known).await?;
-        let name = self.target_called(&view, &request.target).await?;
-        let mut step = Targets { sticky: false, canary: None, ..view.step() };
-        for target in &mut step.targets {
+    async fn switch(&self, call: &Call, request: &SwitchTraffic) -> Result<RouteStatus, EffectError> {
+        let handle = self.handle(&request.service).await?;
+        let view = handle.view(call).await?;
+        let name = self.targets.target_name(&view, &request.target).await?;
+        let mut targets = Targets { sticky: false, canary: None, ..view.step() };
+        for target in &mut targets.targets {
             target.weight = u32::from(target.name == name);
         }
-        self.steer(call, known, step).await
+        self.apply_targets(call, &handle, targets).await
     }
 
-    /// Set, read back, probe.
-    async fn steer(&self, call: &Call, known: Known, step: Targets) -> Result<Standing, EffectError> {
-        let service = known.note.service.clone();
-        let before = self.view(call, &known).await?;
-        known.driver.set(call, &service, &step).await?;
-        let after = self.view(call, &known).await?;
-        if after.step() != step {
-            let kind = known.driver.kind();
-            let message = format!("`{kind}` does not have the targets of `{service}` that it was told");
+    /// Sets the targets, reads them back, and probes the public address.
+    async fn apply_targets(
+        &self,
+        call: &Call,
+        handle: &RouteHandle,
+        targets: Targets,
+    ) -> Result<RouteStatus, EffectError> {
+        let service = &handle.record.service;
+        let before = handle.view(call).await?;
+        handle.driver.set(call, service, &targets).await?;
+        let after = handle.view(call).await?;
+        if after.step() != targets {
+            let message = format!("`{}` has other targets for `{service}` than those set", handle.driver.kind());
             return Err(EffectError::new(ErrorKind::Failed, message)
-                .hint("somebody else may change it too; see what it has: `traffic_show`")
-                .detail(format!("told: {step:?}\nhas:  {:?}", after.step())));
+                .hint("another program may change it, too; see its targets: `traffic_show`")
+                .detail(format!("set: {targets:?}\nhas: {:?}", after.step())));
         }
-        self.prove(call, &known, &before, &after).await?;
-        self.standing(call, known).await
+        self.probe.verify(call, handle, &before, &after).await?;
+        handle.status(call).await
     }
 
     async fn drain(&self, call: &Call, request: &DrainTarget) -> Result<Drained, EffectError> {
-        let known = self.known(&request.service).await?;
-        let view = self.view(call, &known).await?;
-        let target = self.target_called(&view, &request.target).await?;
-        known.driver.drain(call, &DrainTarget { target, ..request.clone() }).await
+        let handle = self.handle(&request.service).await?;
+        let view = handle.view(call).await?;
+        let target = self.targets.target_name(&view, &request.target).await?;
+        handle.driver.drain(call, &DrainTarget { target, ..request.clone() }).await
     }
 
-    async fn hold(&self, call: &Call, request: &HoldTraffic) -> Result<Standing, EffectError> {
-        let known = self.known(&request.service).await?;
-        known.driver.hold(call, request).await?;
-        self.standing(call, known).await
+    async fn hold(&self, call: &Call, request: &HoldTraffic) -> Result<RouteStatus, EffectError> {
+        let handle = self.handle(&request.service).await?;
+        handle.driver.hold(call, request).await?;
+        handle.status(call).await
     }
 
     async fn release(&self, call: &Call, service: &str) -> Result<Released, EffectError> {
-        self.known(service).await?.driver.release(call, service).await
+        self.handle(service).await?.driver.release(call, service).await
     }
 
-    async fn mirror(&self, call: &Call, request: &MirrorTraffic) -> Result<Standing, EffectError> {
-        let known = self.known(&request.service).await?;
-        known.driver.mirror(call, &request.service, request.mirror().as_ref()).await?;
-        self.standing(call, known).await
+    async fn mirror(&self, call: &Call, request: &MirrorTraffic) -> Result<RouteStatus, EffectError> {
+        let handle = self.handle(&request.service).await?;
+        handle.driver.mirror(call, &request.service, request.mirror().as_ref()).await?;
+        handle.status(call).await
     }
 
-    async fn show_route(&self, call: &Call, request: &ShowRoute) -> Result<Option<Standing>, EffectError> {
-        let Some(note) = self.note(&request.service).await? else {
-            return if request.missing_ok { Ok(None) } else { Err(unknown(&request.service)) };
+    async fn show_route(&self, call: &Call, request: &ShowRoute) -> Result<Option<RouteStatus>, EffectError> {
+        let Some(record) = self.record(&request.service).await? else {
+            return if request.missing_ok { Ok(None) } else { Err(route_not_found(&request.service)) };
         };
-        let known = Known { driver: self.driver_of(&note.driver)?, note };
-        match known.driver.show(call, &request.service).await? {
-            Some(view) => Ok(Some(known.with(view))),
+        let handle = RouteHandle { driver: self.driver(&record.driver)?, record };
+        match handle.driver.show(call, &request.service).await? {
+            Some(view) => Ok(Some(handle.with_view(view))),
             None if request.missing_ok => Ok(None),
-            None => Err(lost(&known)),
+            None => Err(handle.lost()),
         }
     }
 
-    async fn list_routes(&self, call: &Call, request: &ListRoutes) -> Result<Vec<Listed>, EffectError> {
-        let notes = self.engine.routes().await?;
-        let wanted = match &request.container {
-            Some(container) if !notes.is_empty() => match self.engine.look(container).await? {
+    async fn list_routes(&self, call: &Call, request: &ListRoutes) -> Result<Vec<ListedRoute>, EffectError> {
+        let records = self.engine.routes().await?;
+        let container = match &request.container {
+            Some(container) if !records.is_empty() => match self.engine.find_container(container).await? {
                 Some(found) => Some(found),
                 None => return Ok(Vec::new()),
             },
             _ => None,
         };
         let mut listed = Vec::new();
-        for note in notes {
-            let shown = match self.driver_of(&note.driver) {
-                Ok(driver) => driver.show(call, &note.service).await,
+        for record in records {
+            let shown = match self.driver(&record.driver) {
+                Ok(driver) => driver.show(call, &record.service).await,
                 Err(error) => Err(error),
             };
             let (view, error) = match shown {
                 Ok(view) => (view, None),
                 Err(error) => (None, Some(error)),
             };
-            let refers = match (&wanted, &view) {
-                (Some(container), Some(view)) => self.refers(view, container).await,
-                // A route that cannot be seen may refer to any container of its service; others it must not hold up.
-                (Some(container), None) => error.is_some() && serves(container, &note.service),
+            let matches = match (&container, &view) {
+                (Some(container), Some(view)) => self.targets.refers_to(view, container).await,
+                // A route that cannot be read may refer to any container of its service, but not to others.
+                (Some(container), None) => error.is_some() && belongs_to(container, &record.service),
                 (None, _) => true,
             };
-            if refers {
-                listed.push(Listed { service: note.service, driver: note.driver, view, error });
+            if matches {
+                listed.push(ListedRoute { service: record.service, driver: record.driver, view, error });
             }
         }
         Ok(listed)
     }
 
-    /// The driver of a route; asks nothing yet.
-    fn driver_of(&self, driver: &Driver) -> Result<Box<dyn TrafficDriver>, EffectError> {
+    /// Creates the driver of a route. Sends nothing yet.
+    fn driver(&self, driver: &Driver) -> Result<Box<dyn TrafficDriver>, EffectError> {
         let clock = || Arc::clone(&self.clock);
         Ok(match driver {
-            Driver::Proxy(driver) => Box::new(ProxyControl::new(driver)),
-            Driver::Nginx(driver) => Box::new(NginxInclude::new(driver, self.clients.probe()?.clone(), clock())),
-            Driver::Haproxy(driver) => Box::new(HaproxyRuntime::new(driver, clock())),
-            Driver::Caddy(driver) => Box::new(CaddyAdmin::new(driver, self.clients.probe()?.clone(), clock())),
+            Driver::Proxy(driver) => Box::new(EmbeddedProxyDriver::new(driver)),
+            Driver::Nginx(driver) => Box::new(NginxIncludeDriver::new(driver, self.clients.probe()?.clone(), clock())),
+            Driver::Haproxy(driver) => Box::new(HaproxyRuntimeDriver::new(driver, clock())),
+            Driver::Caddy(driver) => Box::new(CaddyAdminDriver::new(driver, self.clients.probe()?.clone(), clock())),
         })
     }
 
-    async fn refers(&self, view: &RouteView, container: &Container) -> bool {
-        for target in &view.targets {
-            if self.is_at(target, container).await {
-                return true;
-            }
-        }
-        false
+    async fn record(&self, service: &str) -> Result<Option<RouteRecord>, EffectError> {
+        Ok(self.engine.routes().await?.into_iter().find(|record| record.service == service))
     }
 
-    async fn note(&self, service: &str) -> Result<Option<RouteNote>, EffectError> {
-        Ok(self.engine.routes().await?.into_iter().find(|note| note.service == service))
-    }
-
-    async fn known(&self, service: &str) -> Result<Known, EffectError> {
-        let note = self.note(service).await?.ok_or_else(|| unknown(service))?;
-        Ok(Known { driver: self.driver_of(&note.driver)?, note })
-    }
-
-    async fn view(&self, call: &Call, known: &Known) -> Result<RouteView, EffectError> {
-        known.driver.show(call, &known.note.service).await?.ok_or_else(|| lost(known))
-    }
-
-    async fn standing(&self, call: &Call, known: Known) -> Result<Standing, EffectError> {
-        self.view(call, &known).await.map(|view| known.with(view))
+    async fn handle(&self, service: &str) -> Result<RouteHandle, EffectError> {
+        let record = self.record(service).await?.ok_or_else(|| route_not_found(service))?;
+        Ok(RouteHandle { driver: self.driver(&record.driver)?, record })
     }
 }
 
-impl Known {
-    fn with(&self, view: RouteView) -> Standing {
-        Standing {
-            service: self.note.service.clone(),
-            driver: self.note.driver.clone(),
-            probe: self.note.probe.clone(),
-            view,
-        }
-    }
-}
-
-fn serves(container: &Container, service: &str) -> bool {
-    container.name == service || container.labels.get(labels::SERVICE).is_some_and(|own| own == service)
-}
-
-fn unknown(service: &str) -> EffectError {
-    EffectError::new(ErrorKind::NotFound, format!("no route of service `{service}` is known on this host"))
-        .hint(format!("declare it first: `traffic_route(#{{service: \"{service}\", address: \"0.0.0.0:80\"}})`"))
-        .not_applied()
-}
-
-fn lost(known: &Known) -> EffectError {
-    let (service, kind) = (&known.note.service, known.driver.kind());
-    EffectError::new(ErrorKind::NotFound, format!("`{kind}` has no route of service `{service}`, but it should"))
-        .hint("declare it again with `traffic_route`, and its targets with `traffic_set`")
-        .not_applied()
+fn belongs_to(container: &Container, service: &str) -> bool {
+    container.name == service || container.labels.get(labels::SERVICE).is_some_and(|label| label == service)
 }

@@ -1,85 +1,82 @@
-//! Routes as Caddy's configuration has them: one server per public address, one route per service. Knows no API.
+//! Routes in Caddy's configuration: one server per public address, one route per service. Knows no API.
 
 use serde_json::{Map, Value, json};
 
-use super::super::driver::{PROBE_HEADER, TARGET_HEADER};
-use super::super::kept_route::{KeptRoute, KeptTarget, Seen};
-use crate::effect::traffic::Route;
+use crate::effect::traffic::{Route, caddy_route_taken};
 use crate::effect::{EffectError, ErrorKind};
+use crate::world::services::traffic::driver::{PROBE_HEADER, TARGET_HEADER};
+use crate::world::services::traffic::stored_route::{ObservedTarget, StoredRoute, StoredTarget};
 
-/// Names of servers and of `@id`s begin with it.
+/// Prefix of the names of servers and of `@id`s.
 const PREFIX: &str = "deployer-";
-/// Where the route itself is kept: a variable of the request, which nobody reads.
-const KEPT: &str = "deployer_route";
-/// Caddy 2.6 knows no weights: a target stands as often in the list as its share asks for, this long at most.
-const ENTRIES: u64 = 100;
-/// Upstreams that a request tries which could not be sent.
+/// Variable of the request that holds the stored route. Nothing in Caddy reads it.
+const ROUTE_VARIABLE: &str = "deployer_route";
+/// Most entries in the list of upstreams. Caddy 2.6 has no weights, so a target is listed as often as its share requires.
+const MAX_ENTRIES: u64 = 100;
+/// How often a request that could not be sent is retried with another upstream.
 const RETRIES: u32 = 2;
-const PAUSE: &str = "50ms";
+/// Pause between these retries.
+const RETRY_PAUSE: &str = "50ms";
 
 type Config = Map<String, Value>;
 
-/// The route of a service, wherever it is.
-pub(super) fn find(servers: &Config, service: &str) -> Option<KeptRoute> {
-    kept_routes(servers).find(|kept| kept.route.service == service)
+/// Finds the route of a service in any server.
+pub(super) fn find(servers: &Config, service: &str) -> Option<StoredRoute> {
+    stored_routes(servers).find(|stored| stored.route.service == service)
 }
 
-fn kept_routes(servers: &Config) -> impl Iterator<Item = KeptRoute> {
+fn stored_routes(servers: &Config) -> impl Iterator<Item = StoredRoute> {
     let routes = servers.values().filter_map(|server| server["routes"].as_array()).flatten();
-    routes.filter_map(|route| serde_json::from_str(route["handle"][0][KEPT].as_str()?).ok())
+    routes.filter_map(|route| serde_json::from_str(route["handle"][0][ROUTE_VARIABLE].as_str()?).ok())
 }
 
-/// The servers with the route as it shall be; none takes it away.
-pub(super) fn with(servers: &Config, service: &str, next: Option<&KeptRoute>) -> Result<Config, EffectError> {
-    let mut all: Vec<KeptRoute> = kept_routes(servers).filter(|kept| kept.route.service != service).collect();
+/// Returns the servers with the new route of a service, or without a route of it.
+pub(super) fn with_route(servers: &Config, service: &str, next: Option<&StoredRoute>) -> Result<Config, EffectError> {
+    let mut all: Vec<StoredRoute> = stored_routes(servers).filter(|stored| stored.route.service != service).collect();
     // A route with several addresses is in several servers.
-    all.dedup_by(|one, other| one.route.service == other.route.service);
+    all.dedup_by(|a, b| a.route.service == b.route.service);
     if let Some(next) = next {
-        check(&next.route, &all)?;
+        refuse_conflict(&next.route, &all)?;
         all.push(next.clone());
     }
     let mut configured: Config = servers
         .iter()
         .filter(|(name, _)| !name.starts_with(PREFIX))
-        .map(|(name, own)| (name.clone(), own.clone()))
+        .map(|(name, server)| (name.clone(), server.clone()))
         .collect();
-    // Those with a host first, then the longest path, so that the first that fits is the right one.
-    all.sort_by_key(|kept| {
-        let length = kept.route.path_prefix.as_ref().map_or(0, String::len);
-        (kept.route.host.is_none(), std::cmp::Reverse(length), kept.route.service.clone())
+    // Routes with a host come first, then those with the longest path. The first match is then the right one.
+    all.sort_by_key(|stored| {
+        let length = stored.route.path_prefix.as_ref().map_or(0, String::len);
+        (stored.route.host.is_none(), std::cmp::Reverse(length), stored.route.service.clone())
     });
-    let mut addresses: Vec<&String> = all.iter().flat_map(|kept| reached(&kept.route)).collect();
+    let mut addresses: Vec<&String> = all.iter().flat_map(|stored| addresses_of(&stored.route)).collect();
     addresses.sort_unstable();
     addresses.dedup();
     for address in addresses {
-        let own = all.iter().filter(|kept| reached(&kept.route).any(|own| own == address));
-        let mut routes = own.map(|kept| route(kept, address)).collect::<Result<Vec<_>, _>>()?;
+        let at_address = all.iter().filter(|stored| addresses_of(&stored.route).any(|own| own == address));
+        let mut routes = at_address.map(|stored| route(stored, address)).collect::<Result<Vec<_>, _>>()?;
         routes.push(json!({"handle": [{"handler": "static_response", "status_code": 404}]}));
-        let server = json!({"listen": [listen(address)?], "routes": routes, "automatic_https": {"disable": true}});
+        let server =
+            json!({"listen": [listen_address(address)?], "routes": routes, "automatic_https": {"disable": true}});
         configured.insert(format!("{PREFIX}{address}"), server);
     }
     Ok(configured)
 }
 
-fn reached(route: &Route) -> impl Iterator<Item = &String> {
+fn addresses_of(route: &Route) -> impl Iterator<Item = &String> {
     std::iter::once(&route.address).chain(&route.also)
 }
 
-fn check(route: &Route, others: &[KeptRoute]) -> Result<(), EffectError> {
-    let same = |other: &&KeptRoute| {
+fn refuse_conflict(route: &Route, others: &[StoredRoute]) -> Result<(), EffectError> {
+    let same = |other: &&StoredRoute| {
         let other = &other.route;
         other.host == route.host
             && prefix(other) == prefix(route)
-            && reached(other).any(|address| reached(route).any(|own| own == address))
+            && addresses_of(other).any(|address| addresses_of(route).any(|own| own == address))
     };
     match others.iter().find(same) {
         None => Ok(()),
-        Some(other) => {
-            let message = format!("service `{}` has the same host and path on {}", other.route.service, route.address);
-            Err(EffectError::new(ErrorKind::Conflict, message)
-                .hint("give each service a `host` or a `path_prefix` of its own")
-                .not_applied())
-        }
+        Some(other) => Err(caddy_route_taken(&other.route.service, &route.address)),
     }
 }
 
@@ -87,54 +84,59 @@ fn prefix(route: &Route) -> &str {
     route.path_prefix.as_deref().unwrap_or("/").trim_end_matches('/')
 }
 
-fn listen(address: &str) -> Result<String, EffectError> {
+fn listen_address(address: &str) -> Result<String, EffectError> {
     let parsed: Result<std::net::SocketAddr, _> = address.parse();
     parsed.map(|address| format!("tcp/{address}")).map_err(|_| {
-        let message = format!("`{address}` is not a public address such as `0.0.0.0:80`");
+        let message = format!("`{address}` is not an address such as `0.0.0.0:80`");
         EffectError::new(ErrorKind::Invalid, message).not_applied()
     })
 }
 
-fn route(kept: &KeptRoute, address: &str) -> Result<Value, EffectError> {
-    let own = serde_json::to_string(kept).map_err(|why| {
-        EffectError::new(ErrorKind::Internal, format!("the route cannot be kept: {why}")).not_applied()
+fn route(stored: &StoredRoute, address: &str) -> Result<Value, EffectError> {
+    let json = serde_json::to_string(stored).map_err(|why| {
+        EffectError::new(ErrorKind::Internal, format!("cannot serialize the route: {why}")).not_applied()
     })?;
-    let service = &kept.route.service;
-    let mut inside = vec![json!({
+    let service = &stored.route.service;
+    let mut subroutes = vec![json!({
         "match": [{"header": {(PROBE_HEADER): ["*"]}}],
         "handle": [{"handler": "headers", "response": {
             "deferred": true,
             "set": {(TARGET_HEADER): ["{http.reverse_proxy.upstream.hostport}"]},
         }}],
     })];
-    let aside: Vec<&KeptTarget> = kept.targets.iter().filter(|target| !target.is_live()).collect();
-    if !aside.is_empty() {
-        // Nobody comes here; Caddy counts what they have in flight as long as a handler names them.
-        let upstreams: Vec<Value> = aside.iter().map(|target| json!({"dial": target.address})).collect();
+    // Any other protocol would be a tunnel past the routes.
+    subroutes.push(json!({
+        "match": [{"not": [{"header_regexp": {"Upgrade": {"pattern": "(?i)^websocket$"}}}]}],
+        "handle": [{"handler": "headers", "request": {"delete": ["Upgrade", "Connection", "HTTP2-Settings"]}}],
+    }));
+    let idle: Vec<&StoredTarget> = stored.targets.iter().filter(|target| !target.is_live()).collect();
+    if !idle.is_empty() {
+        // No request matches this route. Caddy counts requests in flight only while a handler names the upstream.
+        let upstreams: Vec<Value> = idle.iter().map(|target| json!({"dial": target.address})).collect();
         let handler = json!({"handler": "reverse_proxy", "upstreams": upstreams});
-        inside.push(json!({"match": [{"not": [{}]}], "handle": [handler]}));
+        subroutes.push(json!({"match": [{"not": [{}]}], "handle": [handler]}));
     }
-    let live: Vec<&KeptTarget> = kept.targets.iter().filter(|target| target.is_live()).collect();
-    inside.push(match live.is_empty() {
+    let live: Vec<&StoredTarget> = stored.targets.iter().filter(|target| target.is_live()).collect();
+    subroutes.push(match live.is_empty() {
         true => json!({"handle": [{"handler": "static_response", "status_code": 503}]}),
-        false => json!({"handle": [forward(&kept.route, &live)]}),
+        false => json!({"handle": [forward(&stored.route, &live)]}),
     });
     let mut matches = Map::new();
-    if let Some(host) = &kept.route.host {
+    if let Some(host) = &stored.route.host {
         matches.insert("host".into(), json!([host]));
     }
-    let prefix = prefix(&kept.route);
+    let prefix = prefix(&stored.route);
     if !prefix.is_empty() {
         matches.insert("path".into(), json!([prefix, format!("{prefix}/*")]));
     }
-    let id = if kept.route.address == address {
+    let id = if stored.route.address == address {
         format!("{PREFIX}{service}")
     } else {
         format!("{PREFIX}{service}@{address}")
     };
     let mut route = json!({
         "@id": id,
-        "handle": [{"handler": "vars", (KEPT): own}, {"handler": "subroute", "routes": inside}],
+        "handle": [{"handler": "vars", (ROUTE_VARIABLE): json}, {"handler": "subroute", "routes": subroutes}],
         "terminal": true,
     });
     if !matches.is_empty() {
@@ -143,7 +145,7 @@ fn route(kept: &KeptRoute, address: &str) -> Result<Value, EffectError> {
     Ok(route)
 }
 
-fn forward(route: &Route, live: &[&KeptTarget]) -> Value {
+fn forward(route: &Route, live: &[&StoredTarget]) -> Value {
     let weights: Vec<u32> = live.iter().map(|target| target.weight).collect();
     let upstreams: Vec<Value> = live
         .iter()
@@ -153,10 +155,10 @@ fn forward(route: &Route, live: &[&KeptTarget]) -> Value {
     let mut handler = json!({
         "handler": "reverse_proxy",
         "upstreams": upstreams,
-        "load_balancing": {"selection_policy": {"policy": "round_robin"}, "retries": RETRIES, "try_interval": PAUSE},
+        "load_balancing": {"selection_policy": {"policy": "round_robin"}, "retries": RETRIES, "try_interval": RETRY_PAUSE},
         "transport": {"protocol": "http", "dial_timeout": route.check.timeout.to_string()},
     });
-    // Where there is nobody else to go to, a check that fails would only turn visitors away.
+    // With a single target, a failing check would only refuse clients.
     if live.len() > 1 {
         let check = &route.check;
         handler["health_checks"] = match &check.path {
@@ -171,33 +173,36 @@ fn forward(route: &Route, live: &[&KeptTarget]) -> Value {
     handler
 }
 
-/// How often each target stands in the list.
+/// Returns how often each target is listed.
 fn entries(weights: &[u32]) -> Vec<usize> {
     let divisor = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
     let shares: Vec<u64> = weights.iter().map(|weight| u64::from(weight / divisor)).collect();
-    let all: u64 = shares.iter().sum::<u64>().max(1);
-    let fit = |share: u64| if all <= ENTRIES { share } else { (share * ENTRIES / all).max(1) };
-    shares.into_iter().map(|share| usize::try_from(fit(share)).unwrap_or(1)).collect()
+    let total: u64 = shares.iter().sum::<u64>().max(1);
+    let scale = |share: u64| if total <= MAX_ENTRIES { share } else { (share * MAX_ENTRIES / total).max(1) };
+    shares.into_iter().map(|share| usize::try_from(scale(share)).unwrap_or(1)).collect()
 }
 
-fn greatest_common_divisor(one: u32, other: u32) -> u32 {
-    if other == 0 { one } else { greatest_common_divisor(other, one % other) }
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
-/// What Caddy's own configuration says of a target.
-pub(super) fn seen(servers: &Config, kept: &KeptRoute, target: &KeptTarget) -> Seen {
-    let id = format!("{PREFIX}{}", kept.route.service);
+/// Returns a target as Caddy's configuration has it.
+pub(super) fn observe(servers: &Config, stored: &StoredRoute, target: &StoredTarget) -> ObservedTarget {
+    let id = format!("{PREFIX}{}", stored.route.service);
     let routes = servers.values().filter_map(|server| server["routes"].as_array()).flatten();
-    let mut own = routes.filter(|route| route["@id"] == *id);
-    let there = own.next().map(|route| dials(route, &target.address));
-    let told = kept.targets.iter().filter(|target| target.is_live()).collect::<Vec<_>>();
-    let weights: Vec<u32> = told.iter().map(|target| target.weight).collect();
-    let due =
-        told.iter().zip(entries(&weights)).find(|(live, _)| live.name == target.name).map_or(0, |(_, count)| count);
-    let (live, aside) = there.unwrap_or_default();
-    Seen {
-        address: if live + aside > 0 { target.address.clone() } else { "none".into() },
-        weight: if live == due { target.weight } else { u32::try_from(live).unwrap_or(u32::MAX) },
+    let mut matching = routes.filter(|route| route["@id"] == *id);
+    let counts = matching.next().map(|route| count_upstreams(route, &target.address));
+    let live_targets = stored.targets.iter().filter(|target| target.is_live()).collect::<Vec<_>>();
+    let weights: Vec<u32> = live_targets.iter().map(|target| target.weight).collect();
+    let expected = live_targets
+        .iter()
+        .zip(entries(&weights))
+        .find(|(live, _)| live.name == target.name)
+        .map_or(0, |(_, count)| count);
+    let (live, idle) = counts.unwrap_or_default();
+    ObservedTarget {
+        address: if live + idle > 0 { target.address.clone() } else { "none".into() },
+        weight: if live == expected { target.weight } else { u32::try_from(live).unwrap_or(u32::MAX) },
         healthy: true,
         draining: target.draining && live == 0,
         in_flight: 0,
@@ -205,13 +210,13 @@ pub(super) fn seen(servers: &Config, kept: &KeptRoute, target: &KeptTarget) -> S
     }
 }
 
-/// How often an address stands in the lists of a route: of those who get requests, and of the others.
-fn dials(route: &Value, address: &str) -> (usize, usize) {
-    let inside = route["handle"][1]["routes"].as_array().into_iter().flatten();
-    inside.fold((0, 0), |(live, aside), step| {
+/// Counts how often a route lists an address: as an upstream that gets requests, and as one that gets none.
+fn count_upstreams(route: &Value, address: &str) -> (usize, usize) {
+    let subroutes = route["handle"][1]["routes"].as_array().into_iter().flatten();
+    subroutes.fold((0, 0), |(live, idle), step| {
         let upstreams = step["handle"][0]["upstreams"].as_array().into_iter().flatten();
         let count = upstreams.filter(|upstream| upstream["dial"] == address).count();
-        if step.get("match").is_none() { (live + count, aside) } else { (live, aside + count) }
+        if step.get("match").is_none() { (live + count, idle) } else { (live, idle + count) }
     })
 }
 
@@ -219,16 +224,16 @@ fn dials(route: &Value, address: &str) -> (usize, usize) {
 mod tests {
     use super::*;
 
-    fn kept(service: &str, more: Value, targets: &[(&str, u32)]) -> KeptRoute {
+    fn stored(service: &str, more: Value, targets: &[(&str, u32)]) -> StoredRoute {
         let mut route = json!({"service": service, "address": "0.0.0.0:80"});
         route.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let target = |(address, weight): &(&str, u32)| KeptTarget {
+        let target = |(address, weight): &(&str, u32)| StoredTarget {
             name: (*address).to_owned(),
             address: (*address).to_owned(),
             weight: *weight,
             draining: false,
         };
-        KeptRoute {
+        StoredRoute {
             route: serde_json::from_value(route).unwrap(),
             epoch: 1,
             targets: targets.iter().map(target).collect(),
@@ -236,26 +241,26 @@ mod tests {
     }
 
     #[test]
-    fn routes_share_an_address_and_leave_nothing_behind() {
-        let strange: Config = serde_json::from_value(json!({"own": {"listen": [":443"]}})).unwrap();
-        let all = kept("web", json!({}), &[("10.0.0.1:80", 1), ("10.0.0.2:80", 0)]);
-        let shop = kept("shop", json!({"path_prefix": "/shop", "also": ["0.0.0.0:81"]}), &[("10.0.0.3:80", 3)]);
-        let one = with(&strange, "web", Some(&all)).unwrap();
-        let two = with(&one, "shop", Some(&shop)).unwrap();
+    fn routes_share_an_address_and_are_removed_completely() {
+        let foreign: Config = serde_json::from_value(json!({"own": {"listen": [":443"]}})).unwrap();
+        let all = stored("web", json!({}), &[("10.0.0.1:80", 1), ("10.0.0.2:80", 0)]);
+        let shop = stored("shop", json!({"path_prefix": "/shop", "also": ["0.0.0.0:81"]}), &[("10.0.0.3:80", 3)]);
+        let one = with_route(&foreign, "web", Some(&all)).unwrap();
+        let two = with_route(&one, "shop", Some(&shop)).unwrap();
         assert_eq!(two["deployer-0.0.0.0:80"]["routes"][0]["@id"], "deployer-shop");
         assert_eq!(two["deployer-0.0.0.0:80"]["routes"][1]["@id"], "deployer-web");
         assert_eq!(find(&two, "web").unwrap(), all);
         assert_eq!(find(&two, "shop").unwrap(), shop);
-        let view = all.view(|target| seen(&two, &all, target));
+        let view = all.view(|target| observe(&two, &all, target));
         let shown: Vec<_> = view.targets.iter().map(|target| (target.address.as_str(), target.weight)).collect();
         assert_eq!(shown, [("10.0.0.1:80", 1), ("10.0.0.2:80", 0)]);
-        let twin = kept("twin", json!({"path_prefix": "/shop/"}), &[]);
-        assert_eq!(with(&two, "twin", Some(&twin)).unwrap_err().kind, ErrorKind::Conflict);
-        assert_eq!(with(&with(&two, "web", None).unwrap(), "shop", None).unwrap(), strange);
+        let duplicate = stored("duplicate", json!({"path_prefix": "/shop/"}), &[]);
+        assert_eq!(with_route(&two, "duplicate", Some(&duplicate)).unwrap_err().kind, ErrorKind::Conflict);
+        assert_eq!(with_route(&with_route(&two, "web", None).unwrap(), "shop", None).unwrap(), foreign);
     }
 
     #[test]
-    fn shares_are_entries_of_a_list() {
+    fn shares_become_entries_of_a_list() {
         assert_eq!(entries(&[1, 99]), [1, 99]);
         assert_eq!(entries(&[50, 50]), [1, 1]);
         assert_eq!(entries(&[1, 100_000]), [1, 99]);

@@ -1,4 +1,4 @@
-//! HAProxy's runtime socket: commands as text, and the tables that it answers. Knows no route.
+//! HAProxy's runtime socket: sends commands, and parses the tables of the answers. Knows no route.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -7,110 +7,115 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::super::super::reason::reason;
-use super::super::super::wait::within;
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::clock::Clock;
+use crate::world::services::cancellation::with_timeout;
+use crate::world::services::error_text::root_cause;
 
-/// Until a command is answered.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of an answer: thousands of servers.
+/// Timeout of one command.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest answer in bytes: enough for thousands of servers.
 const ANSWER_LIMIT: u64 = 8 * 1024 * 1024;
-/// Commands of one line: HAProxy reads 16 KiB of it.
-const COMMANDS_OF_A_LINE: usize = 40;
+/// Most commands in a line. HAProxy reads 16 KiB of it.
+const COMMANDS_PER_LINE: usize = 40;
 
-/// Forced or inherited maintenance, by name resolution, or by its host name.
-const MAINTENANCE: u32 = 0x63;
-/// Forced or inherited.
-const DRAIN: u32 = 0x18;
+/// Bits of the administrative state: maintenance that is forced, inherited, or caused by name resolution.
+const MAINTENANCE_BITS: u32 = 0x63;
+/// Bits of the administrative state: forced or inherited drain.
+const DRAIN_BITS: u32 = 0x18;
 
-pub(super) struct Runtime {
-    pub socket: PathBuf,
+/// HAProxy's runtime socket.
+pub(super) struct RuntimeSocket {
+    pub path: PathBuf,
 }
 
-/// A server of a backend, as HAProxy has it now.
+/// A server of a backend, as HAProxy reports it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Slot {
     pub name: String,
-    /// None while it has a name that was never looked up.
+    /// `None` while its host name is unresolved.
     pub address: Option<SocketAddr>,
     pub weight: u32,
     pub up: bool,
     pub in_maintenance: bool,
     pub draining: bool,
-    /// Whether its address in the configuration is a name: only then a reload keeps the address that it was given.
-    pub is_named: bool,
-    /// Requests and streams that it has not ended, and those that wait for it.
+    /// Whether its address in the configuration is a host name. Only then a reload keeps an address set at run time.
+    pub has_host_name: bool,
+    /// Requests and streams in flight, and those queued for it.
     pub in_flight: u64,
     pub served: u64,
 }
 
-impl Runtime {
-    /// Sends commands; returns what HAProxy says.
-    pub(super) async fn tell(
+impl RuntimeSocket {
+    /// Sends commands. Returns HAProxy's output.
+    pub(super) async fn send_all(
         &self,
         call: &Call,
         clock: &dyn Clock,
         commands: &[String],
     ) -> Result<String, EffectError> {
-        let mut said = String::new();
-        for line in commands.chunks(COMMANDS_OF_A_LINE) {
-            said.push_str(&self.ask(call, clock, &line.join(";")).await?);
+        let mut output = String::new();
+        for line in commands.chunks(COMMANDS_PER_LINE) {
+            output.push_str(&self.send(call, clock, &line.join(";")).await?);
         }
-        Ok(said)
+        Ok(output)
     }
 
-    pub(super) async fn ask(&self, call: &Call, clock: &dyn Clock, line: &str) -> Result<String, EffectError> {
-        let socket = self.socket.display();
-        let late = || {
-            EffectError::new(ErrorKind::Timeout, format!("HAProxy did not answer at `{socket}` within {PATIENCE:?}"))
-                .hint("see whether it runs: systemctl status haproxy")
+    /// Sends one line of commands. Returns HAProxy's output.
+    pub(super) async fn send(&self, call: &Call, clock: &dyn Clock, line: &str) -> Result<String, EffectError> {
+        let socket = self.path.display();
+        let timed_out = || {
+            EffectError::new(
+                ErrorKind::Timeout,
+                format!("HAProxy did not answer at `{socket}` within {COMMAND_TIMEOUT:?}"),
+            )
+            .hint("check that it is running: systemctl status haproxy")
         };
         let conversation = async {
-            let mut stream = UnixStream::connect(&self.socket).await?;
+            let mut stream = UnixStream::connect(&self.path).await?;
             stream.write_all(format!("{line}\n").as_bytes()).await?;
             let mut answer = String::new();
             stream.take(ANSWER_LIMIT).read_to_string(&mut answer).await?;
             Ok::<_, std::io::Error>(answer)
         };
-        let asked = async {
+        let exchange = async {
             conversation.await.map_err(|error| {
                 let kind = match error.kind() {
                     std::io::ErrorKind::PermissionDenied => ErrorKind::Refused,
                     _ => ErrorKind::Unavailable,
                 };
-                EffectError::new(kind, format!("no HAProxy answers at `{socket}`: {}", reason(&error))).hint(format!(
-                    "it needs `stats socket {socket} level admin` in its section `global`, and to run: \
+                EffectError::new(kind, format!("cannot reach HAProxy at `{socket}`: {}", root_cause(&error))).hint(format!(
+                    "add `stats socket {socket} level admin` to its `global` section, and check that it is running: \
                      systemctl status haproxy"
                 ))
             })
         };
-        within(call, clock, PATIENCE, late, asked).await
+        with_timeout(call, clock, COMMAND_TIMEOUT, timed_out, exchange).await
     }
 
-    /// The servers of a backend, as they stand in the configuration.
+    /// Returns the servers of a backend in the order of the configuration.
     pub(super) async fn slots(&self, call: &Call, clock: &dyn Clock, backend: &str) -> Result<Vec<Slot>, EffectError> {
-        let states = self.ask(call, clock, &format!("show servers state {backend}")).await?;
+        let states = self.send(call, clock, &format!("show servers state {backend}")).await?;
         let states = Table::parse(&states, ' ').map_err(|why| {
-            EffectError::new(ErrorKind::NotFound, format!("HAProxy shows no servers of a backend `{backend}`: {why}"))
-                .hint("give it one with `server-template`, as in examples/haproxy/haproxy.cfg")
+            EffectError::new(ErrorKind::NotFound, format!("HAProxy lists no servers for a backend `{backend}`: {why}"))
+                .hint("add servers with `server-template`, as in examples/haproxy/haproxy.cfg")
         })?;
-        // By its number: a frontend may have the same name.
+        // Backends are selected by number, since a frontend may have the same name.
         let Some(number) = states
             .rows()
             .next()
             .map(|row| row.text("be_id").map(str::to_owned))
             .transpose()
-            .map_err(|why| odd(&why, ""))?
+            .map_err(|why| unexpected_output(&why, ""))?
         else {
             return Ok(Vec::new());
         };
-        let stats = self.ask(call, clock, &format!("show stat {number} {SERVERS_OF_A_BACKEND}")).await?;
-        let stats = Table::parse(&stats, ',').map_err(|why| odd(&why, &stats))?;
+        let stats = self.send(call, clock, &format!("show stat {number} {ALL_SERVERS}")).await?;
+        let stats = Table::parse(&stats, ',').map_err(|why| unexpected_output(&why, &stats))?;
         let slots = states.rows().map(|state| {
             let name = state.text("srv_name")?;
-            let stat = stats.rows().find(|row| row.text("svname") == Ok(name)).ok_or("a server without figures")?;
+            let stat = stats.rows().find(|row| row.text("svname") == Ok(name)).ok_or("a server without statistics")?;
             let address: Option<IpAddr> = state.text("srv_addr")?.parse().ok();
             let admin = state.number::<u32>("srv_admin_state")?;
             Ok(Slot {
@@ -120,25 +125,25 @@ impl Runtime {
                     .transpose()?,
                 weight: state.number("srv_uweight")?,
                 up: state.number::<u32>("srv_op_state")? != 0,
-                in_maintenance: admin & MAINTENANCE != 0,
-                draining: admin & DRAIN != 0,
-                is_named: state.text("srv_fqdn")? != "-",
+                in_maintenance: admin & MAINTENANCE_BITS != 0,
+                draining: admin & DRAIN_BITS != 0,
+                has_host_name: state.text("srv_fqdn")? != "-",
                 in_flight: stat.number::<u64>("scur")? + stat.number::<u64>("qcur")?,
                 served: stat.number("stot")?,
             })
         });
-        slots.collect::<Result<Vec<Slot>, String>>().map_err(|why| odd(&why, ""))
+        slots.collect::<Result<Vec<Slot>, String>>().map_err(|why| unexpected_output(&why, ""))
     }
 }
 
-/// Of `show stat`: rows of servers, all of them.
-const SERVERS_OF_A_BACKEND: &str = "4 -1";
+/// Arguments of `show stat` that select all servers of a backend.
+const ALL_SERVERS: &str = "4 -1";
 
-fn odd(why: &str, answer: &str) -> EffectError {
-    EffectError::new(ErrorKind::Failed, format!("HAProxy's answer is not understood: {why}")).detail(answer)
+fn unexpected_output(why: &str, output: &str) -> EffectError {
+    EffectError::new(ErrorKind::Failed, format!("unexpected output of HAProxy: {why}")).detail(output)
 }
 
-/// Lines under a line of column names that begins with `#`.
+/// Rows below a line of column names that starts with `#`.
 struct Table<'a> {
     columns: Vec<&'a str>,
     lines: Vec<Vec<&'a str>>,
@@ -152,9 +157,9 @@ struct Row<'a> {
 impl<'a> Table<'a> {
     fn parse(text: &'a str, separator: char) -> Result<Self, String> {
         let mut lines = text.lines().skip_while(|line| !line.starts_with('#'));
-        let head = lines.next().ok_or_else(|| text.trim().to_owned())?;
+        let header = lines.next().ok_or_else(|| text.trim().to_owned())?;
         Ok(Self {
-            columns: head.trim_start_matches(['#', ' ']).split(separator).collect(),
+            columns: header.trim_start_matches(['#', ' ']).split(separator).collect(),
             lines: lines.filter(|line| !line.trim().is_empty()).map(|line| line.split(separator).collect()).collect(),
         })
     }
@@ -166,13 +171,13 @@ impl<'a> Table<'a> {
 
 impl<'a> Row<'a> {
     fn text(&self, column: &str) -> Result<&'a str, String> {
-        let at = self.columns.iter().position(|name| *name == column);
-        at.and_then(|at| self.words.get(at).copied()).ok_or_else(|| format!("no column `{column}`"))
+        let index = self.columns.iter().position(|name| *name == column);
+        index.and_then(|index| self.words.get(index).copied()).ok_or_else(|| format!("no column `{column}`"))
     }
 
     fn number<T: std::str::FromStr>(&self, column: &str) -> Result<T, String> {
         let text = self.text(column)?;
-        text.parse().map_err(|_| format!("`{text}` is no number for `{column}`"))
+        text.parse().map_err(|_| format!("`{text}` in column `{column}` is not a number"))
     }
 }
 

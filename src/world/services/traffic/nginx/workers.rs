@@ -1,51 +1,51 @@
-//! The worker processes of an nginx and their connections, as the kernel tells of them. Knows no configuration.
+//! The worker processes of nginx and their connections, read from `/proc`. Knows no configuration.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// As nginx titles its processes.
+/// The title of a worker process.
 const TITLE: &str = "nginx: worker process";
-/// Part of the title of one that takes no new connections any more.
-const LEAVING: &str = "is shutting down";
-/// States of a connection, as `/proc/net/tcp` numbers them: established, and about to be.
-const OPEN: [&str; 2] = ["01", "02"];
+/// Part of the title of a worker that accepts no new connections.
+const SHUTTING_DOWN: &str = "is shutting down";
+/// States of open connections in `/proc/net/tcp`: ESTABLISHED and SYN_SENT.
+const OPEN_STATES: [&str; 2] = ["01", "02"];
 
-/// Whether this process of this machine is a worker of nginx, and not somebody else's of the same number.
+/// Returns whether this process is a worker of nginx, and not another process with the same id.
 pub(super) fn is_worker(pid: u32) -> bool {
     title(pid).is_some_and(|title| title.starts_with(TITLE))
 }
 
-/// The workers of the same nginx that take connections.
-pub(super) fn serving(worker: u32) -> BTreeSet<u32> {
+/// Returns the workers of the same nginx that accept connections.
+pub(super) fn serving_siblings(worker: u32) -> BTreeSet<u32> {
     let Some(master) = parent(worker) else { return BTreeSet::new() };
     let Ok(all) = std::fs::read_dir("/proc") else { return BTreeSet::new() };
     let numbers = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     numbers.filter(|pid| is_serving(*pid) && parent(*pid) == Some(master)).collect()
 }
 
-/// False when it is gone too.
+/// Returns whether the process is a worker that accepts connections.
 pub(super) fn is_serving(pid: u32) -> bool {
-    title(pid).is_some_and(|title| title.starts_with(TITLE) && !title.contains(LEAVING))
+    title(pid).is_some_and(|title| title.starts_with(TITLE) && !title.contains(SHUTTING_DOWN))
 }
 
-/// Connections from where this process runs to that address: requests, streams, and those that are kept for later.
-/// None when the process is gone.
+/// Counts the connections to an address in the worker's network namespace: requests, streams and idle connections.
+/// Returns `None` if the process has ended.
 pub(super) fn connections(worker: u32, to: SocketAddr) -> Option<u64> {
     let table = |name: &str| std::fs::read_to_string(format!("/proc/{worker}/net/{name}")).ok();
     let (four, six) = (table("tcp")?, table("tcp6").unwrap_or_default());
-    let count = four.lines().chain(six.lines()).filter(|line| opens(line, to)).count();
+    let count = four.lines().chain(six.lines()).filter(|line| is_open_connection(line, to)).count();
     u64::try_from(count).ok()
 }
 
-/// `  0: LOCAL REMOTE STATE ...`
-fn opens(line: &str, to: SocketAddr) -> bool {
+/// Returns whether a line `0: LOCAL REMOTE STATE ...` is an open connection to this address.
+fn is_open_connection(line: &str, to: SocketAddr) -> bool {
     let mut words = line.split_ascii_whitespace().skip(2);
     let (Some(remote), Some(state)) = (words.next(), words.next()) else { return false };
-    OPEN.contains(&state) && place(remote) == Some(to)
+    OPEN_STATES.contains(&state) && parse_address(remote) == Some(to)
 }
 
-/// `0100007F:1F90`: words of four bytes in the order of the machine, and the port.
-fn place(text: &str) -> Option<SocketAddr> {
+/// Parses `0100007F:1F90`: groups of four bytes in the machine's byte order, and the port.
+fn parse_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let mut bytes = Vec::with_capacity(16);
     for at in (0..address.len()).step_by(8) {
@@ -65,7 +65,7 @@ fn title(pid: u32) -> Option<String> {
 
 fn parent(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in brackets may hold anything; state and parent follow.
+    // The process name in parentheses may contain anything; state and parent follow it.
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
@@ -78,10 +78,10 @@ mod tests {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let Ok(listener) = std::net::TcpListener::bind(address) else { continue };
             let to = listener.local_addr().unwrap();
-            let own = std::process::id();
-            assert_eq!(connections(own, to), Some(0));
-            let _kept = [0; 3].map(|_| std::net::TcpStream::connect(to).unwrap());
-            assert_eq!(connections(own, to), Some(3), "{address}");
+            let pid = std::process::id();
+            assert_eq!(connections(pid, to), Some(0));
+            let _open = [0; 3].map(|_| std::net::TcpStream::connect(to).unwrap());
+            assert_eq!(connections(pid, to), Some(3), "{address}");
         }
         assert_eq!(connections(u32::MAX, ([127, 0, 0, 1], 1).into()), None);
     }

@@ -16,12 +16,12 @@ use deployer::verify::property_docs::property_docs;
 /// What each exit code means. README.md and README.ja.md have this table too.
 const EXIT_CODES: &[(RunStatus, &str)] = &[
     (RunStatus::Succeeded, "done"),
-    (RunStatus::Failed, "failed; all changes rolled back"),
+    (RunStatus::Failed, "failed; rolled back, except what came before `commit()`"),
     (RunStatus::Invalid, "wrong usage, configuration or script; nothing was touched"),
     (RunStatus::Stuck, "stuck: something could not be rolled back; the commands to type are printed"),
     (RunStatus::Locked, "another run holds the lock of the service"),
     (RunStatus::Unfinished, "an interrupted or stuck run comes first: `deployer resume`, `abort` or `resolve`"),
-    (RunStatus::Cancelled, "cancelled; all changes rolled back"),
+    (RunStatus::Cancelled, "cancelled; rolled back, except what came before `commit()`"),
 ];
 
 #[test]

@@ -64,12 +64,12 @@ use command_error::CommandError;
 ///
 /// Exit codes:
 ///   0    done
-///   1    failed; all changes rolled back
+///   1    failed; rolled back, except what came before `commit()`
 ///   2    usage, configuration or script error; nothing was changed
 ///   3    stuck: the run could not be rolled back, and an operator must act
 ///   4    another run holds the lock
 ///   5    an interrupted or stuck run of the service must be dealt with first
-///   130  cancelled; all changes rolled back
+///   130  cancelled; rolled back, except what came before `commit()`
 #[derive(Debug, Parser)]
 #[command(name = "deployer", version, max_term_width = 100, disable_help_subcommand = true, verbatim_doc_comment)]
 struct Cli {

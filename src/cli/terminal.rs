@@ -5,6 +5,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use console::Term;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, miette};
+use textwrap::{WordSeparator, WordSplitter, core::Word};
 use tracing_subscriber::EnvFilter;
 
 use super::ShowAs;
@@ -93,10 +94,44 @@ pub fn silent() -> Box<dyn Reporter> {
 /// Renders a diagnostic for standard error.
 pub fn render(diagnostic: &dyn Diagnostic) -> String {
     let theme = if colour() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(width()).with_links(false);
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(width())
+        .with_links(false)
+        .with_break_words(false)
+        .with_word_separator(WordSeparator::Custom(|line| Box::new(words_and_commands(line).into_iter())))
+        .with_word_splitter(WordSplitter::NoHyphenation);
     let mut text = String::new();
     match handler.render_report(&mut text, diagnostic) {
         Ok(()) => text,
         Err(_) => format!("error: {diagnostic}\n"),
+    }
+}
+
+/// Splits a line at its spaces, but keeps text in backticks whole: a command that is broken across lines cannot be copied.
+fn words_and_commands(line: &str) -> Vec<Word<'_>> {
+    let paired = line.matches('`').count().is_multiple_of(2);
+    let (mut words, mut start, mut quoted, mut after_space) = (Vec::new(), 0, false, false);
+    for (at, letter) in line.char_indices() {
+        if after_space && letter != ' ' && !(quoted && paired) {
+            words.push(Word::from(&line[start..at]));
+            start = at;
+        }
+        after_space = letter == ' ';
+        quoted ^= letter == '`';
+    }
+    words.push(Word::from(&line[start..]));
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words_and_commands;
+
+    #[test]
+    fn a_command_is_one_word() {
+        let words = |line| words_and_commands(line).iter().map(|word| word.word.to_owned()).collect::<Vec<_>>();
+        assert_eq!(words("type `deployer show a-b` now"), ["type", "`deployer show a-b`", "now"]);
+        assert_eq!(words("an `unpaired backtick"), ["an", "`unpaired", "backtick"]);
+        assert_eq!(words(""), [""]);
     }
 }

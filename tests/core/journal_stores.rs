@@ -34,6 +34,26 @@ fn a_run_is_the_same_on_disk_and_in_memory() {
 }
 
 #[test]
+fn an_entry_with_a_number_that_another_process_wrote_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let journals: [Arc<dyn Journal>; 2] = [open(&folder), Arc::new(MemoryJournal::default())];
+    for journal in journals {
+        let run = RunId::from_bytes([1; 10]);
+        let start = Entry::RunStarted { header: Box::new(header(&json!({}), "d".into())) };
+        let entry = |text: &str| Entry::Logged { seq: None, level: Level::Info, text: text.into() };
+        assert_eq!(journal.append_as(&run, Some(1), 1, &start, Durability::Power).unwrap(), 1);
+        assert_eq!(journal.append_as(&run, Some(2), 2, &entry("mine"), Durability::Power).unwrap(), 2);
+        for number in [1, 2, 4] {
+            let refused = journal.append_as(&run, Some(number), 3, &entry("theirs"), Durability::Power).unwrap_err();
+            assert!(matches!(refused, JournalError::Overtaken { .. }), "{number}: {refused}");
+        }
+        let records = journal.records(&run).unwrap();
+        assert_eq!(records.len(), 2);
+        assert_eq!(records[1].entry, entry("mine"));
+    }
+}
+
+#[test]
 fn many_runs_write_concurrently() {
     let folder = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {

@@ -94,6 +94,54 @@ fn a_deploy_that_would_lose_data_is_refused() {
 }
 
 #[test]
+fn a_database_that_is_not_that_of_the_running_version_stops_the_deploy_before_anything() {
+    let deploy_with = |scenario: Scenario, path: &str, missing_ok: bool| {
+        let mut given = migrating(None);
+        given["image"] = json!("web:v2");
+        given["database"]["path"] = json!(path);
+        given["database"]["missing_ok"] = json!(missing_ok);
+        shipped("bluegreen.rhai", given).on(scenario).run()
+    };
+    let typo = deploy_with(with_database(LOSSY), "ap.db", false);
+    assert_eq!(typo.status(), RunStatus::Failed);
+    assert!(typo.report().contains("'web' exists, but there is no database 'data:ap.db'"), "{}", typo.report());
+    assert_eq!(typo.before, typo.after);
+    let mut unmounted = with_database(ADDITIVE);
+    unmounted.containers[0] = foreign_container("web:v1", json!({}));
+    let unmounted = deploy_with(unmounted, "app.db", false);
+    assert_eq!(unmounted.status(), RunStatus::Failed);
+    let report = unmounted.report();
+    assert!(report.contains("'web' does not mount the database 'data:app.db'"), "{report}");
+    assert_eq!(unmounted.before, unmounted.after);
+    let allowed = deploy_with(with_database(ADDITIVE), "new.db", true);
+    assert_eq!(allowed.status(), RunStatus::Succeeded, "{}", allowed.report());
+    assert_logged(&allowed, "the migration did not create 'data:new.db': check 'database.path'");
+}
+
+#[test]
+fn what_is_said_about_a_kept_migration_was_observed() {
+    let watch_fails = |given: Value, scenario: Scenario| {
+        let mut all = given;
+        all["image"] = json!("web:v2");
+        all["health"] = json!({"status": [204]});
+        shipped("bluegreen.rhai", all).on(scenario).run()
+    };
+    let added = watch_fails(migrating("shared"), with_database(ADDITIVE));
+    assert_eq!(added.status(), RunStatus::Failed);
+    assert_logged(
+        &added,
+        "the migration is not rolled back: blue uses the same database, and the migration only added to its schema",
+    );
+    let same_schema = watch_fails(migrating("shared"), with_database("INSERT INTO notes (id) VALUES (3)"));
+    assert_logged(&same_schema, "blue uses the same database, and the migration did not change its schema");
+    let mut new = with_database(ADDITIVE);
+    new.volumes.get_mut("data").unwrap().databases.clear();
+    new.containers.clear();
+    let first = watch_fails(migrating(None), new);
+    assert_logged(&first, "the migration is not rolled back: there was no database before it");
+}
+
+#[test]
 fn a_rollback_warns_about_lost_data_and_restores_only_on_request() {
     // Without a backup, the script keeps a snapshot of a database that it migrates in place.
     let without_backup = || {

@@ -217,7 +217,7 @@ pub fn deploys() -> Vec<Deploy> {
             "ok",
             &["web"],
             json!({"build": ".", "volumes": ["data:/data"], "memory_mb": 100,
-                "database": {"volume": "data", "path": "app.db", "seed": ["seed"]}}),
+                "database": {"volume": "data", "path": "app.db", "missing_ok": true, "seed": ["seed"]}}),
         ),
         bluegreen("on a clone", with_database(LOSSY), Some("v1"), "v2", &["web"], migrating("clone")),
         bluegreen("on hold", with_database(LOSSY), Some("v1"), "v2", &["web"], migrating("hold")),

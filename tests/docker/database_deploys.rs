@@ -4,7 +4,7 @@
 use crate::support;
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -98,6 +98,34 @@ fn damage_of_every_kind_is_reported_and_stops_the_deploy_before_the_cutover() {
         assert_eq!(app.fingerprint(), before, "{name}: the live service is unchanged");
         assert_eq!(app.docker.current_containers(), ["manual"], "{name}");
     }
+}
+
+#[test]
+fn a_migration_of_another_database_than_the_open_one_is_refused() {
+    let app = ManualApp::with_v1();
+    let image = apps::manual_image(&app.docker, "v2");
+    let folder = app.docker.inspect(&app.service)["Mounts"][0]["Destination"].as_str().unwrap().to_owned();
+    let hold_open = format!(
+        "import sqlite3, time; c = sqlite3.connect('{folder}/live.db'); c.execute('CREATE TABLE t (a)'); c.commit(); \
+         open('{folder}/ready', 'w').close(); time.sleep(600)"
+    );
+    app.docker.cli(&["exec", "--detach", &app.service, "python3", "-c", &hold_open]);
+    support::until("the open database", || volume_folder(&app).join("ready").exists().then_some(()));
+    create_database(&volume_folder(&app).join("other.db"));
+    let before = app.fingerprint();
+    let config = |path: &str| {
+        let path = format!("path = \"{path}\"\nmigrate = [\"false\"]");
+        app.config(&image).replace("path = \"manual_generator.db\"", &path)
+    };
+    let refused = app.deployer.deploy("bluegreen.rhai", &config("other.db")).code(1);
+    refused.says(&format!("has the database '{folder}/live.db' open")).says("database.missing_ok");
+    let refused = app.deployer.deploy("bluegreen.rhai", &config("manual_generator.sqlite")).code(1);
+    refused.says("there is no database").says("database.missing_ok");
+    // A link that is absolute inside the volume points elsewhere from outside.
+    symlink(format!("{folder}/live.db"), volume_folder(&app).join("link.db")).unwrap();
+    app.deployer.deploy("bluegreen.rhai", &config("link.db")).code(1);
+    assert_eq!(app.fingerprint(), before);
+    assert_eq!(app.docker.current_containers(), ["manual"]);
 }
 
 #[test]

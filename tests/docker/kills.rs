@@ -3,6 +3,7 @@
 
 use crate::support;
 
+use std::os::unix::fs::symlink;
 use std::thread;
 
 use support::apps;
@@ -47,6 +48,9 @@ fn kill_and_abort_at(moments: &[Moment]) {
     let config = app.deployer.file("second.toml", &app.config(&image));
     let blue = app.docker.inspect(&app.service)["Id"].clone();
     let before = images(&app);
+    let socket = app.deployer.home().join("engine.sock");
+    symlink(support::forwarder::engine_socket(), &socket).unwrap();
+    let engine_alias = format!("unix://{}", socket.display());
     for moment in moments {
         let mut run = app.deployer.watch_run("bluegreen.rhai", &["--config", &config, "--set", "bake=10m"]);
         wait_for(&mut run, *moment);
@@ -57,6 +61,9 @@ fn kill_and_abort_at(moments: &[Moment]) {
         let refused = app.deploy(&image).code(5).says(&format!("deployer abort {id}"));
         refused.says(&format!("deployer show {id}")).says("this command changed nothing");
         assert_eq!(app.docker.containers(true), containers, "{moment:?}");
+        // The same engine by another path of its socket.
+        let args = ["--config", &config, "--docker-host", &engine_alias];
+        app.deployer.run("bluegreen.rhai", &args).code(5).says(&format!("deployer abort {id}"));
 
         app.deployer.call(&["abort", &id]).ok();
         app.serves_alone("v1");
@@ -88,7 +95,7 @@ fn abort_of_a_deploy_killed_after_the_commit_keeps_the_new_version() {
     let id = run.id();
     run.kill();
     app.deploy(&image).code(5).says(&format!("deployer abort {id}"));
-    app.deployer.call(&["abort", &id]).ok();
+    app.deployer.call(&["abort", &id]).code(1).says("changes before `commit()` stay");
     assert_eq!(app.get("/health").version, "v2");
     // The next deploy removes what is left under temporary names.
     app.deploy(&apps::manual_image(&app.docker, "v3")).ok();

@@ -4,6 +4,7 @@ use crate::support;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -104,4 +105,36 @@ fn a_plan_reports_load_without_sending_it() {
     let writes = deployer.file("writes.rhai", &script("POST"));
     assert_eq!(plan_json(&deployer, &writes, &[], 10)["load"], json!({ url.as_str(): 6_000 }));
     assert_eq!(count.load(Ordering::SeqCst), sent, "requests that may change something are not sent");
+}
+
+#[test]
+fn an_answer_counts_for_the_plan_of_the_host_as_it_is_then() {
+    let deployer = Deployer::local();
+    let script = deployer.file(
+        "remove_all.rhai",
+        "for v in volume_list() { volume_remove(v.name, #{ disposable: true }); } volume_create(\"done\");\n",
+    );
+    let mut command = deployer.command(&["run", &script, "--plan-first", "--engine", "local"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut errors = child.stderr.take().unwrap();
+    let mut until_asked = || {
+        let (mut text, mut byte) = (Vec::new(), [0]);
+        while !text.ends_with(b"[y/N] ") && errors.read(&mut byte).unwrap() > 0 {
+            text.extend(byte);
+        }
+        String::from_utf8(text).unwrap()
+    };
+    let plan = until_asked();
+    assert!(plan.contains("volume_create done") && !plan.contains("precious"), "{plan}");
+    let other = deployer.file("other.rhai", "volume_create(\"precious\");\n");
+    deployer.run(&other, &[]).ok();
+    input.write_all(b"y\n").unwrap();
+    let plan = until_asked();
+    assert!(plan.contains("the host has changed since") && plan.contains("volume_remove precious"), "{plan}");
+    input.write_all(b"n\n").unwrap();
+    drop(input);
+    assert_eq!(child.wait().unwrap().code(), Some(10));
+    let list = deployer.file("list.rhai", "volume_list().map(|v| v.name)\n");
+    deployer.run(&list, &[]).ok().says("precious");
 }

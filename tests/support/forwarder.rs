@@ -5,10 +5,15 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
+/// Returns the path of the engine's socket.
+pub fn engine_socket() -> String {
+    let engine = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
+    engine.strip_prefix("unix://").expect("the engine of the tests has a Unix socket").to_owned()
+}
+
 /// Listens on `host` until the test process ends, and returns the address of the engine there.
 pub fn forward_engine(host: &str) -> String {
-    let engine = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
-    let socket = engine.strip_prefix("unix://").expect("the engine of the tests has a Unix socket").to_owned();
+    let socket = engine_socket();
     let listener = TcpListener::bind((host, 0)).unwrap();
     let address = format!("tcp://{}", listener.local_addr().unwrap());
     thread::spawn(move || {

@@ -142,9 +142,11 @@ pub fn sweep(app: &mut dyn DeployedApp, recovery: Recovery, points: &[String], f
                 true
             }
             Recovery::Abort => {
-                app.deployer().call(&["abort"]).ok();
+                let aborted = app.deployer().call(&["abort"]);
                 // From the journal, because a run killed right after an entry has not printed it.
-                app.deployer().latest_run().iter().any(|record| record["entry"] == "committed")
+                let committed = app.deployer().latest_run().iter().any(|record| record["entry"] == "committed");
+                aborted.code(i32::from(committed));
+                committed
             }
         };
         let report = client.finish();

@@ -136,7 +136,7 @@ pub fn deploy_cases() -> Vec<DeployCase> {
             "with a build and a database",
             with_blue("web:v1"),
             json!({"build": ".", "volumes": ["data:/data"], "memory_mb": 100,
-                "database": {"volume": "data", "path": "app.db", "seed": ["seed"]}}),
+                "database": {"volume": "data", "path": "app.db", "missing_ok": true, "seed": ["seed"]}}),
         ),
         bluegreen("compose takes over", composed(false), json!({"compose": {"file": "docker-compose.yml"}})),
         bluegreen(

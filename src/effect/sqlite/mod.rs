@@ -18,7 +18,7 @@ pub use migrate::{DryRun, DryRunMigration, RowChange};
 pub use schema::{Column, Index, ReadSchema, Schema, Table, Trigger, View};
 pub use schema_diff::{ChangeKind, DiffSchema, SchemaChange, SchemaDiff, SchemaSource};
 pub use seed::{SeedSqlite, Seeded};
-pub use users::{DatabaseUsers, FileUser, FindUsers, MountUser};
+pub use users::{DatabaseUsers, FileUser, FindUsers, MountUser, OpenDatabase};
 
 use super::category::category;
 use crate::base::duration_text::DurationText;

@@ -40,6 +40,9 @@ pub struct DatabaseUsers {
     pub containers: Vec<MountUser>,
     /// Processes that have it open, if the machine's processes can be seen.
     pub processes: Vec<FileUser>,
+    /// Other SQLite databases that processes of these containers have open, if the machine's processes can be seen.
+    #[serde(default)]
+    pub other_databases: Vec<OpenDatabase>,
 }
 
 impl DatabaseUsers {
@@ -75,4 +78,13 @@ pub struct FileUser {
     /// The container that it runs in.
     #[serde(default)]
     pub container: Option<String>,
+}
+
+/// A database that a container has open.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OpenDatabase {
+    /// The container.
+    pub container: String,
+    /// The path, as the container sees it.
+    pub path: String,
 }

@@ -63,7 +63,7 @@ fn reading() -> Vec<Primitive> {
         database(Primitive::of::<FindUsers>(
             "Finds the users of a database: containers that mount it and processes that have it open. Processes are found only on this machine, and only root sees all of them.",
         ), READ)
-        .returns("in_use, containers (a list of name, id, running, read_only), processes (a list of pid, command, container), id")
+        .returns("in_use, containers (a list of name, id, running, read_only), processes (a list of pid, command, container), other_databases (a list of container, path: what else these containers have open), id")
         .errors(&[NotFound, Conflict, Refused, Failed, DatabaseCorrupt, Unsupported])
         .example("sqlite_writers(\"app.db\", #{volume: \"data\"})"),
     ]

@@ -54,7 +54,7 @@ fn usage_errors_say_what_to_type() {
     deployer.call(&["show", "last", "more"]).code(2).says("'more'");
     deployer.call(&["runs", "--limit", "-1"]).code(2).says("'-1'");
     deployer.call(&["--version"]).ok().says("deployer 0.");
-    deployer.call(&["--help"]).ok().says("130  cancelled; all changes rolled back");
+    deployer.call(&["--help"]).ok().says("130  cancelled; rolled back, except what came before `commit()`");
     deployer.run("bluegreen.rhai", &["--timeout", "5"]).code(2).says("write it like `250ms`");
     deployer
         .run(&deployer.file("one.rhai", ""), &["--docker-host", "tcp://x:1"])
@@ -177,7 +177,7 @@ fn a_running_run_cannot_be_aborted() {
     let script = deployer.file("wait.rhai", "sleep(\"60s\");");
     let mut run = deployer.watch_run(&script, &[]);
     run.until_intended("sleep");
-    deployer.call(&["abort"]).code(2).says("may still be running").says("stop process");
+    deployer.call(&["abort"]).code(4).says("may still be running").says("stop process");
     run.signal(Signal::SIGINT);
     run.wait().code(130);
 }

@@ -72,6 +72,11 @@ fn a_run_is_rolled_back_at_its_timeout() {
     let args = ["--config", &config, "--set", "health.timeout=10m", "--timeout", "1s"];
     let finished = service.deployer.run("bluegreen.rhai", &args).code(130);
     assert!(finished.stderr.contains("time limit reached: rolling back"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("rolling back: the run was cancelled at its time limit: --timeout 1s"),
+        "{}",
+        finished.stderr
+    );
     assert!(finished.stderr.contains("all changes rolled back"), "{}", finished.stderr);
     service.serves_alone("v1");
     assert_eq!(service.files_in("locks"), [""; 0]);

@@ -137,7 +137,7 @@ impl SimHost {
             .collect();
         let in_use = containers.iter().any(|user| user.running && !user.read_only);
         let id = self.database(location)?.map(SimDatabase::id);
-        Ok(DatabaseUsers { id, in_use, containers, processes: Vec::new() })
+        Ok(DatabaseUsers { id, in_use, containers, ..DatabaseUsers::default() })
     }
 
     /// Adds rows to the database at `VOLUME:PATH`, or at a host path; creates what is missing.

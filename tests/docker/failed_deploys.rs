@@ -242,7 +242,7 @@ fn a_damaged_database() {
     │     let state = migration::check(db, db.volume);
     ·                            ──┬──
     ·                              ╰── in the call to `check`
-    │     let trial = mode::try_out(data, state);
+    │     let users = if state != () && state.exists { sqlite_writers(db.path, migration::place(db, db.volume)) };
     ╰────
 
     Advice: deployer::script::below

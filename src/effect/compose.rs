@@ -8,8 +8,11 @@ use serde_json::Value;
 use super::category::category;
 use super::container::Container;
 use super::request::request;
+use super::traffic::target_name;
 use super::{Effect, EffectError, Outcome, TakesDown, Undo};
 use crate::base::duration_text::DurationText;
+use crate::base::labels;
+use crate::base::run_id::RunId;
 use crate::base::text::Text;
 
 /// How long `compose_up` may take by default: it may have to build.
@@ -55,6 +58,71 @@ fn subject(project: &ComposeProject, services: &[String]) -> String {
     if services.is_empty() { project.file.clone() } else { services.join(", ") }
 }
 
+/// A container that compose may replace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerContainer {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it was running.
+    pub running: bool,
+    /// Its labels, those of compose too.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl FormerContainer {
+    /// The value of [`labels::ROLE`] of a copy.
+    pub const COPY_ROLE: &'static str = "compose-copy";
+
+    /// Returns the name of the stopped copy that is made before compose replaces the container.
+    pub fn copy_name(&self) -> String {
+        format!("{}-before-{}", self.name, target_name(&self.id))
+    }
+
+    /// Returns the labels of the copy that this run makes. None of compose's: it would take the copy for its own.
+    pub fn copy_labels(&self, run: &RunId) -> BTreeMap<String, String> {
+        let labels = [
+            (labels::ROLE, Self::COPY_ROLE.to_owned()),
+            (labels::COPY_OF, self.name.clone()),
+            (labels::RUN, run.to_string()),
+        ];
+        labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// Returns the labels of the container that takes its place again.
+    pub fn restored_labels(&self) -> BTreeMap<String, String> {
+        let mut all = self.labels.clone();
+        all.insert(labels::COPY_OF.to_owned(), self.id.clone());
+        all
+    }
+
+    /// Returns whether a container is this one, or has taken its place again.
+    pub fn is(&self, container: &Container) -> bool {
+        container.id == self.id
+            || container.name == self.name && container.labels.get(labels::COPY_OF) == Some(&self.id)
+    }
+}
+
+impl From<&Container> for FormerContainer {
+    fn from(container: &Container) -> Self {
+        Self {
+            id: container.id.clone(),
+            name: container.name.clone(),
+            running: container.is_running(),
+            labels: container.labels.clone(),
+        }
+    }
+}
+
+/// Returns the containers that [`list`] found.
+fn former(prior: Option<&Outcome>) -> Vec<FormerContainer> {
+    match prior {
+        Some(Outcome::Compose(ComposeOutcome::Ps(containers))) => containers.iter().map(Into::into).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// `compose_up`: creates and starts services, in the background.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ComposeUp {
@@ -76,6 +144,9 @@ pub struct ComposeUp {
     /// Default 10 min.
     #[serde(default = "default_up_timeout")]
     pub timeout: DurationText,
+    /// Set by an undo: restores these containers instead, and removes the others of the services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub back_to: Vec<FormerContainer>,
 }
 
 fn default_up_timeout() -> DurationText {
@@ -91,24 +162,29 @@ request! {
         recovery: Repeat,
         deadline: timeout,
         subject: |up| subject(&up.project, &up.services),
-        prior: |up| Some(list(&up.project, &up.services)),
+        prior: |up| Some(list(&up.project, up.scope())),
         undo: Self::undo_from,
-        // It recreates containers whose configuration has changed, those of dependencies too.
-        takes_down: |up| {
-            let services: &[String] = if up.no_deps { &up.services } else { &[] };
-            TakesDown::Listed(Box::new(list(&up.project, services)))
-        },
+        takes_down: |up| TakesDown::Listed(Box::new(list(&up.project, up.scope()))),
     }
 }
 
 impl ComposeUp {
+    /// Returns the services whose containers it may replace: those of dependencies too. Empty: all.
+    pub fn scope(&self) -> &[String] {
+        if self.no_deps { &self.services } else { &[] }
+    }
+
     fn undo_from(&self, prior: Option<&Outcome>) -> Undo {
-        match prior {
-            Some(Outcome::Compose(ComposeOutcome::Ps(containers))) if containers.is_empty() => {
-                Undo::by(ComposeStop { project: self.project.clone(), services: self.services.clone(), remove: true })
-            }
-            _ => Undo::Nothing,
+        let back_to = former(prior);
+        if back_to.is_empty() {
+            return Undo::by(ComposeStop {
+                project: self.project.clone(),
+                services: self.services.clone(),
+                remove: true,
+                disposable: true,
+            });
         }
+        Undo::by(Self { build: false, force_recreate: false, back_to, ..self.clone() })
     }
 }
 
@@ -124,6 +200,9 @@ pub struct ComposeStop {
     /// Removes their containers too.
     #[serde(default)]
     pub remove: bool,
+    /// Removed containers need not come back if the run is rolled back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disposable: bool,
 }
 
 request! {
@@ -141,19 +220,19 @@ request! {
 
 impl ComposeStop {
     fn undo_from(&self, prior: Option<&Outcome>) -> Undo {
-        match prior {
-            Some(Outcome::Compose(ComposeOutcome::Ps(containers))) if containers.iter().any(Container::is_running) => {
-                Undo::by(ComposeUp {
-                    project: self.project.clone(),
-                    services: self.services.clone(),
-                    build: false,
-                    force_recreate: false,
-                    no_deps: true,
-                    timeout: DEFAULT_UP_TIMEOUT,
-                })
-            }
-            _ => Undo::Nothing,
+        let back_to = former(prior);
+        if self.disposable || back_to.is_empty() {
+            return Undo::Nothing;
         }
+        Undo::by(ComposeUp {
+            project: self.project.clone(),
+            services: self.services.clone(),
+            build: false,
+            force_recreate: false,
+            no_deps: true,
+            timeout: DEFAULT_UP_TIMEOUT,
+            back_to,
+        })
     }
 }
 

@@ -58,6 +58,12 @@ pub struct Locked {
     pub epoch: u64,
 }
 
+/// Returns the epoch of a new lock: greater than the newest known one, and than all earlier ones even if everything that
+/// carried them was removed, as long as the clock does not go back. `unix_ms`: milliseconds since 1970, UTC.
+pub fn next_epoch(newest: u64, unix_ms: i64) -> u64 {
+    newest.saturating_add(1).max(u64::try_from(unix_ms).unwrap_or_default())
+}
+
 /// `unlock`: releases a lock. The lock of another run is left alone, and so is the lock of this run if another living
 /// process holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

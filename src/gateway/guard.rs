@@ -43,7 +43,8 @@ impl GuardLayer {
     }
 
     async fn check_container(&self, context: &RequestContext, container: &ContainerRef) -> Result<(), EffectError> {
-        match self.routes(context, Some(container)).await?.first() {
+        let routes = self.routes(context, Some(container)).await?;
+        match routes.iter().find(|route| !is_held(route)) {
             None => Ok(()),
             Some(route) => Err(refused(container, route)),
         }
@@ -60,6 +61,14 @@ impl GuardLayer {
             _ => Ok(Vec::new()),
         }
     }
+}
+
+/// Returns whether the route forwards no request until it is released, and its targets have answered those they had.
+fn is_held(route: &ListedRoute) -> bool {
+    route.view.as_ref().is_some_and(|view| {
+        let is_held = view.hold.as_ref().is_some_and(|hold| hold.until_released);
+        is_held && view.targets.iter().all(|target| target.draining || target.in_flight == 0)
+    })
 }
 
 fn refused(container: &ContainerRef, route: &ListedRoute) -> EffectError {

@@ -73,6 +73,9 @@ pub enum Command {
         /// When the hold ends by itself: waiting requests get a 503, new ones are forwarded. Default 30 s.
         #[serde(default = "default_hold")]
         max_wait: DurationText,
+        /// After `max_wait`, new requests get a 503 until the release. Default false.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        until_released: bool,
     },
     /// Ends a hold: waiting requests are forwarded.
     Release {
@@ -121,7 +124,8 @@ fn default_held() -> u64 {
     1_000
 }
 
-fn default_hold() -> DurationText {
+/// Returns how long requests are held by default.
+pub fn default_hold() -> DurationText {
     DurationText::secs(30)
 }
 

@@ -278,6 +278,7 @@ impl ControlState {
             canary: state.canary.clone(),
             mirror: state.mirror.clone(),
             held: pool.hold_counts().map(|(waiting, _)| waiting),
+            hold: pool.hold_limits(),
         })
     }
 }

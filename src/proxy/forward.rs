@@ -178,15 +178,20 @@ impl Forwarder<'_> {
 
     /// Chooses a target that has not failed yet. Waits first while requests are held.
     async fn select_target(&self, headers: &HeaderMap, attempts: &mut Attempts) -> Result<Selected, ErrorResponse> {
+        let mut turn = None;
         loop {
             match self.service.admit(self.context.thread, headers, &attempts.failed) {
-                Admission::Forward { request, cookie } => {
+                Admission::Forward { mut request, cookie } => {
+                    request.turn = turn;
                     return Ok(Selected { request, cookie, begun: Instant::now() });
                 }
                 Admission::NoTarget if attempts.failed.is_empty() => return Err(ErrorResponse::NoTarget),
                 Admission::NoTarget => return Err(attempts.error()),
                 Admission::Wait(hold) => match hold.wait().await {
-                    HoldEnd::Released => attempts.failed.clear(),
+                    HoldEnd::Released(own) => {
+                        turn = own;
+                        attempts.failed.clear();
+                    }
                     HoldEnd::TurnedAway => {
                         self.service.turned_away.fetch_add(1, Ordering::Relaxed);
                         return Err(ErrorResponse::Held);

@@ -1,11 +1,17 @@
 //! Holds new requests while an app is replaced that must not run twice. Limited in number and in time.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::state::HoldState;
+
+/// How many of the requests that waited are forwarded at the same time: all at once, a small app would answer its health
+/// check too late.
+pub const RELEASED_AT_ONCE: usize = 64;
 
 /// A hold, which is active until it is released or its time is up.
 #[derive(Debug)]
@@ -14,13 +20,14 @@ pub struct Hold {
     waiting: AtomicU64,
     turned_away: AtomicU64,
     released: CancellationToken,
+    turns: Arc<Semaphore>,
 }
 
 /// How the wait of a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum HoldEnd {
-    /// The request continues.
-    Released,
+    /// The request continues. It has one of the [`RELEASED_AT_ONCE`] places, unless it waited for one too long.
+    Released(Option<OwnedSemaphorePermit>),
     /// The request gets a 503: too many requests wait, or it waited too long.
     TurnedAway,
 }
@@ -33,17 +40,26 @@ pub fn now_ms() -> u64 {
 
 impl Hold {
     pub fn new(state: HoldState) -> Self {
-        Self { state, waiting: AtomicU64::new(0), turned_away: AtomicU64::new(0), released: CancellationToken::new() }
+        Self {
+            state,
+            waiting: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
+            released: CancellationToken::new(),
+            turns: Arc::new(Semaphore::new(RELEASED_AT_ONCE)),
+        }
     }
 
     /// Returns whether new requests must wait.
     pub fn is_active(&self) -> bool {
-        !self.released.is_cancelled() && now_ms() < self.state.until_ms
+        !self.released.is_cancelled() && self.state.is_active(now_ms())
     }
 
     /// Waits until the hold ends.
     pub async fn wait(&self) -> HoldEnd {
-        let Some(left) = self.state.until_ms.checked_sub(now_ms()) else { return HoldEnd::Released };
+        let left = self.state.until_ms.saturating_sub(now_ms());
+        if left == 0 && !self.state.until_released {
+            return HoldEnd::Released(None);
+        }
         let guard = WaitingGuard::new(self);
         if self.waiting.load(Ordering::Acquire) > self.state.max_requests {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
@@ -52,7 +68,8 @@ impl Hold {
         let released = tokio::time::timeout(Duration::from_millis(left), self.released.cancelled()).await;
         drop(guard);
         if released.is_ok() {
-            return HoldEnd::Released;
+            let turn = tokio::time::timeout(self.state.max_wait.0, Arc::clone(&self.turns).acquire_owned()).await;
+            return HoldEnd::Released(turn.ok().and_then(Result::ok));
         }
         self.turned_away.fetch_add(1, Ordering::Relaxed);
         HoldEnd::TurnedAway

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{Command, Refusal, RefusalKind};
+use super::command::{Command, Refusal, RefusalKind, default_hold};
 use super::validate;
+use crate::base::duration_text::DurationText;
 use crate::effect::traffic::{CanaryRule, Mirror, Route, Target, Targets};
 
 /// The maximum number of services.
@@ -62,8 +63,21 @@ pub struct ServiceState {
 pub struct HoldState {
     /// How many requests may wait.
     pub max_requests: u64,
-    /// When it ends by itself, in milliseconds since 1970.
+    /// How long they wait.
+    #[serde(default = "default_hold")]
+    pub max_wait: DurationText,
+    /// When that time is over, in milliseconds since 1970.
     pub until_ms: u64,
+    /// Whether further requests get a 503 then, instead of being forwarded.
+    #[serde(default)]
+    pub until_released: bool,
+}
+
+impl HoldState {
+    /// Returns whether no request is forwarded at this time, in milliseconds since 1970.
+    pub fn is_active(&self, now_ms: u64) -> bool {
+        self.until_released || now_ms < self.until_ms
+    }
 }
 
 impl State {
@@ -106,10 +120,11 @@ impl State {
             }
             Command::Switch { service, target, .. } => self.service(service)?.switch(target),
             Command::Drain { service, target, .. } => self.service(service)?.drain(target, now_ms),
-            Command::Hold { service, max_requests, max_wait, .. } => {
+            Command::Hold { service, max_requests, max_wait, until_released, .. } => {
                 validate::hold(*max_requests, max_wait.0)?;
                 let until_ms = now_ms.saturating_add(u64::try_from(max_wait.0.as_millis()).unwrap_or(u64::MAX));
-                self.service(service)?.hold = Some(HoldState { max_requests: *max_requests, until_ms });
+                let (max_requests, max_wait, until_released) = (*max_requests, *max_wait, *until_released);
+                self.service(service)?.hold = Some(HoldState { max_requests, max_wait, until_ms, until_released });
                 Ok(())
             }
             Command::Release { service, .. } => {
@@ -206,7 +221,7 @@ impl ServiceState {
     fn drain(&mut self, name: &str, now_ms: u64) -> Result<(), Refusal> {
         self.target(name)?;
         self.draining.insert(name.to_owned());
-        let held = self.hold.as_ref().is_some_and(|hold| hold.until_ms > now_ms);
+        let held = self.hold.as_ref().is_some_and(|hold| hold.is_active(now_ms));
         if !held && !self.live().any(|target| target.name != name) {
             let message = format!("`{name}` is the only target that receives requests: switch or hold first");
             return Err(Refusal::conflict(message));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -103,6 +104,7 @@ impl Upstream {
             thread: thread % self.per_thread.len(),
             cut: self.cuts.load(Ordering::Acquire),
             ended: false,
+            turn: None,
         }
     }
 
@@ -211,6 +213,8 @@ pub struct InFlightRequest {
     /// The number of cuts when the request began.
     cut: u64,
     ended: bool,
+    /// Its place among the requests that waited for the end of a hold.
+    pub turn: Option<OwnedSemaphorePermit>,
 }
 
 impl InFlightRequest {

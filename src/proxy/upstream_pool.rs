@@ -8,7 +8,7 @@ use super::hold::Hold;
 use super::routed_service::RoutedService;
 use super::state::ServiceState;
 use super::upstream::Upstream;
-use crate::effect::traffic::TargetCheck;
+use crate::effect::traffic::{HoldLimits, TargetCheck};
 
 /// The name of the mirror target in statistics.
 pub const MIRROR: &str = "mirror";
@@ -92,6 +92,13 @@ impl UpstreamPool {
             let key = format!("{service}/{}/{}", target.name, target.address);
             (key, Arc::clone(target))
         })
+    }
+
+    /// Returns the limits of the hold, while requests are held.
+    pub fn hold_limits(&self) -> Option<HoldLimits> {
+        let hold = &self.hold.as_ref().filter(|hold| hold.is_active())?.state;
+        let (max_requests, max_wait, until_released) = (hold.max_requests, hold.max_wait, hold.until_released);
+        Some(HoldLimits { max_requests, max_wait, until_released })
     }
 
     /// Returns how many requests wait and how many were turned away, while requests are held.

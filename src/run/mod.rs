@@ -1,6 +1,7 @@
 //! One execution of a script: start, script, rollback, end. Knows the script and the gateway, but no concrete world.
 
 pub mod closure_error;
+mod created_objects;
 pub mod inventory;
 pub mod pinned_sources;
 pub mod remedy;

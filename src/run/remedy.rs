@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::base::shell_word::shell_word;
+use crate::effect::compose::FormerContainer;
 use crate::journal::entry::{Remaining, RunHeader};
 use crate::journal::run_state::{UndoAction, UndoStep};
 use crate::script::reserved::is_reserved;
@@ -114,6 +115,9 @@ pub(crate) fn command(kind: &str, args: &Value, context: &RemedyContext) -> Stri
     };
     let is_set = |key: &str| args.get(key).and_then(Value::as_bool) == Some(true);
     if let Some(docker) = &context.docker {
+        if let ("compose_up", Some(back_to)) = (kind, args.get("back_to")) {
+            return restore_copies(docker, back_to);
+        }
         let arguments = match kind {
             "docker_remove" if is_set("volumes") => Some(format!("rm -f -v {}", text("container"))),
             "docker_remove" => Some(format!("rm -f {}", text("container"))),
@@ -134,6 +138,16 @@ pub(crate) fn command(kind: &str, args: &Value, context: &RemedyContext) -> Stri
     }
     let script = shell_word(&format!("{kind}({})", rhai_literal(args)));
     format!("echo {script} | deployer run - {}", context.flags)
+}
+
+/// Returns the commands that start the copies of containers that compose replaced.
+fn restore_copies(docker: &str, back_to: &Value) -> String {
+    let former: Vec<FormerContainer> = serde_json::from_value(back_to.clone()).unwrap_or_default();
+    let commands = former.iter().filter(|container| container.running).map(|container| {
+        let (name, copy) = (shell_word(&container.name), shell_word(&container.copy_name()));
+        format!("{docker} rm -f {name}; {docker} rename {copy} {name} && {docker} start {name}")
+    });
+    commands.collect::<Vec<_>>().join(" && ")
 }
 
 /// Returns a value as a Rhai literal.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::closure_error::{CallClosure, ClosureError};
+use super::created_objects::created_objects;
 use super::rollback::{Rollback, retry_at_end_of_run};
 use crate::base::seq::{Branch, Seq};
 use crate::effect::lock::ReleaseLock;
@@ -85,7 +86,10 @@ impl Runner {
         let result = program.run();
         let end = match purpose {
             Some(purpose) if self.is_closed(purpose) => self.end_of_rollback(&program, handle, purpose, result.err()),
-            _ => match self.check_complete_replay(&program, result) {
+            _ => match self.check_complete_replay(&program, result).and_then(|value| {
+                let missing = purpose.map(|_| self.check_created_objects(&program, handle));
+                missing.unwrap_or(Ok(())).map(|()| value)
+            }) {
                 Ok(value) => self.end(RunStatus::Succeeded, None, Vec::new(), value),
                 Err(failure) if is_divergence(&failure) => {
                     self.end(RunStatus::Running, Some(&failure.diagnostic), Vec::new(), Value::Null)
@@ -138,6 +142,22 @@ impl Runner {
             Some(divergence) => Err(program.fault(divergence.into())),
             None => result,
         }
+    }
+
+    /// Checks that everything that a resumed run created still exists: it may have been killed long ago.
+    fn check_created_objects(&self, program: &Program, handle: &Handle) -> Result<(), Failure> {
+        let ledger = self.gateway.ledger();
+        let records = ledger.journal().records(ledger.run()).map_err(|error| program.fault(error.into()))?;
+        self.beside(|next_seq| {
+            for object in created_objects(&records) {
+                match handle.block_on(object.expect_exists(&self.gateway, next_seq())) {
+                    Err(error) if error.kind == ErrorKind::NotFound => return Err(program.fault(error)),
+                    Err(error) => self.warn(format!("not checked whether what this run created still exists: {error}")),
+                    Ok(()) => {}
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Rolls a failed run back and returns its end.

@@ -166,9 +166,8 @@ impl Declaration {
                     let rest = path.len() - depth - 1;
                     let value = match (param.kind, rest) {
                         (kind, 0) => kind.parse_value(text),
-                        // Entries of a map have no declared type: JSON is parsed, anything else is text.
-                        (ParamType::Map, _) => {
-                            Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into())))
+                        (kind @ ParamType::Map(None), _) | (kind @ ParamType::Map(Some(_)), 1) => {
+                            kind.parse_entry(text)
                         }
                         (kind, _) => Err(format!("cannot be set: `{part}` is of type {} and has no keys", kind.name())),
                     };

@@ -1,5 +1,6 @@
 //! What the shared services need to know about the containers of a real world.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -61,6 +62,26 @@ pub trait Engine: Send + Sync {
     /// Returns the environment that a compose program needs to reach the same engine, such as `DOCKER_HOST`.
     /// `None` where compose is not available.
     fn compose_environment(&self) -> Option<Vec<(String, String)>>;
+
+    /// Creates a stopped container with the whole configuration of `model`, under another name and with these labels.
+    fn duplicate<'a>(
+        &'a self,
+        _model: &'a ContainerRef,
+        _name: &'a str,
+        _labels: BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<Container, EffectError>> {
+        Box::pin(async { Err(EffectError::unsupported("compose", self.name())) })
+    }
+
+    /// Starts a container, or stops it with the engine's grace period. Does nothing when it is in that state.
+    fn set_running<'a>(&'a self, _container: &'a Container, _running: bool) -> BoxFuture<'a, Result<(), EffectError>> {
+        Box::pin(async { Err(EffectError::unsupported("compose", self.name())) })
+    }
+
+    /// Removes a container, running or not, and keeps its volumes.
+    fn remove_container<'a>(&'a self, _container: &'a Container) -> BoxFuture<'a, Result<(), EffectError>> {
+        Box::pin(async { Err(EffectError::unsupported("compose", self.name())) })
+    }
 
     /// Records which program drives the route of a service. Replaces an earlier record.
     fn record_route<'a>(&'a self, call: &'a Call, route: &'a RouteRecord) -> BoxFuture<'a, Result<(), EffectError>>;

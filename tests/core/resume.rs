@@ -11,7 +11,7 @@ use crate::crash::CrashPoint;
 use crate::host_snapshots::{comparable, difference};
 use crate::shipped_deploys::{Deploy, deploys};
 use crate::sweep::sampled;
-use crate::test_run::FinishedRun;
+use crate::test_run::{FinishedRun, test_run};
 
 /// Resumes the run. Where an operator must decide whether a program was run, gives the true answer.
 fn resumed(finished: &FinishedRun, when: CrashPoint) -> RunEnd {
@@ -136,7 +136,7 @@ fn a_run_killed_at_every_point_is_aborted_without_a_trace() {
                 if answer.as_deref() != Some(deploy.new) {
                     wrong.push(format!("{answer:?} serves"));
                 }
-            } else if comparable(&after) != comparable(&finished.before) && !deploy.may_end_on_new_image {
+            } else if comparable(&after) != comparable(&finished.before) {
                 wrong.push(difference(&finished.before, &after));
             }
             if !after.locks.is_empty() {
@@ -160,5 +160,20 @@ fn repeatable_effects_can_be_performed_twice() {
             wrong.push(finished.report());
         }
         assert!(wrong.is_empty(), "{}: {wrong:#?}", deploy.name);
+    }
+}
+
+#[test]
+fn a_container_that_vanished_before_the_resume_is_not_reported_as_there() {
+    for (commit, end_at) in [("", 4), ("commit(); ", 5)] {
+        let script = format!("docker_run(#{{name: \"web\", image: \"web:v1\"}}); {commit}volume_create(\"v\");");
+        let finished = test_run(&script).crash(CrashPoint::After(end_at)).run();
+        let remove = "docker_remove(\"web\", #{force: true, disposable: true});";
+        let removed = test_run(remove).in_world(finished.world.clone()).run();
+        assert_eq!(removed.status(), RunStatus::Succeeded, "{}", removed.report());
+        let end = finished.resume();
+        assert_eq!((end.status, end.exit_code, end.committed), (RunStatus::Failed, 1, !commit.is_empty()), "{end:?}");
+        let error = end.error.unwrap();
+        assert!(error.contains("container `web` was created by this run and no longer exists"), "{error}");
     }
 }

@@ -13,6 +13,7 @@ use support::apps;
 use support::manual_app::ManualApp;
 use support::proxy_process::ProxyProcess;
 use support::s3_server::{ACCESS_KEY, BUCKET, REGION, S3Server, SECRET_KEY};
+use support::steady_client::SteadyClient;
 use support::writer::{Writer, assert_has_rows, titles_on_volumes};
 
 const PAGE: u64 = 4096;
@@ -231,5 +232,32 @@ fn requests_wait_during_a_destructive_migration_and_its_rollback() {
         let rows =
             app.with_database("print('\\n'.join(row[0] for row in database.execute('SELECT title FROM manuals')))");
         acknowledged.retain(|title| rows.lines().any(|row| row == title));
+    }
+}
+
+#[test]
+fn a_cancel_after_the_cutover_of_a_migration_restores_the_old_version_without_a_failed_request() {
+    for mode in ["clone", "hold"] {
+        let mut app = ManualApp::new();
+        fs::create_dir(app.deployer.home().join("backups")).unwrap();
+        let proxy = ProxyProcess::start();
+        app.tables = destructive_migration(&app, &proxy, "v1", "");
+        app.deploy(&apps::manual_image(&app.docker, "v1")).ok();
+        app.tables = destructive_migration(&app, &proxy, "v2", &format!("mode = \"{mode}\""));
+        let config = app.deployer.file("second.toml", &app.config(&apps::manual_image(&app.docker, "v2")));
+        let args = ["--config", &config, "--set", "traffic.keep_warm=10m"];
+        let client = SteadyClient::start(app.port, "/health", 20);
+        let mut run = app.deployer.watch_run("bluegreen.rhai", &args);
+        // The only pause of the script is in the watch.
+        run.until_intended("sleep");
+        assert_eq!(app.get("/health").version, "v2", "{mode}");
+        run.signal(nix::sys::signal::Signal::SIGINT);
+        run.wait().code(130);
+        assert_eq!(app.get("/health").version, "v1", "{mode}");
+        let report = client.finish();
+        assert_eq!(report.failed, 0, "{mode}: {:?}", report.failures);
+        let columns = app.with_database("print([row[1] for row in database.execute('PRAGMA table_info(manuals)')])");
+        assert!(columns.contains("only_v1") && !columns.contains("only_v2"), "{mode}: {columns}");
+        app.serves_alone("v1");
     }
 }

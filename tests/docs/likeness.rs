@@ -21,8 +21,10 @@ fn fits(expected: &str, got: &str) -> bool {
     expected.strip_suffix(" ...").map_or(expected == got, |beginning| got.starts_with(beginning))
 }
 
-/// Returns the line without the parts that differ between runs: ids, durations, numbers of spaces.
+/// Returns the line without the parts that differ between runs: ids, durations, numbers of spaces, and the numbers of
+/// source lines.
 fn plain(line: &str) -> String {
+    let is_source = line.contains('│') || line.contains("╭─[");
     let mut out = String::new();
     let mut word = String::new();
     for letter in line.chars().chain([' ']) {
@@ -30,7 +32,8 @@ fn plain(line: &str) -> String {
             word.push(letter);
             continue;
         }
-        out.push_str(placeholder(&word));
+        let is_line_number = is_source && !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+        out.push_str(if is_line_number { "LINE" } else { placeholder(&word) });
         word.clear();
         out.push(letter);
     }
@@ -63,4 +66,6 @@ fn ids_and_times_may_differ_and_words_may_not() {
     assert!(!like(&["a".into()], &["a".into(), "b".into()]));
     assert!(fits("run TIME ...", "run TIME and more") && !fits("run ...", "ran and more"));
     assert_ne!(plain("port 8080"), plain("port 8081"));
+    assert_eq!(plain("  ╭─[web.rhai:127:14]"), plain("  ╭─[web.rhai:9:1]"));
+    assert_eq!(plain(" 126 │ lock(name);"), plain(" 8 │ lock(name);"));
 }

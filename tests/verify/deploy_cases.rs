@@ -92,7 +92,7 @@ pub fn driven_by(driver: &str, mut scenario: Scenario) -> Scenario {
     let spec = &mut scenario.containers[0].spec;
     *spec = serde_json::from_value(json!({
         "name": "web", "image": spec.image, "ports": ["127.0.0.1:8081:5000"], "service": "web", "role": "live",
-        "restart": "unless-stopped", "labels": {"deployer.ports": "8081 8082"},
+        "restart": "unless-stopped", "labels": {"deployer.ports": "8081 8082"}, "volumes": spec.volumes,
     }))
     .unwrap();
     let route = json!({

@@ -241,10 +241,12 @@ async fn a_lock_is_exclusive_and_taken_over_from_a_dead_process() {
     let release = ReleaseLock { service: "shop".into() };
     let dead = ProcessIdentity { pid: u32::MAX, ..ProcessIdentity::this_process().unwrap() };
     let killed = LocalFixture::in_folder(local.folder.clone(), "000000dead", dead);
-    assert_eq!(killed.ask(ask(0)).await.unwrap(), Locked { taken_over_from: None, epoch: 1 });
-    let taken_over_from = Some(killed.call.run.clone());
-    assert_eq!(local.ask(ask(0)).await.unwrap(), Locked { taken_over_from, epoch: 2 });
-    assert_eq!(local.ask(ask(0)).await.unwrap(), Locked { taken_over_from: None, epoch: 2 });
+    let first = killed.ask(ask(0)).await.unwrap();
+    assert_eq!(first.taken_over_from, None);
+    let second = local.ask(ask(0)).await.unwrap();
+    assert_eq!(second.taken_over_from, Some(killed.call.run.clone()));
+    assert!(second.epoch > first.epoch, "{second:?} after {first:?}");
+    assert_eq!(local.ask(ask(0)).await.unwrap(), Locked { taken_over_from: None, epoch: second.epoch });
     let other = local.another_run();
     let error = other.ask(ask(20)).await.unwrap_err();
     assert_eq!((error.kind, error.applied), (ErrorKind::Locked, Applied::No));

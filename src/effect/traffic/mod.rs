@@ -26,7 +26,7 @@ pub use error::{
     nginx_needs_ip_address, only_live_target, public_address_failed, route_not_found, target_not_running,
     unsupported_by_driver,
 };
-pub use hold::{HoldTraffic, ReleaseTraffic};
+pub use hold::{HoldLimits, HoldTraffic, RELEASE_WAIT, ReleaseTraffic};
 pub use route::{Mirror, Route, RouteView, TargetCheck, TargetView};
 pub use show::{ListRoutes, ListedRoute, ReadTrafficStats, RouteStatus, ShowRoute};
 pub use stats::{Drained, ErrorCounts, Latency, Released, TargetStats, TrafficStats};

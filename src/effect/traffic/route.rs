@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::hold::HoldLimits;
 use super::targets::{CanaryRule, Target, Targets, target_name};
 use crate::base::duration_text::DurationText;
 use crate::effect::container::Container;
@@ -120,6 +121,9 @@ pub struct RouteView {
     /// The number of requests that wait, if requests are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<u64>,
+    /// The limits of the hold, if requests are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldLimits>,
 }
 
 /// Sends copies of safe requests without a body to another address, and drops its answers.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::show::RouteStatus;
-use super::targets::{CanaryRule, TargetSpec, target_from_any};
+use super::targets::{CanaryRule, Target, TargetSpec, target_from_any};
 use super::{DeclareRoute, Mirror, route_status, show_route};
 use crate::effect::request::request;
 use crate::effect::{Outcome, Undo};
@@ -73,10 +73,23 @@ impl SetTargets {
     }
 
     fn undo_from(&self, prior: Option<&Outcome>) -> Undo {
-        match &self.back_to {
-            Some(target) => Undo::by(SwitchTraffic { service: self.service.clone(), target: target.clone() }),
-            None => restore_targets(prior),
+        let (Some(back_to), Some(previous)) = (&self.back_to, route_status(prior)) else {
+            return restore_targets(prior);
+        };
+        let targets = &previous.view.targets;
+        let is_shared = targets.iter().any(|target| target.weight > 0 && target.name != *back_to);
+        if !is_shared || targets.iter().all(|target| target.name != *back_to) {
+            return restore_targets(prior);
         }
+        // An earlier step, which is undone later, restores the rest. This one must not bring back its shares.
+        let all_to_one = |target: Target| Target { weight: u32::from(target.name == *back_to), ..target };
+        Undo::by(Self {
+            service: self.service.clone(),
+            targets: previous.view.step().targets.into_iter().map(all_to_one).map(TargetSpec::from).collect(),
+            sticky: false,
+            canary: None,
+            back_to: None,
+        })
     }
 }
 

@@ -24,7 +24,7 @@ pub fn primitives() -> Vec<Primitive> {
             .optional("no_deps", BOOL, "false", "do not start the services they depend on")
             .optional("timeout", DURATION, "\"10m\"", TIMEOUT)
             .returns("a list of the services' containers")
-            .undo("stops and removes the containers if none existed before")
+            .undo("restores the containers that existed before, each from a stopped copy (`NAME-before-ID`) that is made first, and removes the others")
             .errors(&[
                 NotFound,
                 PortTaken,
@@ -40,7 +40,8 @@ pub fn primitives() -> Vec<Primitive> {
         project(Primitive::of::<ComposeStop>("Stops services of a compose file."))
             .optional("services", LIST, "all", "names of services")
             .optional("remove", BOOL, "false", "remove their containers too")
-            .undo("starts the containers again if they were running before")
+            .optional("disposable", BOOL, "false", "removed containers need not come back if the run is rolled back")
+            .undo("starts the containers again if they were running before, and restores removed ones from a copy")
             .errors(&[NotFound, Refused, Failed, MissingTool, MissingSecret, Unsupported])
             .example("compose_stop(\"docker-compose.yml\", #{services: [\"web\"]})"),
         project(Primitive::of::<ComposePs>("Lists the containers of a compose project, including stopped ones."))

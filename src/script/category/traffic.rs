@@ -47,9 +47,9 @@ pub fn primitives() -> Vec<Primitive> {
         .required("targets", LIST, "maps: container and port, or address; weight (default 1; 0 keeps it warm), name (default: the start of the container's id)")
         .optional("sticky", BOOL, "false", "each client stays with its first target until the next change")
         .optional("canary", MAP, "none", "requests that go to one target regardless of weights: target, by (\"header\" or \"cookie\"), name, value")
-        .optional("back_to", TARGET, "the old targets", "target that gets all requests, in one switch, if this is undone")
+        .optional("back_to", TARGET, "the old targets", "target that gets all requests at once if this is undone, instead of its former share")
         .returns(ROUTE)
-        .undo("restores the old targets and weights, or switches to `back_to`")
+        .undo("restores the old targets and weights; with `back_to`, the weights of an earlier step are not restored on the way")
         .errors(&[NotFound, Conflict, Refused, Failed, Unhealthy, DiskFull, Unsupported])
         .example("let web = docker_run(#{name: \"web\", image: \"web:v1\", ports: [\"127.0.0.1:8081:5000\"]});\nhealth_wait(web, #{path: \"/\"});\ntraffic_route(#{service: \"web\", address: \"0.0.0.0:80\"});\ntraffic_set(\"web\", [#{container: web, port: 5000}])"),
         Primitive::of::<SwitchTraffic>(
@@ -81,15 +81,18 @@ pub fn primitives() -> Vec<Primitive> {
         .required("service", STRING, SERVICE_DOC)
         .optional("max_requests", INT, "1000", "number of requests held; further ones are answered 503")
         .optional("max_wait", DURATION, "\"30s\"", "time limit; held requests are then answered 503, and new ones pass")
+        .optional("until_released", BOOL, "false", "after `max_wait`, new requests are answered 503 until `traffic_release`, instead of passing")
         .returns(ROUTE)
         .undo("releases the held requests")
         .errors(&[NotFound, Conflict, Refused, Failed, Unsupported])
         .example("traffic_route(#{service: \"web\", address: \"0.0.0.0:80\"});\ntraffic_hold(\"web\", #{max_wait: \"10s\"});\ntraffic_release(\"web\")"),
-        Primitive::of::<ReleaseTraffic>("Releases the requests held by `traffic_hold`. Does nothing if none are held.")
+        Primitive::of::<ReleaseTraffic>(
+            "Releases the requests held by `traffic_hold`: waits for up to a minute until a target answers its check, then forwards them, at most 64 at the same time. Does nothing if none are held.",
+        )
             .positional(&["service"])
             .required("service", STRING, SERVICE_DOC)
             .returns("waiting: requests that are released; turned_away: requests that were answered 503")
-            .undo("none needed")
+            .undo("holds requests again, with the same limits, while the rest of the run is rolled back")
             .errors(&[NotFound, Conflict, Refused, Failed, Unsupported])
             .example("traffic_route(#{service: \"web\", address: \"0.0.0.0:80\"});\ntraffic_release(\"web\")"),
         Primitive::of::<MirrorTraffic>(

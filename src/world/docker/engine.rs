@@ -1,5 +1,6 @@
 //! The engine as the shared services use it, with one struct per category of effects.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,7 +22,7 @@ use super::volume_api::VolumeApi;
 use super::volume_claim::VolumeClaims;
 use crate::base::container_ref::ContainerRef;
 use crate::effect::EffectError;
-use crate::effect::container::{Container, ListContainers, Stats};
+use crate::effect::container::{Container, DEFAULT_STOP_GRACE, ListContainers, Stats, StopContainer};
 use crate::effect::host::Memory;
 use crate::world::Call;
 use crate::world::clock::Clock;
@@ -140,6 +141,30 @@ impl Engine for DockerEngine {
 
     fn compose_environment(&self) -> Option<Vec<(String, String)>> {
         Some(vec![("DOCKER_HOST".into(), self.client.address.clone())])
+    }
+
+    fn duplicate<'a>(
+        &'a self,
+        model: &'a ContainerRef,
+        name: &'a str,
+        labels: BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<Container, EffectError>> {
+        Box::pin(self.containers.duplicate(model, name, labels))
+    }
+
+    fn set_running<'a>(&'a self, container: &'a Container, running: bool) -> BoxFuture<'a, Result<(), EffectError>> {
+        let id = ContainerRef::new(container.id.clone());
+        Box::pin(async move {
+            if running {
+                return self.containers.start(&id).await.map(drop);
+            }
+            let stop = StopContainer { container: id, grace: DEFAULT_STOP_GRACE, signal: None, missing_ok: false };
+            self.containers.stop(&stop).await.map(drop)
+        })
+    }
+
+    fn remove_container<'a>(&'a self, container: &'a Container) -> BoxFuture<'a, Result<(), EffectError>> {
+        Box::pin(self.containers.remove_existing(container, true, false))
     }
 
     fn record_route<'a>(&'a self, call: &'a Call, route: &'a RouteRecord) -> BoxFuture<'a, Result<(), EffectError>> {

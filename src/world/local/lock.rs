@@ -16,6 +16,7 @@ use crate::effect::EffectError;
 use crate::effect::container::Removed;
 use crate::effect::lock::{
     AcquireLock, BreakLock, HeldLock, InspectLock, LockEffect, LockHolder, LockOutcome, LockView, Locked, ReleaseLock,
+    next_epoch,
 };
 use crate::world::Call;
 use crate::world::clock::{Clock, SystemClock};
@@ -92,7 +93,8 @@ impl LocalEngine {
             // A resumed run is another process than the one that acquired the lock.
             Some(existing) if existing.run == run => existing.epoch,
             existing => {
-                let epoch = self.newest_epoch(service, existing.as_ref())?.saturating_add(1);
+                let epoch =
+                    next_epoch(self.newest_epoch(service, existing.as_ref())?, SystemClock::default().unix_ms());
                 taken_over_from = existing.map(|existing| existing.run);
                 epoch
             }

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::model::compose::{SimProject, SimService};
+use super::model::container::SimContainer;
 use super::sim_clock::whole_ms;
 use super::sim_host::SimHost;
 use crate::base::container_ref::ContainerRef;
-use crate::effect::compose::{ComposeEffect, ComposeOutcome, ComposeProject, ComposeStop, ComposeUp};
-use crate::effect::container::Container;
+use crate::base::labels;
+use crate::effect::compose::{ComposeEffect, ComposeOutcome, ComposeProject, ComposeStop, ComposeUp, FormerContainer};
+use crate::effect::container::{Container, ContainerSpec, ContainerState};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 
@@ -90,15 +92,114 @@ impl SimHost {
     fn up(&mut self, call: &Call, request: &ComposeUp) -> Result<Vec<Container>, EffectError> {
         let project = self.project(call, &request.project)?;
         let asked = chosen(&project, &request.services)?;
-        let order = if request.no_deps { asked.clone() } else { with_dependencies(&project, &asked)? };
+        if !request.back_to.is_empty() {
+            return self.restore_former(&project, &chosen(&project, request.scope())?, &request.back_to);
+        }
+        let former = self.keep_former(call, &project, &chosen(&project, request.scope())?);
+        let result = self.up_services(&project, request, &asked);
+        self.remove_unused_copies(&former);
+        result
+    }
+
+    fn up_services(
+        &mut self,
+        project: &SimProject,
+        request: &ComposeUp,
+        asked: &[String],
+    ) -> Result<Vec<Container>, EffectError> {
+        let order = if request.no_deps { asked.to_owned() } else { with_dependencies(project, asked)? };
         let deadline = self.now() + whole_ms(request.timeout.0);
         for name in &order {
-            self.up_service(&project, name, request, asked.contains(name))?;
+            self.up_service(project, name, request, asked.contains(name))?;
             if self.now() > deadline {
                 return Err(EffectError::timed_out(&"`docker compose up`", request.timeout));
             }
         }
-        Ok(self.containers_of(&project, &asked))
+        Ok(self.containers_of(project, asked))
+    }
+
+    /// Copies the containers of these services, and removes copies of earlier runs.
+    fn keep_former(&mut self, call: &Call, project: &SimProject, services: &[String]) -> Vec<FormerContainer> {
+        let former: Vec<FormerContainer> = self.containers_of(project, services).iter().map(Into::into).collect();
+        for container in &former {
+            let is_old = |copy: &SimContainer| {
+                is_copy(copy, &container.name)
+                    && copy.labels.get(labels::RUN).map(String::as_str) != Some(call.run.as_str())
+            };
+            let old: Vec<String> =
+                self.containers.all().filter(|copy| is_old(copy)).map(|copy| copy.name().to_owned()).collect();
+            for name in old {
+                self.containers.remove(&name);
+            }
+            if self.containers.get(&container.copy_name()).is_none() {
+                let labels = container.copy_labels(&call.run);
+                self.duplicate(&container.name, &container.copy_name(), labels);
+            }
+        }
+        former
+    }
+
+    /// Creates a stopped container with the configuration of another one.
+    fn duplicate(&mut self, model: &str, name: &str, labels: BTreeMap<String, String>) {
+        let Some(model) = self.containers.get(model).cloned() else { return };
+        let image_labels = self.images.find(&model.image_id).map(|image| image.labels.clone()).unwrap_or_default();
+        let (id, number) = (self.ids.next(), self.ids.count());
+        self.containers.insert(SimContainer {
+            id,
+            number,
+            labels: image_labels.into_iter().chain(labels).collect(),
+            state: ContainerState::Created,
+            exit_code: None,
+            oom_killed: false,
+            created_at: self.now(),
+            started_at: None,
+            pending_exit: None,
+            restart_at: None,
+            restarts: 0,
+            ports: Vec::new(),
+            log: Vec::new(),
+            spec: ContainerSpec { name: name.to_owned(), ..model.spec.clone() },
+            ..model
+        });
+    }
+
+    fn remove_unused_copies(&mut self, former: &[FormerContainer]) {
+        for container in former {
+            if self.containers.all().any(|existing| existing.id == container.id) {
+                self.containers.remove(&container.copy_name());
+            }
+        }
+    }
+
+    fn restore_former(
+        &mut self,
+        project: &SimProject,
+        services: &[String],
+        back_to: &[FormerContainer],
+    ) -> Result<Vec<Container>, EffectError> {
+        for other in self.containers_of(project, services) {
+            if !back_to.iter().any(|former| former.is(&other)) {
+                self.containers.remove(&other.name);
+            }
+        }
+        for former in back_to {
+            let existing = self.containers.all().find(|container| former.is(&self.view(container)));
+            let name = match existing.map(|container| container.name().to_owned()) {
+                Some(name) => name,
+                None if self.containers.get(&former.copy_name()).is_some() => {
+                    self.duplicate(&former.copy_name(), &former.name, former.restored_labels());
+                    former.name.clone()
+                }
+                None => return Err(failed(format!("the copy `{}` is gone", former.copy_name()))),
+            };
+            if former.running {
+                self.start(&name).map_err(|why| failed(why.message))?;
+            } else {
+                self.stop(&name, STOP_GRACE_MS, false);
+            }
+            self.containers.remove(&former.copy_name());
+        }
+        Ok(self.containers_of(project, services))
     }
 
     fn up_service(
@@ -173,6 +274,9 @@ impl SimHost {
     fn compose_stop(&mut self, call: &Call, request: &ComposeStop) -> Result<(), EffectError> {
         let project = self.project(call, &request.project)?;
         let services = chosen(&project, &request.services)?;
+        if request.remove && !request.disposable {
+            self.keep_former(call, &project, &services);
+        }
         for container in self.containers_of(&project, &services) {
             if container.is_running() {
                 self.stop(&container.name, STOP_GRACE_MS, false);
@@ -184,6 +288,11 @@ impl SimHost {
         }
         Ok(())
     }
+}
+
+fn is_copy(container: &SimContainer, of: &str) -> bool {
+    let has = |key: &str, value: &str| container.labels.get(key).is_some_and(|own| own == value);
+    has(labels::ROLE, FormerContainer::COPY_ROLE) && has(labels::COPY_OF, of)
 }
 
 fn failed(why: impl Into<String>) -> EffectError {

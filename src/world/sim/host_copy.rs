@@ -229,6 +229,7 @@ impl SimRoute {
             canary: view.canary,
             mirror: view.mirror,
             held_until: None,
+            hold: view.hold,
             draining: Default::default(),
             served: BTreeMap::new(),
         }

@@ -1,10 +1,12 @@
 //! The state of the simulated host at one instant, without what no rollback can restore: times and sent notifications.
 //! Answers whether a rollback restored everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::volume::SimVolume;
 use super::sim_host::SimHost;
+use crate::base::labels;
+use crate::effect::compose::FormerContainer;
 use crate::effect::container::ContainerState;
 
 /// The state of the whole host. Two snapshots are equal when the hosts differ only in their clocks.
@@ -22,6 +24,8 @@ pub struct HostSnapshot {
     pub repos: BTreeMap<String, String>,
     /// Service to its targets and their weights.
     pub routes: BTreeMap<String, BTreeMap<String, u32>>,
+    /// The services whose requests are held.
+    pub held: BTreeSet<String>,
     /// Service to run.
     pub locks: BTreeMap<String, String>,
 }
@@ -49,14 +53,18 @@ impl SimHost {
     pub(super) fn snapshot(&mut self) -> HostSnapshot {
         self.run_due_events();
         let containers = self.containers.all().map(|container| {
+            let mut labels = container.labels.clone();
+            // A container that compose replaced and that was created again counts as the same one.
+            let is_copy = labels.get(labels::ROLE).is_some_and(|role| role == FormerContainer::COPY_ROLE);
+            let former = if is_copy { None } else { labels.remove(labels::COPY_OF) };
             let standing = ContainerSnapshot {
-                id: container.id.clone(),
+                id: former.unwrap_or_else(|| container.id.clone()),
                 image_id: container.image_id.clone(),
                 state: container.state,
                 exit_code: container.exit_code.filter(|_| !container.is_running()),
                 ports: container.ports.iter().map(|port| port.host_port).collect(),
                 networks: container.networks.clone(),
-                labels: container.labels.clone(),
+                labels,
             };
             (container.name().to_owned(), standing)
         });
@@ -73,6 +81,10 @@ impl SimHost {
                 .collect(),
             repos: self.repos.iter().map(|(path, repo)| (path.clone(), head(repo).unwrap_or_default())).collect(),
             routes: self.routes.iter().map(|(service, known)| (service.clone(), known.weights())).collect(),
+            held: {
+                let held = self.routes.iter().filter(|(_, known)| known.is_closed(self.now()));
+                held.map(|(service, _)| service.clone()).collect()
+            },
             locks: self.locks.iter().map(|(service, held)| (service.clone(), held.run.to_string())).collect(),
         }
     }

@@ -60,7 +60,7 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         1 => (epoch(), name(), any::<u64>(), wait())
             .prop_map(|(epoch, service, max_requests, max_wait)| Command::Hold {
-                epoch, service, max_requests, max_wait
+                epoch, service, max_requests, max_wait, until_released: max_requests % 2 == 0
             }),
         1 => (epoch(), name()).prop_map(|(epoch, service)| Command::Release { epoch, service }),
         1 => (epoch(), name(), address(), 0u32..200).prop_map(|(epoch, service, address, percent)| Command::Mirror {

@@ -14,8 +14,12 @@ use crate::support::async_http::{EchoStream, HttpResponse, connect_http2, get, g
 use crate::support::target::TestTarget;
 
 async fn hold(proxy: &TestProxy, max_requests: u64, max_wait: Duration) {
-    let (epoch, service) = (proxy.next_epoch(), "web".to_owned());
-    proxy.done(Command::Hold { epoch, service, max_requests, max_wait: DurationText(max_wait) }).await;
+    hold_until_released(proxy, max_requests, max_wait, false).await;
+}
+
+async fn hold_until_released(proxy: &TestProxy, max_requests: u64, max_wait: Duration, until_released: bool) {
+    let (epoch, service, max_wait) = (proxy.next_epoch(), "web".to_owned(), DurationText(max_wait));
+    proxy.done(Command::Hold { epoch, service, max_requests, max_wait, until_released }).await;
 }
 
 async fn wait_for_held(proxy: &TestProxy, count: u64) {
@@ -79,6 +83,47 @@ async fn a_hold_is_limited_in_requests_and_time() {
         "blue",
         "a hold ends by itself, because the process that set it may be dead"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_until_the_release_forwards_nothing_before_it() {
+    let proxy = TestProxy::start(&[]).await;
+    let target = TestTarget::start("blue").await;
+    proxy.serve(&[("blue", target.address, 1)]).await;
+    hold_until_released(&proxy, 10, Duration::from_millis(200), true).await;
+    for _ in 0..3 {
+        assert_eq!(send(proxy.address, post("/", "row")).await.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let view = &proxy.show().await[0];
+    assert_eq!(view.held, Some(0), "the hold lasts until the release");
+    assert!(view.hold.as_ref().unwrap().until_released);
+    assert_eq!(target.state.posts.load(Ordering::SeqCst), 0);
+    proxy.done(Command::Release { epoch: proxy.next_epoch(), service: "web".to_owned() }).await;
+    assert_eq!(send(proxy.address, get("/")).await.unwrap().text, "blue");
+    assert_eq!(proxy.show().await[0].held, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_requests_do_not_reach_the_target_all_at_once() {
+    let proxy = TestProxy::start(&[]).await;
+    let target = TestTarget::start("blue").await;
+    proxy.serve(&[("blue", target.address, 1)]).await;
+    hold(&proxy, 1_000, Duration::from_secs(30)).await;
+    let address = proxy.address;
+    let mut requests: JoinSet<HttpResponse> =
+        (0..200).map(|_| async move { send(address, post("/slow?100", "row")).await.unwrap() }).collect();
+    wait_for_held(&proxy, 200).await;
+    proxy.done(Command::Release { epoch: proxy.next_epoch(), service: "web".to_owned() }).await;
+    let (mut most, mut answered) = (0, 0);
+    while answered < 200 {
+        most = most.max(proxy.show().await[0].targets[0].in_flight);
+        while let Some(response) = requests.try_join_next() {
+            assert_eq!(response.unwrap().status, StatusCode::OK);
+            answered += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!((2..=64).contains(&most), "{most} at once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig, ImageConfig, NetworkingConfig,
+    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig, ImageConfig, NetworkSettings,
+    NetworkingConfig,
 };
 use bollard::query_parameters::InspectContainerOptions;
 
@@ -72,9 +73,23 @@ fn fill(
     if !spec.networks.is_empty() {
         return Vec::new();
     }
-    let joined = model.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
-    let id = model.id.unwrap_or_default();
     let first = body.host_config.as_ref().and_then(|host| host.network_mode.clone()).unwrap_or_default();
+    let (at_creation, later) = networks(model.network_settings, &model.id.unwrap_or_default(), &first, false);
+    if at_creation.is_some() {
+        body.networking_config = at_creation;
+    }
+    later
+}
+
+/// Returns the networks of a container, for another one to join: the `first` at its creation, the others later. Addresses
+/// that were set for the container are taken over with `same_address`.
+pub(super) fn networks(
+    settings: Option<NetworkSettings>,
+    id: &str,
+    first: &str,
+    same_address: bool,
+) -> (Option<NetworkingConfig>, Vec<(String, EndpointSettings)>) {
+    let joined = settings.and_then(|settings| settings.networks).unwrap_or_default();
     let (at_creation, later): (Vec<_>, Vec<_>) = joined
         .into_iter()
         .filter(|(network, _)| supports_aliases(network))
@@ -82,15 +97,14 @@ fn fill(
             // The engine adds the container's short id to its aliases.
             let mut aliases = settings.aliases.unwrap_or_default();
             aliases.retain(|alias| !id.starts_with(alias.as_str()));
-            let settings = endpoint(&network, &aliases);
+            let ipam_config = settings.ipam_config.filter(|_| same_address);
+            let settings = EndpointSettings { ipam_config, ..endpoint(&network, &aliases) };
             (network, settings)
         })
         .partition(|(network, _)| *network == first);
-    if !at_creation.is_empty() {
-        let endpoints: HashMap<_, _> = at_creation.into_iter().collect();
-        body.networking_config = Some(NetworkingConfig { endpoints_config: Some(endpoints) });
-    }
-    later
+    let endpoints: HashMap<_, _> = at_creation.into_iter().collect();
+    let at_creation = (!endpoints.is_empty()).then(|| NetworkingConfig { endpoints_config: Some(endpoints) });
+    (at_creation, later)
 }
 
 fn environment(given: Option<Vec<String>>, model: Option<Vec<String>>, image: &[String]) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 mod create;
 mod create_request;
+mod duplicate;
 mod exec;
 mod inspect;
 mod like;

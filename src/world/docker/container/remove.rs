@@ -32,7 +32,7 @@ impl Containers {
     }
 
     /// Removes by id, so that another container which has the name by now is not affected.
-    pub(super) async fn remove_existing(
+    pub(in crate::world::docker) async fn remove_existing(
         &self,
         container: &Container,
         force: bool,

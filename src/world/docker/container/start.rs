@@ -20,7 +20,7 @@ impl Containers {
         }
     }
 
-    pub(super) async fn start(&self, container: &ContainerRef) -> Result<Container, EffectError> {
+    pub(in crate::world::docker) async fn start(&self, container: &ContainerRef) -> Result<Container, EffectError> {
         let container = self.get(container).await?;
         if container.is_running() {
             return Ok(container);

@@ -18,7 +18,7 @@ const STOP_SLACK: Duration = Duration::from_secs(12);
 const SIGKILL_EXIT_CODE: i64 = 137;
 
 impl Containers {
-    pub(super) async fn stop(&self, request: &StopContainer) -> Result<Stopped, EffectError> {
+    pub(in crate::world::docker) async fn stop(&self, request: &StopContainer) -> Result<Stopped, EffectError> {
         let container = match none_if_missing(self.get(&request.container).await)? {
             Some(container) => container,
             None if request.missing_ok => return Ok(Stopped { exit_code: None, killed: false }),

@@ -23,7 +23,7 @@ use crate::base::run_id::RunId;
 use crate::effect::EffectError;
 use crate::effect::container::Removed;
 use crate::effect::lock::{
-    AcquireLock, BreakLock, InspectLock, LockEffect, LockOutcome, LockView, Locked, ReleaseLock,
+    AcquireLock, BreakLock, InspectLock, LockEffect, LockOutcome, LockView, Locked, ReleaseLock, next_epoch,
 };
 use crate::effect::volume::{ListVolumes, Volume};
 use crate::world::Call;
@@ -103,7 +103,8 @@ impl Locks {
         // The branches of one run are one owner to the engine.
         let _branch = self.claims.lock_branch().await;
         for _ in 0..ATTEMPTS_MAX {
-            claim.epoch = newest_epoch(&self.objects(&claim.name).await?, None).saturating_add(1);
+            let newest = newest_epoch(&self.objects(&claim.name).await?, None);
+            claim.epoch = next_epoch(newest, self.client.clock.unix_ms());
             let (epoch, taken_over_from) = match self.claims.claim(call, claim, 0).await? {
                 ClaimOutcome::Acquired { epoch, taken_over_from } => (epoch, taken_over_from),
                 held @ ClaimOutcome::Held(_) => return Ok(held),

@@ -2,6 +2,7 @@
 //! prints, never on its messages.
 
 mod config;
+mod former;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -82,16 +83,26 @@ impl ComposeService {
     }
 
     async fn up(&self, call: &Call, request: &ComposeUp) -> Result<Vec<Container>, EffectError> {
+        if !request.back_to.is_empty() {
+            return self.restore_former(call, request).await;
+        }
+        let former = self.keep_former(call, &request.project, request.scope()).await?;
         let mut args = vec!["up", "-d"];
         args.extend(request.build.then_some("--build"));
         args.extend(request.force_recreate.then_some("--force-recreate"));
         args.extend(request.no_deps.then_some("--no-deps"));
-        self.run(call, &request.project, &args, &request.services, request.timeout.0).await?;
+        let ran = self.run(call, &request.project, &args, &request.services, request.timeout.0).await;
+        let cleaned = self.remove_unused_copies(&former).await;
+        ran?;
+        cleaned?;
         let ps = ComposePs { project: request.project.clone(), services: request.services.clone() };
         self.ps(call, &ps).await
     }
 
     async fn stop(&self, call: &Call, request: &ComposeStop) -> Result<(), EffectError> {
+        if request.remove && !request.disposable {
+            self.keep_former(call, &request.project, &request.services).await?;
+        }
         let args: &[&str] = if request.remove { &["rm", "-f", "-s"] } else { &["stop"] };
         self.run(call, &request.project, args, &request.services, COMMAND_TIMEOUT).await.map(drop)
     }

@@ -152,6 +152,7 @@ impl TrafficDriver for EmbeddedProxyDriver {
                 service: request.service.clone(),
                 max_requests: request.max_requests,
                 max_wait: request.max_wait,
+                until_released: request.until_released,
             };
             self.send(&command, COMMAND_TIMEOUT).await.map(drop)
         }

@@ -172,7 +172,12 @@ impl TrafficService {
     }
 
     async fn release(&self, call: &Call, service: &str) -> Result<Released, EffectError> {
-        self.handle(service).await?.driver.release(call, service).await
+        let handle = self.handle(service).await?;
+        let view = handle.view(call).await?;
+        if view.held.is_some() {
+            self.probe.until_a_target_answers(call, &view).await?;
+        }
+        handle.driver.release(call, service).await
     }
 
     async fn mirror(&self, call: &Call, request: &MirrorTraffic) -> Result<RouteStatus, EffectError> {

@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use super::driver::{PROBE_HEADER, ProbeProof, TARGET_HEADER};
 use super::route_handle::RouteHandle;
-use crate::effect::traffic::{Route, RouteView, public_address_failed};
+use crate::effect::traffic::{RELEASE_WAIT, Route, RouteView, public_address_failed};
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::Call;
 use crate::world::clock::Clock;
@@ -65,6 +65,40 @@ impl PublicProbe {
             };
             unless_cancelled(call, pause).await?;
         }
+    }
+
+    /// Waits until a target with weight answers its check, for at most [`RELEASE_WAIT`]: after that, waiting longer only
+    /// turns more requests away.
+    pub(super) async fn until_a_target_answers(&self, call: &Call, view: &RouteView) -> Result<(), EffectError> {
+        let end = self.clock.steady_ms() + u64::try_from(RELEASE_WAIT.as_millis()).unwrap_or(u64::MAX);
+        while self.clock.steady_ms() < end {
+            for target in view.targets.iter().filter(|target| target.weight > 0) {
+                if self.answers(&target.address, &view.route).await {
+                    return Ok(());
+                }
+            }
+            let pause = async {
+                self.clock.sleep(PAUSE).await;
+                Ok(())
+            };
+            unless_cancelled(call, pause).await?;
+        }
+        Ok(())
+    }
+
+    /// Checks a target once, as its driver does.
+    async fn answers(&self, address: &str, route: &Route) -> bool {
+        let timeout = route.check.timeout.0;
+        let Some(path) = &route.check.path else {
+            let connected = tokio::time::timeout(timeout, tokio::net::TcpStream::connect(address)).await;
+            return connected.is_ok_and(|connection| connection.is_ok());
+        };
+        let Ok(client) = self.clients.probe() else { return false };
+        let mut request = client.get(format!("http://{address}{path}")).timeout(timeout);
+        if let Some(host) = &route.host {
+            request = request.header(reqwest::header::HOST, host);
+        }
+        request.send().await.is_ok_and(|response| response.status().as_u16() < 400)
     }
 
     /// Sends one request. Returns the target that the response names, if it names one.

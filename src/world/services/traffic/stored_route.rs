@@ -126,6 +126,7 @@ impl StoredRoute {
             canary: None,
             mirror: None,
             held: None,
+            hold: None,
         }
     }
 }

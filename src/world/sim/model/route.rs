@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::effect::traffic::{CanaryRule, Driver, Mirror, Route, Target};
+use crate::effect::traffic::{CanaryRule, Driver, HoldLimits, Mirror, Route, Target};
 
 /// A route and its targets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,9 +32,12 @@ pub struct SimRoute {
     /// Where requests are mirrored.
     #[serde(default)]
     pub mirror: Option<Mirror>,
-    /// When a hold ends by itself.
+    /// Until when requests wait.
     #[serde(default)]
     pub held_until: Option<u64>,
+    /// The limits of the hold that has not ended.
+    #[serde(default)]
+    pub hold: Option<HoldLimits>,
     /// Names of the targets that are draining.
     #[serde(default)]
     pub draining: BTreeSet<String>,
@@ -59,6 +62,7 @@ impl SimRoute {
             canary: None,
             mirror: None,
             held_until: None,
+            hold: None,
             draining: BTreeSet::new(),
             served: BTreeMap::new(),
         }
@@ -74,8 +78,14 @@ impl SimRoute {
         self.targets.iter().map(|target| (target.name.clone(), target.weight)).collect()
     }
 
+    /// Returns whether requests wait.
     pub(crate) fn is_held(&self, now: u64) -> bool {
         self.held_until.is_some_and(|until| until > now)
+    }
+
+    /// Returns whether no request is forwarded: it waits, or gets 503 because the time of the hold is over.
+    pub(crate) fn is_closed(&self, now: u64) -> bool {
+        self.is_held(now) || self.hold.as_ref().is_some_and(|hold| hold.until_released)
     }
 
     /// Returns the targets that get requests, in the order they are tried; targets with weight 0 come last.

@@ -14,15 +14,17 @@ use super::sim_host::SimHost;
 use crate::effect::EffectError;
 use crate::effect::container::{Removed, port_taken};
 use crate::effect::traffic::{
-    DeclareRoute, DrainTarget, Drained, Driver, DriverFeature, ForgetRoute, HoldTraffic, ListRoutes, ListedRoute,
-    MirrorTraffic, Released, Route, RouteStatus, RouteView, SetTargets, ShowRoute, SwitchTraffic, Target, TargetView,
-    Targets, TrafficEffect, TrafficOutcome, epoch_is_older, only_live_target, public_address_failed, route_not_found,
-    unsupported_by_driver,
+    DeclareRoute, DrainTarget, Drained, Driver, DriverFeature, ForgetRoute, HoldLimits, HoldTraffic, ListRoutes,
+    ListedRoute, MirrorTraffic, RELEASE_WAIT, Released, Route, RouteStatus, RouteView, SetTargets, ShowRoute,
+    SwitchTraffic, Target, TargetView, Targets, TrafficEffect, TrafficOutcome, epoch_is_older, only_live_target,
+    public_address_failed, route_not_found, unsupported_by_driver,
 };
 use crate::world::Call;
 
 /// Time until a change is read back and probed.
 const CHANGE_MS: u64 = 5;
+/// Pause between two checks before a release.
+const RELEASE_PAUSE_MS: u64 = 25;
 /// Time until requests in flight are complete.
 const IN_FLIGHT_MS: u64 = 50;
 
@@ -35,11 +37,7 @@ impl SimHost {
             TrafficEffect::Switch(request) => TrafficOutcome::Switch(self.switch(call, request)?),
             TrafficEffect::Drain(request) => TrafficOutcome::Drain(self.drain(call, request)?),
             TrafficEffect::Hold(request) => TrafficOutcome::Hold(self.hold(call, request)?),
-            TrafficEffect::Release(request) => {
-                self.only_proxy(&request.service, DriverFeature::Hold)?;
-                self.route_for_change(call, &request.service)?.held_until = None;
-                TrafficOutcome::Release(Released { waiting: 0, turned_away: 0 })
-            }
+            TrafficEffect::Release(request) => TrafficOutcome::Release(self.release(call, &request.service)?),
             TrafficEffect::Mirror(request) => TrafficOutcome::Mirror(self.mirror(call, request)?),
             TrafficEffect::Stats(request) => {
                 self.only_proxy(&request.service, DriverFeature::Statistics)?;
@@ -119,7 +117,7 @@ impl SimHost {
             .targets
             .iter()
             .any(|other| other.name != name && other.weight > 0 && !known.draining.contains(&other.name));
-        if !others && !known.is_held(now) {
+        if !others && !known.is_closed(now) {
             return Err(only_live_target(&name, matches!(known.driver, Driver::Proxy(_))));
         }
         known.draining.insert(name);
@@ -131,8 +129,36 @@ impl SimHost {
     fn hold(&mut self, call: &Call, request: &HoldTraffic) -> Result<RouteStatus, EffectError> {
         self.only_proxy(&request.service, DriverFeature::Hold)?;
         let until = self.now() + whole_ms(request.max_wait.0);
-        self.route_for_change(call, &request.service)?.held_until = Some(until);
+        let known = self.route_for_change(call, &request.service)?;
+        known.held_until = Some(until);
+        known.hold = Some(HoldLimits {
+            max_requests: request.max_requests,
+            max_wait: request.max_wait,
+            until_released: request.until_released,
+        });
         self.route_status(&request.service)
+    }
+
+    fn release(&mut self, call: &Call, service: &str) -> Result<Released, EffectError> {
+        self.only_proxy(service, DriverFeature::Hold)?;
+        self.route_for_change(call, service)?;
+        let end = self.now() + whole_ms(RELEASE_WAIT);
+        while self.now() < end && self.route_of(service)?.is_closed(self.now()) && !self.has_healthy_target(service)? {
+            self.advance(RELEASE_PAUSE_MS);
+        }
+        let known = self.route_for_change(call, service)?;
+        known.held_until = None;
+        known.hold = None;
+        let targets = &known.targets;
+        known.draining.retain(|name| targets.iter().any(|target| target.name == *name && target.weight == 0));
+        Ok(Released { waiting: 0, turned_away: 0 })
+    }
+
+    fn has_healthy_target(&self, service: &str) -> Result<bool, EffectError> {
+        let route = self.route_of(service)?;
+        let path = route.route.check.path.as_deref().unwrap_or("/");
+        let mut live = route.targets.iter().filter(|target| target.weight > 0);
+        Ok(live.any(|target| self.target_response(target, path).is_some_and(|found| found.response.status < 400)))
     }
 
     fn mirror(&mut self, call: &Call, request: &MirrorTraffic) -> Result<RouteStatus, EffectError> {
@@ -197,7 +223,7 @@ impl SimHost {
     /// Sends a request through the public address.
     fn probe_route(&mut self, service: &str) -> Result<(), EffectError> {
         let route = self.route_of(service)?;
-        if route.is_held(self.now()) {
+        if route.is_closed(self.now()) {
             return Ok(());
         }
         let path = route.route.check.path.clone().unwrap_or_else(|| "/".into());
@@ -244,7 +270,8 @@ impl SimHost {
             sticky: known.sticky,
             canary: known.canary.clone(),
             mirror: known.mirror.clone(),
-            held: known.is_held(self.now()).then_some(0),
+            held: known.is_closed(self.now()).then_some(0),
+            hold: known.hold.clone().filter(|_| known.is_closed(self.now())),
         }
     }
 }

@@ -40,6 +40,9 @@ impl SimHost {
     /// waits and is answered by the target that is live when it is released.
     pub(crate) fn route_response(&self, port: u16, path: &str, at: u64) -> Option<ServedResponse> {
         let known = self.routes.values().find(|known| known.listens(port))?;
+        if known.is_closed(at) && !known.is_held(at) {
+            return Some(ServedResponse { container: None, image: None, response: SimResponse::status(503) });
+        }
         let found = known.serving_order().find_map(|target| self.target_response_at(target, path, at));
         let no_target = || ServedResponse { container: None, image: None, response: SimResponse::status(503) };
         Some(found.unwrap_or_else(no_target))
@@ -52,7 +55,7 @@ impl SimHost {
 
     /// Returns a target on this port that gets requests at the given time but does not respond.
     pub(crate) fn dead_target(&self, port: u16, path: &str, at: u64) -> Option<String> {
-        let known = self.routes.values().find(|known| known.listens(port) && !known.is_held(at))?;
+        let known = self.routes.values().find(|known| known.listens(port) && !known.is_closed(at))?;
         let live = known.targets.iter().filter(|target| target.weight > 0 && !known.draining.contains(&target.name));
         live.into_iter()
             .find(|target| self.target_response_at(target, path, at).is_none())

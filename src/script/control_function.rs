@@ -24,7 +24,7 @@ pub const CONTROL_FUNCTIONS: &[ControlFunction] = &[
     ControlFunction {
         name: "required",
         arities: &[2],
-        summary: "Declares a parameter that must be given: type and description. Types: string, int, float, bool, duration, size, list, map.",
+        summary: "Declares a parameter that must be given: type and description. Types: string, int, float, bool, duration, size, list, map; with the type of the items: list of int, map of string and so on.",
         example: "required(\"string\", \"name of the service\")",
     },
     ControlFunction {

@@ -98,6 +98,25 @@ impl Engine for FakeEngine {
         Box::pin(ready(Ok(all)))
     }
 
+    fn duplicate<'a>(
+        &'a self,
+        _: &'a ContainerRef,
+        name: &'a str,
+        labels: BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<Container, EffectError>> {
+        self.add_container(name, None);
+        self.change(name, |container| {
+            container.state = ContainerState::Created;
+            container.labels = labels;
+        });
+        Box::pin(ready(Ok(self.find(name).unwrap().container)))
+    }
+
+    fn remove_container<'a>(&'a self, container: &'a Container) -> BoxFuture<'a, Result<(), EffectError>> {
+        self.containers.lock().unwrap().remove(&container.name);
+        Box::pin(ready(Ok(())))
+    }
+
     fn stats<'a>(&'a self, _: &'a ContainerRef) -> BoxFuture<'a, Result<Stats, EffectError>> {
         Box::pin(ready(Ok(Stats { memory: 1 << 20, processes: 1, ..Stats::default() })))
     }

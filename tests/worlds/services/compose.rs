@@ -109,6 +109,9 @@ async fn a_project_is_started_listed_and_stopped() {
     assert_eq!(all[0]["id"], web[0]["id"], "a running service is not recreated");
     let again = project.args(json!({"services": ["web"], "force_recreate": true}));
     assert_ne!(fixture.ask("compose_up", again).await.unwrap()[0]["id"], web[0]["id"]);
+    let copies: Vec<String> = fixture.engine.containers.lock().unwrap().keys().cloned().collect();
+    let id = web[0]["id"].as_str().unwrap();
+    assert!(matches!(&copies[..], [copy] if copy.ends_with(&format!("-before-{}", &id[..12]))), "{copies:?}");
     fixture.ask("compose_stop", project.args(json!({"services": ["worker"]}))).await.unwrap();
     let ps = fixture.ask("compose_ps", project.args(json!({}))).await.unwrap();
     assert_eq!(services(&ps), pairs(&[("web", "running"), ("worker", "exited")]));

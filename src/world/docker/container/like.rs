@@ -103,7 +103,7 @@ pub(super) fn networks(
         })
         .partition(|(network, _)| *network == first);
     let endpoints: HashMap<_, _> = at_creation.into_iter().collect();
-    let at_creation = (!endpoints.is_empty()).then(|| NetworkingConfig { endpoints_config: Some(endpoints) });
+    let at_creation = (!endpoints.is_empty()).then_some(NetworkingConfig { endpoints_config: Some(endpoints) });
     (at_creation, later)
 }
 

@@ -6,7 +6,7 @@ use super::simulated_run::{NOT_BEGUN, SimulatedRun};
 use super::target::Gap;
 use super::uncalled_closures::uncalled_closures;
 use crate::effect::fault::{FaultKind, SLOW_MS};
-use crate::journal::entry::RunStatus;
+use crate::journal::entry::{RunEnd, RunStatus};
 
 /// The longest outage when the engine restarts, or an app exits or becomes unhealthy by itself: no script can know in
 /// advance, and noticing it takes time.
@@ -149,7 +149,7 @@ fn ending(baseline: &Baseline, run: &SimulatedRun) -> Vec<Finding> {
                     Property::End
                 };
                 let who = now.image.as_deref().map_or("there is no answer".into(), |image| format!("{image} answers"));
-                return vec![finding(property, format!("the run {} and {who}", status_words(end.status)))];
+                return vec![finding(property, format!("the run {} and {who}", status_words(end)))];
             }
             // The next deploy removes what an abort leaves after the point of no return.
             if end.status == RunStatus::Aborted {
@@ -164,7 +164,7 @@ fn ending(baseline: &Baseline, run: &SimulatedRun) -> Vec<Finding> {
             let unwarned: Vec<&String> = changes.iter().filter(|what| !is_warned_of(what)).collect();
             let Some(first) = unwarned.first() else { return Vec::new() };
             if serves_new && !is_new(baseline, &baseline.old) && !run.warnings().any(|text| text.contains("serves")) {
-                let what = format!("the run {} and the new release answers", status_words(end.status));
+                let what = format!("the run {} and the new release answers", status_words(end));
                 return vec![finding(Property::ExitCode, what)];
             }
             if serves_new && !is_new(baseline, &baseline.old) {
@@ -172,7 +172,7 @@ fn ending(baseline: &Baseline, run: &SimulatedRun) -> Vec<Finding> {
             }
             let whole = run.before.containers.iter().all(|(name, was)| run.after.containers.get(name) == Some(was));
             let property = if whole { Property::LeftOver } else { Property::End };
-            vec![finding(property, format!("the run {}, and {first}", status_words(end.status)))]
+            vec![finding(property, format!("the run {}, and {first}", status_words(end)))]
         }
     }
 }
@@ -207,9 +207,9 @@ fn left_after_success(baseline: &Baseline, run: &SimulatedRun) -> Vec<String> {
     all
 }
 
-fn status_words(status: RunStatus) -> String {
-    match status {
+fn status_words(end: &RunEnd) -> String {
+    match end.status {
         RunStatus::Succeeded => "succeeds (exit 0)".into(),
-        other => format!("ends `{other}` (exit {})", other.exit_code()),
+        other => format!("ends `{other}` (exit {})", end.exit_code),
     }
 }

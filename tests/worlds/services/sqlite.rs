@@ -273,3 +273,41 @@ async fn a_query_is_limited_in_rows_and_time() {
     assert_eq!(endless.kind, ErrorKind::Timeout);
     assert!(started.elapsed() < Duration::from_secs(2));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_an_app_puts_in_place_of_its_database_is_never_followed() {
+    let (volume, host) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let own = database(volume.path(), "own.db", "delete", 1);
+    let secret = database(host.path(), "secret.db", "delete", 7);
+    let path = volume.path().join("app.db");
+    std::fs::copy(&own, &path).unwrap();
+    let fixture = Fixture::new();
+    fixture.engine.volume("data", volume.path());
+    let stop = Arc::new(AtomicBool::new(false));
+    let app = {
+        let (stop, folder) = (Arc::clone(&stop), volume.path().to_owned());
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                std::os::unix::fs::symlink(&secret, folder.join("link")).unwrap();
+                std::fs::rename(folder.join("link"), folder.join("app.db")).unwrap();
+                std::fs::copy(&own, folder.join("file")).unwrap();
+                std::fs::rename(folder.join("file"), folder.join("app.db")).unwrap();
+            }
+        })
+    };
+    let (mut read, mut refused) = (0, 0);
+    let sql = json!({"path": "app.db", "volume": "data", "sql": "SELECT count(*) AS n FROM t"});
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(30) && (read < 200 || refused < 20) {
+        match fixture.ask("sqlite_query", sql.clone()).await {
+            Ok(rows) => {
+                assert_eq!(rows, json!([{"n": 1}]), "after {read} reads");
+                read += 1;
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    app.join().unwrap();
+    assert!(read > 0 && refused > 0, "{read} reads, {refused} refusals");
+}

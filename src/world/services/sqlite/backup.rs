@@ -7,7 +7,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::check::{RowCounts, check_integrity, count_rows};
-use super::connection::{immutable_url, read_database, sqlite_error};
+use super::connection::{immutable_url, read_database, sqlite_error, with_resolved_folder};
 use super::context::SqliteContext;
 use super::worker::{StopSignal, join, run_on_thread};
 use crate::effect::sqlite::{BackUpSqlite, BackedUp};
@@ -96,7 +96,9 @@ impl DatabaseCopy<'_> {
 
     fn copy(&self, source: &Connection) -> Result<(), EffectError> {
         let failed = |error: rusqlite::Error| sqlite_error(self.subject, &error);
-        let mut target = Connection::open(self.to).map_err(failed)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let to = with_resolved_folder(self.to);
+        let mut target = Connection::open_with_flags(to, flags | OpenFlags::SQLITE_OPEN_NOFOLLOW).map_err(failed)?;
         // The copy gets its name only when it is complete and synced, so it needs no journal.
         target.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").map_err(failed)?;
         {
@@ -132,8 +134,11 @@ pub(super) fn check_unused_file(
 ) -> Result<RowCounts, EffectError> {
     stop.check()?;
     let failed = |error: rusqlite::Error| sqlite_error(subject, &error);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let url = immutable_url(path)
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let url = immutable_url(&with_resolved_folder(path))
         .ok_or_else(|| EffectError::new(ErrorKind::Invalid, format!("`{}` is not a valid path", path.display())))?;
     let connection = Connection::open_with_flags(url, flags).map_err(failed)?;
     stop.watch(&connection);

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::connection::wal_without_database;
+use super::connection::{wal_without_database, with_resolved_folder};
 use crate::base::container_ref::ContainerRef;
 use crate::base::mount::Mount;
 use crate::effect::container::container_not_found;
@@ -79,7 +79,7 @@ impl DatabaseLocator {
             ResolvedLocation::Volume { volume: mount.source.clone(), path: rest.display().to_string() }
         } else {
             self.require_local_engine("a folder of the engine's machine")?;
-            ResolvedLocation::Host(Path::new(&mount.source).join(rest))
+            ResolvedLocation::Host(beneath(Path::new(&mount.source), rest)?)
         };
         Ok(MountedDatabase { location, target: mount.target.clone() })
     }
@@ -95,7 +95,11 @@ impl DatabaseLocator {
     /// Returns the file for reading: in place, or as a copy.
     pub(super) async fn open_for_reading(&self, location: &ResolvedLocation) -> Result<ReadableDatabase, EffectError> {
         match location {
-            ResolvedLocation::Host(path) => Ok(ReadableDatabase { path: path.clone(), _copy: None }),
+            ResolvedLocation::Host(path) => {
+                // SQLite keeps its other files beside the target of a link.
+                let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+                Ok(ReadableDatabase { path, _copy: None })
+            }
             ResolvedLocation::Volume { volume, path } => {
                 let file = match self.engine.volume_file(volume, path).await {
                     Err(error) if error.kind == ErrorKind::NotFound => {
@@ -106,7 +110,8 @@ impl DatabaseLocator {
                     }
                     found => found?,
                 };
-                Ok(ReadableDatabase { path: file.path().to_owned(), _copy: Some(file) })
+                // The engine has resolved the links in a volume. The volume's own folder may be behind others.
+                Ok(ReadableDatabase { path: with_resolved_folder(file.path()), _copy: Some(file) })
             }
         }
     }
@@ -142,6 +147,23 @@ impl DatabaseLocator {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Returns a path below a folder that a container may write to: a link there must not lead to other files of this machine.
+fn beneath(root: &Path, relative: &Path) -> Result<PathBuf, EffectError> {
+    let path = root.join(relative);
+    let outside = || EffectError::invalid(format!("`{}` points outside of `{}`", path.display(), root.display()));
+    if relative.components().any(|part| matches!(part, Component::ParentDir)) {
+        return Err(outside());
+    }
+    let Ok(root) = root.canonicalize() else { return Ok(path) };
+    match path.canonicalize() {
+        Ok(found) if found.starts_with(&root) => Ok(found),
+        Ok(_) => Err(outside()),
+        // A database that does not exist yet, or a link that leads nowhere.
+        Err(_) if path.symlink_metadata().is_ok_and(|found| found.is_symlink()) => Err(outside()),
+        Err(_) => Ok(path),
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::backup::check_unused_file;
+use super::connection::with_resolved_folder;
 use super::context::SqliteContext;
 use super::usage::{SIBLING_SUFFIXES, file_id, refuse_if_used, sibling};
 use super::worker::run_on_thread;
@@ -83,7 +84,8 @@ fn copy_owner_and_mode(path: &Path, partial: &Path) -> io::Result<()> {
 /// Moves the changes in the write-ahead log into the database, if possible. Fails if the database is locked.
 fn checkpoint(subject: &str, path: &Path) -> Result<(), EffectError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let result = Connection::open_with_flags(path, flags).and_then(|connection| {
+    let flags = flags | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let result = Connection::open_with_flags(with_resolved_folder(path), flags).and_then(|connection| {
         connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")?;
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         connection.close().map_err(|(_, error)| error)

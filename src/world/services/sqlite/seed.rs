@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::check::{check_foreign_keys, check_integrity, count_rows, is_empty};
-use super::connection::{BUSY_TIMEOUT, has_wal_file, sqlite_error, wal_without_database};
+use super::connection::{BUSY_TIMEOUT, has_wal_file, sqlite_error, wal_without_database, with_resolved_folder};
 use super::context::SqliteContext;
 use super::sql_batch::{TransactionControl, execute_batch, read_sql};
 use super::usage::{SIBLING_SUFFIXES, sibling};
@@ -62,7 +62,8 @@ fn seed_file(subject: &str, path: &Path, sql: &str, stop: &StopSignal) -> Result
     stop.check()?;
     let failed = |error: rusqlite::Error| sqlite_error(subject, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let flags = flags | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(with_resolved_folder(path), flags).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     stop.watch(&connection);
     connection

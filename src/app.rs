@@ -25,6 +25,7 @@ use crate::world::approval_store::ApprovalStore;
 use crate::world::docker::{ConnectSpec, DockerWorld};
 use crate::world::engine::Engine;
 use crate::world::local::{LocalWorld, Shim};
+use crate::world::private_folder;
 use crate::world::process_identity::ProcessIdentity;
 use crate::world::real_world::RealWorld;
 
@@ -88,6 +89,7 @@ impl App {
     async fn with_journal(options: &Options, journal: Arc<dyn Journal>) -> Result<Self, Report> {
         let state = state_folder(options.state.as_ref());
         let holder = this_holder()?;
+        private_folder::remove_abandoned();
         let (world, address, engine_id) = open_identified(options, &holder).await?;
         Ok(Self {
             world,

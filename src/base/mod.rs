@@ -17,3 +17,4 @@ pub mod site;
 pub mod suggest;
 pub mod text;
 pub mod vault;
+pub mod without_times;

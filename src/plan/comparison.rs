@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Step;
 use super::planning::Plan;
-
-/// A number with this many digits is a time, which differs between any two plans.
-const DIGITS_OF_A_TIME: usize = 6;
+use crate::base::without_times::without_times;
 
 impl Plan {
     /// Returns whether the other plan has the same changes and acts on the same containers. Times in names do not count.
@@ -34,34 +32,4 @@ impl Plan {
 fn comparable(step: &Step) -> (&str, String, String, Option<&str>) {
     let (subject, args) = (without_times(&step.subject), without_times(&step.args.to_string()));
     (&step.kind, subject, args, step.irreversible.as_deref())
-}
-
-/// Replaces the numbers that may be times.
-fn without_times(text: &str) -> String {
-    let mut result = String::with_capacity(text.len());
-    let mut digits = String::new();
-    for c in text.chars().chain(['\0']) {
-        if c.is_ascii_digit() {
-            digits.push(c);
-            continue;
-        }
-        if digits.len() < DIGITS_OF_A_TIME {
-            result.push_str(&digits);
-        } else {
-            result.push('#');
-        }
-        digits.clear();
-        result.push(c);
-    }
-    result
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_times;
-
-    #[test]
-    fn only_times_are_masked() {
-        assert_eq!(without_times("web-20261201-101112 on 8080"), "web-#-# on 8080\0");
-    }
 }

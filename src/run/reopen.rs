@@ -9,8 +9,11 @@ use super::rollback::retry_at_end_of_run;
 use super::runner::Runner;
 use crate::base::duration_text::DurationText;
 use crate::base::seq::{Branch, Seq};
+use crate::effect::container::RemoveContainer;
 use crate::effect::lock::AcquireLock;
-use crate::effect::{Applied, Effect, EffectError, ErrorKind, Observation, PendingEffect, Recovery};
+use crate::effect::sqlite::DryRunMigration;
+use crate::effect::volume::RemoveVolume;
+use crate::effect::{Applied, Effect, EffectError, ErrorKind, Observation, PendingEffect, Recovery, Request};
 use crate::gateway::Gateway;
 use crate::journal::entry::{Entry, EntryAccess, EntryRecovery, Intent, Process, Purpose, RunEnd, UndoRecord};
 use crate::journal::{Durability, JournalError};
@@ -73,6 +76,7 @@ impl Runner {
         if !closed || !ledger.state().undo_stack.is_empty() {
             interrupted.acquire_locks()?;
         }
+        interrupted.remove_sandboxes()?;
         // What the script was doing is undone, whatever became of it; a closure is called to its end.
         interrupted.settle(&reopening.decisions, |seq| !closed || seq.is_in_closure())?;
         ledger.replay(closed)?;
@@ -109,6 +113,35 @@ impl<'a> InterruptedRun<'a> {
         for service in services {
             let acquire: Effect = AcquireLock { service, wait: DurationText::default() }.into();
             self.handle.block_on(self.gateway.perform_last(self.branch.next(), acquire))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the copies of databases that interrupted dry runs have left. They may be repeated, or not.
+    pub fn remove_sandboxes(&self) -> Result<(), ReopenError> {
+        let ledger = self.gateway.ledger();
+        let under_way: Vec<Seq> = {
+            let state = ledger.state();
+            let dry_runs = state.under_way.values().filter(|intent| intent.kind == DryRunMigration::KIND);
+            dry_runs.map(|intent| intent.seq.clone()).collect()
+        };
+        for seq in under_way {
+            let name = DryRunMigration::sandbox_name(ledger.run(), &seq);
+            let container: Effect = RemoveContainer {
+                container: name.as_str().into(),
+                force: true,
+                volumes: true,
+                missing_ok: true,
+                disposable: true,
+                only_own: true,
+            }
+            .into();
+            let volume: Effect = RemoveVolume { name, missing_ok: true, disposable: true, only_own: true }.into();
+            for effect in [container, volume] {
+                retry_at_end_of_run(self.handle, self.clock, || {
+                    self.gateway.perform_last(self.branch.next(), effect.clone())
+                })?;
+            }
         }
         Ok(())
     }

@@ -5,8 +5,10 @@ use super::property::{Finding, Property};
 use super::simulated_run::{NOT_BEGUN, SimulatedRun};
 use super::target::Gap;
 use super::uncalled_closures::uncalled_closures;
+use crate::base::without_times::without_times;
 use crate::effect::fault::{FaultKind, SLOW_MS};
 use crate::journal::entry::{RunEnd, RunStatus};
+use crate::world::sim::Row;
 
 /// The longest outage when the engine restarts, or an app exits or becomes unhealthy by itself: no script can know in
 /// advance, and noticing it takes time.
@@ -112,10 +114,24 @@ pub fn seconds(ms: u64) -> String {
 fn rows(run: &SimulatedRun) -> Option<Finding> {
     run.rows_before.iter().find_map(|((place, table), rows)| {
         let now = run.rows_after.get(&(place.clone(), table.clone()));
-        let lost = rows.iter().filter(|row| now.is_none_or(|now| !now.contains(row))).count();
+        let mut left: Vec<&Row> = now.into_iter().flatten().collect();
+        let is_lost = |row: &&Row| match left.iter().position(|now| is_same_row(row, now)) {
+            Some(at) => {
+                left.swap_remove(at);
+                false
+            }
+            None => true,
+        };
+        let lost = rows.iter().filter(is_lost).count();
         let what = || format!("{lost} of {} rows of `{table}` in {place} are gone", rows.len());
         (lost > 0).then(|| finding(Property::Rows, what()))
     })
+}
+
+/// Returns whether two rows agree in the columns that both have. A migration may add and drop columns.
+fn is_same_row(before: &Row, after: &Row) -> bool {
+    let mut shared = before.iter().filter_map(|(column, value)| Some((value, after.get(column)?))).peekable();
+    shared.peek().is_some() && shared.all(|(before, after)| before == after)
 }
 
 fn ending(baseline: &Baseline, run: &SimulatedRun) -> Vec<Finding> {
@@ -196,7 +212,10 @@ fn left_after_success(baseline: &Baseline, run: &SimulatedRun) -> Vec<String> {
     let other = other.map(|(name, _)| format!("container `{name}` is not as a good run leaves it"));
     let mut all: Vec<String> = more.chain(less).chain(other).collect();
     let names = |what: &str, good: Vec<&String>, now: Vec<&String>| -> Vec<String> {
-        now.into_iter().filter(|name| !good.contains(name)).map(|name| format!("{what} `{name}` is left")).collect()
+        // What is kept by design may have the time in its name, such as a snapshot.
+        let good: Vec<String> = good.into_iter().map(|name| without_times(name)).collect();
+        let more = now.into_iter().filter(|name| !good.contains(&without_times(name)));
+        more.map(|name| format!("{what} `{name}` is left")).collect()
     };
     let after = comparable(&run.after);
     let good = comparable(&baseline.after);

@@ -89,7 +89,9 @@ impl Property {
                 "A container that publishes the public port is killed, or removed while it runs, although it would have \
                  exited by itself with a longer grace period."
             }
-            Self::Rows => "Every row of every database that existed before the run exists after it.",
+            Self::Rows => {
+                "Every row of every database that existed before the run exists after it, in the columns that its table still has."
+            }
             Self::End => {
                 "The end is compared with the beginning and with the end of a run without a fault: containers, the \
                  version that answers, images, volumes, networks. A run that ends stuck lists what remains."

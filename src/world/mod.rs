@@ -12,6 +12,7 @@ pub mod dockerignore;
 pub mod engine;
 pub mod folder_copy;
 pub mod local;
+pub mod private_folder;
 pub mod process_identity;
 pub mod real_world;
 pub mod services;

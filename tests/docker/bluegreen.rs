@@ -174,3 +174,21 @@ fn a_remote_engine_checks_green_at_a_reachable_address() {
         "the database on the remote host is checked: {effects:?}"
     );
 }
+
+#[test]
+fn an_anonymous_volume_is_carried_over_to_the_next_release_and_back() {
+    let app = ManualApp::with_v1();
+    let keep = |version: &str| app.release(version, "VOLUME /keep");
+    app.deploy(&keep("v2")).ok();
+    app.docker.cli(&["exec", &app.service, "sh", "-c", "echo mine > /keep/file"]);
+    let content = || app.docker.cli(&["exec", &app.service, "cat", "/keep/file"]);
+    app.deploy(&keep("v3")).ok().says("the anonymous volume of");
+    app.serves_alone("v3");
+    assert_eq!(content(), "mine");
+    app.docker.cli(&["exec", &app.service, "sh", "-c", "echo more >> /keep/file"]);
+    app.deployer.call(&["rollback", &app.service]).ok();
+    app.serves_alone("v2");
+    assert_eq!(content(), "mine\nmore");
+    app.deploy(&keep("v4")).ok();
+    assert_eq!(content(), "mine\nmore");
+}

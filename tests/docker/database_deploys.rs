@@ -4,7 +4,7 @@
 use crate::support;
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -260,4 +260,38 @@ fn a_cancel_after_the_cutover_of_a_migration_restores_the_old_version_without_a_
         assert!(columns.contains("only_v1") && !columns.contains("only_v2"), "{mode}: {columns}");
         app.serves_alone("v1");
     }
+}
+
+#[test]
+fn a_killed_dry_run_leaves_no_copy_of_the_database() {
+    let app = ManualApp::with_v1();
+    let image = apps::manual_image(&app.docker, "v1");
+    create_database(&volume_folder(&app).join("other.db"));
+    let script = format!(
+        "sqlite_migrate_dry_run(\"other.db\", #{{volume: \"{}\", image: \"{image}\", command: [\"sleep\", \"600\"], \
+         target: \"/data\"}});",
+        app.volume
+    );
+    let path = app.deployer.file("dry_run.rhai", &script);
+    let mut run = app.deployer.watch_run(&path, &[]);
+    let started = run.until("the start", |event| event["entry"] == "run_started");
+    let owner = format!("-{}-{}-", started["header"]["pid"], started["header"]["process_start"]);
+    let copies = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(std::env::temp_dir()).unwrap().flatten().map(|entry| entry.path());
+        entries.filter(|path| path.to_string_lossy().contains(&owner)).collect()
+    };
+    run.until_intended("sqlite_migrate_dry_run");
+    let id = run.id();
+    let named = format!("name=deployer-dry-run-{id}");
+    support::until("the container", || {
+        (!app.docker.cli(&["ps", "--quiet", "--filter", &named]).is_empty()).then_some(())
+    });
+    assert_eq!(copies().len(), 1, "{:?}", copies());
+    assert_eq!(copies()[0].metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    run.kill();
+    app.deployer.call(&["abort", &id]).ok();
+    assert_eq!(copies(), [""; 0].map(PathBuf::from));
+    assert_eq!(app.docker.cli(&["ps", "--all", "--quiet", "--filter", &named]), "");
+    assert_eq!(app.docker.cli(&["volume", "ls", "--quiet", "--filter", &named]), "");
+    app.serves_alone("v1");
 }

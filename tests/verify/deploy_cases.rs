@@ -1,9 +1,10 @@
 //! Deploy cases: the shipped scripts, each with parameters and a host that it is made for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use deployer::verify::target::{Scenario, VerifyTarget};
-use deployer::world::sim::{Behaviour, InitialContainer, SimImage, SimProject, SimResponse, SimService};
+use deployer::world::sim::{Behaviour, InitialContainer, SimImage, SimProgram, SimProject, SimResponse, SimService};
 use serde_json::{Value, json};
 
 use crate::fixture::{ModuleOverrides, shipped, target};
@@ -59,6 +60,32 @@ pub fn composed(labelled: bool) -> Scenario {
         projects: BTreeMap::from([("docker-compose.yml".to_owned(), project)]),
         ..Scenario::default()
     }
+}
+
+/// `web` with a database, and a new image whose migration adds a column.
+fn with_database() -> Scenario {
+    let mut scenario = Scenario {
+        containers: vec![foreign_container("web:v1", json!({"volumes": ["data:/data"]}))],
+        ..Scenario::default()
+    };
+    let sql = BTreeMap::from([("data:app.db".to_owned(), "ALTER TABLE notes ADD COLUMN tag".to_owned())]);
+    let migrate = SimProgram { takes_ms: 500, sql, ..SimProgram::default() };
+    let new = scenario.images.iter_mut().find(|image| image.names.iter().any(|name| name == "web:v2")).unwrap();
+    Arc::make_mut(&mut new.behaviour).programs.insert("migrate".into(), migrate);
+    let database = serde_json::from_value(json!({"tables": {"notes": [{"id": 1}, {"id": 2}]}})).unwrap();
+    scenario.volumes.get_mut("data").unwrap().databases.insert("app.db".into(), database);
+    scenario
+}
+
+fn migrating(mode: &str) -> Value {
+    json!({"volumes": ["data:/data"], "database": {
+        "volume": "data", "path": "app.db", "migrate": ["migrate"], "backup": "file:///var/backups", "mode": mode,
+    }})
+}
+
+fn routed(mut params: Value) -> Value {
+    params["traffic"] = json!({"driver": "proxy", "keep_warm": "3s"});
+    params
 }
 
 fn committed(image: &str, commit: &str) -> Scenario {
@@ -139,6 +166,11 @@ pub fn deploy_cases() -> Vec<DeployCase> {
                 "database": {"volume": "data", "path": "app.db", "missing_ok": true, "seed": ["seed"]}}),
         ),
         bluegreen("compose takes over", composed(false), json!({"compose": {"file": "docker-compose.yml"}})),
+        bluegreen("compose took over", composed(true), json!({"compose": {"file": "docker-compose.yml"}})),
+        bluegreen("on a clone", with_database(), migrating("clone")),
+        bluegreen("on hold", with_database(), migrating("hold")),
+        bluegreen("routed: on a clone", behind_a_route(with_database()), routed(migrating("clone"))),
+        bluegreen("routed: on hold", behind_a_route(with_database()), routed(migrating("hold"))),
         bluegreen(
             "routed",
             behind_a_route(with_blue("web:v1")),

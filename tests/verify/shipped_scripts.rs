@@ -40,6 +40,25 @@ fn blue_green_by_compose_has_no_violations() {
 }
 
 #[test]
+fn blue_green_of_a_compose_service_has_no_violations() {
+    assert_no_violations("compose took over");
+}
+
+#[test]
+fn blue_green_with_a_copied_database_has_no_violations() {
+    for name in ["on a clone", "on hold"] {
+        assert_no_violations(name);
+    }
+}
+
+#[test]
+fn blue_green_with_a_copied_database_behind_a_route_has_no_violations() {
+    for name in ["routed: on a clone", "routed: on hold"] {
+        assert_no_violations(name);
+    }
+}
+
+#[test]
 fn blue_green_behind_a_route_has_no_violations() {
     assert_no_violations("routed");
 }

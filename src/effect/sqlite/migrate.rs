@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{DatabaseLocation, SchemaDiff, copy_timeout};
 use crate::base::duration_text::DurationText;
+use crate::base::run_id::RunId;
+use crate::base::seq::Seq;
 use crate::base::text::Text;
 use crate::effect::request::request;
 
@@ -51,6 +53,13 @@ request! {
         deadline: timeout,
         interruptible: true,
         subject: location,
+    }
+}
+
+impl DryRunMigration {
+    /// Returns the name of the temporary container of this effect, and of its volume.
+    pub fn sandbox_name(run: &RunId, seq: &Seq) -> String {
+        format!("deployer-dry-run-{run}-{seq}").replace('.', "_")
     }
 }
 

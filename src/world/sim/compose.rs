@@ -118,6 +118,16 @@ impl SimHost {
         Ok(self.containers_of(project, asked))
     }
 
+    /// Copies what `compose_up` may replace, and replaces nothing.
+    pub(super) fn keep_replaced(&mut self, call: &Call, request: &ComposeUp) -> Result<(), EffectError> {
+        let project = self.project(call, &request.project)?;
+        let services = chosen(&project, request.scope())?;
+        if request.back_to.is_empty() {
+            self.keep_former(call, &project, &services);
+        }
+        Ok(())
+    }
+
     /// Copies the containers of these services, and removes copies of earlier runs.
     fn keep_former(&mut self, call: &Call, project: &SimProject, services: &[String]) -> Vec<FormerContainer> {
         let former: Vec<FormerContainer> = self.containers_of(project, services).iter().map(Into::into).collect();

@@ -125,6 +125,7 @@ impl SimHost {
                 }
             }
             Effect::Compose(ComposeEffect::Up(request)) => {
+                self.keep_replaced(call, request)?;
                 let first = self.containers_of_services(call, &request.project, &request.services)?.into_iter().next();
                 if let Some(container) = first {
                     self.kill_and_remove(&container.id);

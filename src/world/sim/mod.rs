@@ -35,7 +35,7 @@ pub use http::ServedResponse;
 pub use model::approver::SimApprover;
 pub use model::behaviour::{Behaviour, SimResponse};
 pub use model::compose::{SimProject, SimService};
-pub use model::database::{DatabaseRows, SimDatabase};
+pub use model::database::{DatabaseRows, Row, SimDatabase};
 pub use model::git::{SimCommit, SimRepo};
 pub use model::image::{SimBuild, SimImage};
 pub use model::lock::SimLock;

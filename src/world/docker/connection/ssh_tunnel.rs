@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::address::SshAddress;
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::docker::error::one_line;
+use crate::world::private_folder;
 
 /// How often to try the socket while ssh logs in.
 const POLL: Duration = Duration::from_millis(20);
@@ -40,7 +41,7 @@ impl SshTunnel {
         let setup_failed = |error: std::io::Error| {
             EffectError::new(ErrorKind::Unavailable, format!("cannot set up the ssh tunnel: {error}")).not_applied()
         };
-        let folder = tempfile::Builder::new().prefix("deployer-ssh-").tempdir().map_err(setup_failed)?;
+        let folder = private_folder::create().map_err(setup_failed)?;
         let socket = folder.path().join("docker.sock");
         let mut command = Command::new(program);
         command

@@ -7,7 +7,7 @@ use bollard::models::{ContainerCreateBody, ContainerInspectResponse, NetworkConn
 use bollard::query_parameters::{CreateContainerOptionsBuilder, InspectContainerOptions};
 
 use super::Containers;
-use super::like::networks;
+use super::like::{anonymous_volumes, mount_anonymous, networks};
 use crate::base::container_ref::ContainerRef;
 use crate::effect::EffectError;
 use crate::effect::container::Container;
@@ -49,17 +49,8 @@ fn body_of(model: &mut ContainerInspectResponse) -> ContainerCreateBody {
     let mut host = model.host_config.take().unwrap_or_default();
     // The engine sets this itself and rejects a value.
     host.container_id_file = None;
-    let binds = host.binds.get_or_insert_default();
-    let mounted: Vec<String> = host.mounts.iter().flatten().filter_map(|mount| mount.target.clone()).collect();
-    for mount in model.mounts.take().unwrap_or_default() {
-        let is_volume = mount.typ.as_deref() == Some("volume");
-        let (true, Some(volume), Some(target)) = (is_volume, mount.name, mount.destination) else { continue };
-        let is_bound = binds.iter().any(|bind| bind.split(':').nth(1) == Some(target.as_str()));
-        if !is_bound && !mounted.contains(&target) {
-            let mode = if mount.rw == Some(false) { ":ro" } else { "" };
-            binds.push(format!("{volume}:{target}{mode}"));
-        }
-    }
+    let anonymous = anonymous_volumes(&host, model.mounts.take());
+    mount_anonymous(&mut host, anonymous);
     let id = model.id.as_deref().unwrap_or_default();
     ContainerCreateBody {
         image: model.image.take().or(config.image),

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig, ImageConfig, NetworkSettings,
-    NetworkingConfig,
+    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig, ImageConfig, MountPoint,
+    NetworkSettings, NetworkingConfig,
 };
 use bollard::query_parameters::InspectContainerOptions;
 
@@ -68,8 +68,11 @@ fn fill(
     if spec.ports.is_empty() {
         body.exposed_ports = config.exposed_ports;
     }
-    body.host_config =
-        Some(host_config(body.host_config.take().unwrap_or_default(), spec, model.host_config.unwrap_or_default()));
+    let model_host = model.host_config.unwrap_or_default();
+    let anonymous = anonymous_volumes(&model_host, model.mounts);
+    let mut host = host_config(body.host_config.take().unwrap_or_default(), spec, model_host);
+    mount_anonymous(&mut host, anonymous);
+    body.host_config = Some(host);
     if !spec.networks.is_empty() {
         return Vec::new();
     }
@@ -105,6 +108,32 @@ pub(super) fn networks(
     let endpoints: HashMap<_, _> = at_creation.into_iter().collect();
     let at_creation = (!endpoints.is_empty()).then_some(NetworkingConfig { endpoints_config: Some(endpoints) });
     (at_creation, later)
+}
+
+/// Returns the volumes that an image's `VOLUME` made for a container, as binds.
+pub(super) fn anonymous_volumes(host: &HostConfig, mounts: Option<Vec<MountPoint>>) -> Vec<String> {
+    let bind = |mount: MountPoint| {
+        let (volume, target) = (mount.name?, mount.destination?);
+        let is_anonymous = mount.typ.as_deref() == Some("volume") && !is_mounted(host, &target);
+        let mode = if mount.rw == Some(false) { ":ro" } else { "" };
+        is_anonymous.then(|| format!("{volume}:{target}{mode}"))
+    };
+    mounts.unwrap_or_default().into_iter().filter_map(bind).collect()
+}
+
+/// Mounts these volumes where nothing else is mounted.
+pub(super) fn mount_anonymous(host: &mut HostConfig, volumes: Vec<String>) {
+    for bind in volumes {
+        let target = bind.split(':').nth(1).unwrap_or_default();
+        if !is_mounted(host, target) {
+            host.binds.get_or_insert_default().push(bind);
+        }
+    }
+}
+
+fn is_mounted(host: &HostConfig, target: &str) -> bool {
+    host.binds.iter().flatten().any(|bind| bind.split(':').nth(1) == Some(target))
+        || host.mounts.iter().flatten().any(|mount| mount.target.as_deref() == Some(target))
 }
 
 fn environment(given: Option<Vec<String>>, model: Option<Vec<String>>, image: &[String]) -> Vec<String> {

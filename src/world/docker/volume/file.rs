@@ -15,6 +15,7 @@ use crate::effect::volume::{path_outside_volume, volume_file_not_found, volume_n
 use crate::effect::{EffectError, ErrorKind};
 use crate::world::docker::error::{Subject, await_reply_within, none_if_missing};
 use crate::world::engine::VolumeFile;
+use crate::world::private_folder;
 
 /// The suffixes of files beside a database. Without them a copy could miss the latest changes.
 const SIBLINGS: [&str; 3] = ["-wal", "-shm", "-journal"];
@@ -40,7 +41,7 @@ impl Volumes {
     /// Copies a file and its database files, or the whole volume, into a temporary folder.
     async fn fetch_copy(&self, volume: &str, relative: &Path) -> Result<VolumeFile, EffectError> {
         let copy_failed = |error: std::io::Error| copy_error(volume, &error);
-        let folder = tempfile::Builder::new().prefix("deployer-volume-").tempdir().map_err(copy_failed)?;
+        let folder = private_folder::create().map_err(copy_failed)?;
         let container = self.copy_container(volume, None, true).await?;
         if relative.as_os_str().is_empty() {
             let exists = fetch(&container, ".", folder.path(), volume).await?;

@@ -25,12 +25,13 @@ use crate::effect::container::{
 use crate::effect::sqlite::{DryRun, DryRunMigration, RowChange, Schema, SchemaDiff};
 use crate::effect::volume::{CreateVolume, RemoveVolume};
 use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
+use crate::world::private_folder;
 use crate::world::services::cancellation::cancelled;
 use crate::world::services::file_error::file_error;
 use crate::world::{Call, World};
 
 /// Role label of the container and the volume.
-const ROLE: &str = "dry-run";
+const ROLE: &str = "scratch";
 /// Lines of the migration's output that the reply contains.
 const OUTPUT_LINES: u64 = 100;
 
@@ -51,8 +52,8 @@ pub(super) async fn dry_run(
     request: &DryRunMigration,
 ) -> Result<DryRun, EffectError> {
     request.validate()?;
-    let folder = tempfile::Builder::new().prefix("deployer-dry-run-").tempdir();
-    let folder = folder.map_err(|error| file_error("written", &std::env::temp_dir(), &error).not_applied())?;
+    let folder =
+        private_folder::create().map_err(|error| file_error("written", &std::env::temp_dir(), &error).not_applied())?;
     let name =
         Path::new(&request.location.path).file_name().map(Path::new).ok_or_else(|| invalid("`path` names no file"))?;
     let copy = folder.path().join(name);
@@ -113,7 +114,7 @@ async fn migrate_in_container(
         .clone()
         .ok_or_else(|| EffectError::unsupported("a migration in a container", context.engine.name()))?;
     let layout = container_layout(context, request, location).await?;
-    let name = format!("deployer-dry-run-{}-{}", call.run, call.seq).replace('.', "_");
+    let name = DryRunMigration::sandbox_name(&call.run, &call.seq);
     let call_for_sandbox = Call::silent(call.run.clone(), call.seq.clone(), call.vault.clone());
     let sandbox = Sandbox { world, call: call_for_sandbox, name };
     sandbox.remove().await?;

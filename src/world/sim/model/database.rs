@@ -12,13 +12,13 @@ use crate::effect::sqlite::{QuerySqlite, ROW_LIMIT, Schema, sql_failed, sql_inva
 use crate::world::services::read_schema;
 
 /// A row: column to value.
-pub(crate) type Row = Map<String, Value>;
+pub type Row = Map<String, Value>;
 
 /// Rows by table.
 type Tables = BTreeMap<String, Vec<Row>>;
 
-/// Rows as text, by database address and table.
-pub type DatabaseRows = BTreeMap<(String, String), Vec<String>>;
+/// Rows by database address and table.
+pub type DatabaseRows = BTreeMap<(String, String), Vec<Row>>;
 
 /// A database: the rows of its tables.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

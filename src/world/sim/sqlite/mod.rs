@@ -8,8 +8,6 @@ mod dry_run;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::Value;
-
 use super::model::database::{DatabaseRows, Row, SimDatabase};
 use super::sim_host::SimHost;
 use crate::base::mount::Mount;
@@ -169,7 +167,6 @@ impl SimHost {
         let tables = in_volumes.chain(outside).flat_map(|(location, database)| {
             database.tables.iter().map(move |(table, rows)| ((location.clone(), table.clone()), rows))
         });
-        let text = |rows: &Vec<Row>| rows.iter().map(|row| Value::Object(row.clone()).to_string()).collect();
-        tables.map(|(key, rows)| (key, text(rows))).collect()
+        tables.map(|(key, rows)| (key, rows.clone())).collect()
     }
 }

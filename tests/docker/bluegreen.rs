@@ -191,4 +191,12 @@ fn an_anonymous_volume_is_carried_over_to_the_next_release_and_back() {
     assert_eq!(content(), "mine\nmore");
     app.deploy(&keep("v4")).ok();
     assert_eq!(content(), "mine\nmore");
+    // No engine removes a volume with its container that was mounted by name.
+    let mounts = app.docker.inspect(&app.service)["Mounts"].clone();
+    let kept = mounts.as_array().unwrap().iter().find(|mount| mount["Destination"] == "/keep").unwrap();
+    let volume = kept["Name"].as_str().unwrap();
+    for id in app.docker.cli(&["ps", "--all", "--quiet", "--filter", &format!("volume={volume}")]).lines() {
+        app.docker.cli(&["rm", "--force", id]);
+    }
+    app.docker.cli(&["volume", "rm", volume]);
 }

@@ -7,9 +7,13 @@ use serde_json::Value;
 
 use crate::base::container_ref::ContainerRef;
 use crate::base::seq::Seq;
-use crate::effect::container::{ContainerOutcome, InspectContainer};
-use crate::effect::volume::{ListVolumes, VolumeOutcome};
-use crate::effect::{Effect, EffectError, ErrorKind, Outcome};
+use crate::effect::container::{
+    ContainerOutcome, CreateContainer, InspectContainer, RemoveContainer, RenameContainer, RunContainer,
+};
+use crate::effect::volume::{
+    CloneVolume, CreateVolume, ListVolumes, PruneVolumes, RemoveVolume, SnapshotVolume, VolumeOutcome,
+};
+use crate::effect::{Effect, EffectError, ErrorKind, Outcome, Request};
 use crate::gateway::Gateway;
 use crate::journal::entry::{Entry, Intent, Record};
 
@@ -45,15 +49,17 @@ pub(super) fn created_objects(records: &[Record]) -> Vec<CreatedObject> {
 fn apply(created: &mut Vec<CreatedObject>, intent: &Intent, outcome: &Value) {
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let container = || intent.args.get("container").and_then(|value| value.get("id").or(Some(value))?.as_str());
+    let is_volume =
+        |object: &CreatedObject, named: &str| matches!(object, CreatedObject::Volume { name } if name == named);
     match intent.kind.as_str() {
-        "docker_run" | "docker_create" => {
+        RunContainer::KIND | CreateContainer::KIND => {
             created.push(CreatedObject::Container { id: text(outcome, "id"), name: text(outcome, "name") });
         }
-        "docker_remove" => {
+        RemoveContainer::KIND => {
             let removed = container().unwrap_or_default();
             created.retain(|object| !object.is_container(removed));
         }
-        "docker_rename" => {
+        RenameContainer::KIND => {
             let renamed = container().unwrap_or_default();
             for object in created.iter_mut().filter(|object| object.is_container(renamed)) {
                 if let CreatedObject::Container { name, .. } = object {
@@ -61,12 +67,18 @@ fn apply(created: &mut Vec<CreatedObject>, intent: &Intent, outcome: &Value) {
                 }
             }
         }
-        "volume_create" | "volume_snapshot" => {
+        CreateVolume::KIND | SnapshotVolume::KIND => {
             created.push(CreatedObject::Volume { name: text(outcome, "name") });
         }
-        "volume_remove" => {
+        CloneVolume::KIND => created.push(CreatedObject::Volume { name: text(&intent.args, "to") }),
+        RemoveVolume::KIND => {
             let removed = text(&intent.args, "name");
-            created.retain(|object| !matches!(object, CreatedObject::Volume { name } if *name == removed));
+            created.retain(|object| !is_volume(object, &removed));
+        }
+        PruneVolumes::KIND => {
+            let removed = outcome.get("removed").and_then(Value::as_array).into_iter().flatten();
+            let removed: Vec<&str> = removed.filter_map(Value::as_str).collect();
+            created.retain(|object| !removed.iter().any(|name| is_volume(object, name)));
         }
         _ => {}
     }
@@ -144,8 +156,13 @@ mod tests {
             ("docker_remove", json!({"container": "green"}), json!({"removed": true})),
             ("docker_rename", json!({"container": {"id": "bb22", "name": "web-next"}, "name": "web"}), json!(null)),
             ("volume_remove", json!({"name": "tmp"}), json!({"removed": true})),
+            ("volume_clone", json!({"volume": "data", "to": "data.copy"}), json!({"size": 1})),
+            ("volume_snapshot", json!({"volume": "data"}), json!({"name": "data.snap-1"})),
+            ("volume_snapshot", json!({"volume": "data"}), json!({"name": "data.snap-2"})),
+            ("volume_prune", json!({"keep": 1}), json!({"removed": ["data.snap-1"], "unfinished": [], "in_use": []})),
         ]));
         let web = CreatedObject::Container { id: "bb22".into(), name: "web".into() };
-        assert_eq!(created, [web, CreatedObject::Volume { name: "data".into() }]);
+        let volume = |name: &str| CreatedObject::Volume { name: name.into() };
+        assert_eq!(created, [web, volume("data"), volume("data.copy"), volume("data.snap-2")]);
     }
 }

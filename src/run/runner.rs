@@ -185,7 +185,11 @@ impl Runner {
             let text = format!("the closures of `on_rollback` cannot be called: {}", diverged.diagnostic.message);
             self.warn(text);
         }
-        let why = failure.as_ref().map_or_else(|| "aborted".into(), |failure| self.reason(failure));
+        let why = match failure.as_ref().filter(|failure| purpose != Purpose::Abort || !is_cancellation(failure)) {
+            Some(failure) => self.reason(failure),
+            // Its replay is cancelled where the run was killed.
+            None => "the run was aborted".into(),
+        };
         let left = self.roll_back(diverged.is_none().then_some(program), handle, &why);
         let status = match &failure {
             _ if !left.is_empty() => RunStatus::Stuck,

@@ -212,15 +212,19 @@ fn left_after_success(baseline: &Baseline, run: &SimulatedRun) -> Vec<String> {
     let other = other.map(|(name, _)| format!("container `{name}` is not as a good run leaves it"));
     let mut all: Vec<String> = more.chain(less).chain(other).collect();
     let names = |what: &str, good: Vec<&String>, now: Vec<&String>| -> Vec<String> {
-        // What is kept by design may have the time in its name, such as a snapshot.
-        let good: Vec<String> = good.into_iter().map(|name| without_times(name)).collect();
-        let more = now.into_iter().filter(|name| !good.contains(&without_times(name)));
-        more.map(|name| format!("{what} `{name}` is left")).collect()
+        now.into_iter().filter(|name| !good.contains(name)).map(|name| format!("{what} `{name}` is left")).collect()
     };
     let after = comparable(&run.after);
     let good = comparable(&baseline.after);
     all.extend(names("image", good.images.keys().collect(), after.images.keys().collect()));
-    all.extend(names("volume", good.volumes.keys().collect(), after.volumes.keys().collect()));
+    // A snapshot has the time in its name: as many are left as a good run leaves.
+    let mut kept: Vec<String> = good.volumes.keys().map(|name| without_times(name)).collect();
+    for name in after.volumes.keys() {
+        match kept.iter().position(|kept| *kept == without_times(name)) {
+            Some(at) => drop(kept.swap_remove(at)),
+            None => all.push(format!("volume `{name}` is left")),
+        }
+    }
     all.extend(names("network", good.networks.keys().collect(), after.networks.keys().collect()));
     all.extend(names("lock", good.locks.keys().collect(), after.locks.keys().collect()));
     all

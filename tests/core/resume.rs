@@ -177,3 +177,26 @@ fn a_container_that_vanished_before_the_resume_is_not_reported_as_there() {
         assert!(error.contains("container `web` was created by this run and no longer exists"), "{error}");
     }
 }
+
+#[test]
+fn an_abort_is_the_reason_of_its_rollback() {
+    let script = "docker_run(#{name: \"web\", image: \"web:v1\"}); volume_create(\"v\");";
+    let finished = test_run(script).crash(CrashPoint::After(4)).run();
+    finished.abort();
+    let reasons = finished.records().into_iter().filter_map(|record| match record.entry {
+        Entry::RollbackStarted { reason } => Some(reason),
+        _ => None,
+    });
+    assert_eq!(reasons.collect::<Vec<_>>(), ["the run was aborted"]);
+}
+
+#[test]
+fn a_snapshot_that_the_run_itself_pruned_has_not_vanished() {
+    let script = "volume_create(\"v\"); volume_snapshot(\"v\"); sleep(\"2s\"); volume_snapshot(\"v\"); \
+                  volume_prune(\"v\", #{keep: 1}); log(\"a\"); log(\"b\");";
+    let whole = test_run(script).run();
+    assert_eq!(whole.status(), RunStatus::Succeeded, "{}", whole.report());
+    let finished = test_run(script).crash(CrashPoint::After(whole.records().len() as u64 - 1)).run();
+    let end = finished.resume();
+    assert_eq!(end.status, RunStatus::Succeeded, "{end:?}");
+}
